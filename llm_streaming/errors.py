@@ -14,7 +14,7 @@ class LLMStreamingError(Exception):
 
 
 class ProtocolError(LLMStreamingError):
-    """A request or an answer breaks the wire contract; the message names the tensor, the index and what was expected."""
+    """A request or an answer breaks the wire contract; the message names tensor, index and what was expected."""
 
 
 class ManifestError(LLMStreamingError):

@@ -1,0 +1,1 @@
+"""Clients that stream a deployed model's answer."""

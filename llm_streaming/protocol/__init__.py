@@ -1,0 +1,1 @@
+"""What crosses the wire: chat messages and answers as Open Inference Protocol tensors."""
