@@ -1,0 +1,241 @@
+"""The mesh on one machine: Models deployed on a real MLServer, and reached through a real Envoy."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.manifests import Model, Server, read_manifests
+from llm_streaming.mesh import storage
+from llm_streaming.mesh.base import Manifest
+from llm_streaming.mesh.mlserver import MLServer
+from llm_streaming.mesh.processes import LOOPBACK
+from llm_streaming.mesh.stack import Stack
+from llm_streaming.project import in_project
+
+
+@dataclass
+class _Deployment:
+    """A Model on a server; `loaded` is done when the model is ready, or holds why it is not."""
+
+    name: str
+    settings: dict[str, Any]
+    folder: Path
+    server: MLServer
+    loaded: Future[None] = field(default_factory=Future, compare=False)
+
+    @property
+    def target(self) -> Path:
+        return self.server.repository / self.name
+
+    def stands_as(self, wanted: _Deployment) -> bool:
+        return self == wanted and not (self.loaded.done() and self.loaded.exception())
+
+
+class EmbeddedMesh:
+    """Envoy and MLServer on this machine, on loopback, for as long as this process lives.
+
+    Args:
+        servers: folder of `Server` manifests; each gets an MLServer process of its own.
+        models: folder that holds the models' folders.
+        port: where the mesh listens; by default a free port is found.
+
+    Raises:
+        ManifestError: a Server's manifest cannot be read.
+        MeshError: a part is not installed, the port is taken, or a process did not start.
+    """
+
+    def __init__(
+        self, *, servers: str | Path = "manifests/servers", models: str | Path = "models", port: int | None = None
+    ) -> None:
+        self._models = in_project(models)
+        self._stack = Stack(_read_servers(in_project(servers)), port)
+        self._deployments: dict[str, _Deployment] = {}
+        self.closed = False
+        atexit.register(self.close)
+        if self._stack.provider:
+            print(
+                "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server "
+                "with SmolLM2-135M-Instruct, on this machine."
+            )
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the HTTP endpoint."""
+        return f"{LOOPBACK}:{self._stack.port}"
+
+    @property
+    def grpc_address(self) -> str:
+        """``host:port`` of the gRPC endpoint: the same, as on SC2."""
+        return self.address
+
+    def metrics_address(self, server: str) -> str:
+        """``host:port`` where a server shows its ``/metrics``.
+
+        Raises:
+            MeshError: there is no server of that name.
+        """
+        mlservers = self._stack.mlservers
+        if server not in mlservers:
+            raise MeshError(f"there is no server '{server}' on this mesh, only {', '.join(mlservers)}")
+        return f"{LOOPBACK}:{mlservers[server].ports[2]}"
+
+    def apply(self, manifest: Manifest) -> None:
+        """Deploy the Model in a manifest (a YAML file's path, or a mapping); returns before it is ready.
+
+        Raises:
+            ManifestError: the manifest or the model's folder cannot be used.
+            MeshError: no server can hold the model, or one of the servers has ended.
+        """
+        self._check()
+        for wanted in [self._plan(Model.from_dict(document)) for document in read_manifests(manifest)]:
+            current = self._deployments.get(wanted.name)
+            if current and current.stands_as(wanted):
+                print(f"model.mlops.seldon.io/{wanted.name} unchanged")
+                continue
+            if current:
+                self._withdraw(current)
+            self._deploy(wanted)
+            print(f"model.mlops.seldon.io/{wanted.name} {'configured' if current else 'created'}")
+
+    def wait(self, *names: str, timeout: float = 600) -> None:
+        """Wait until models are ready, all of them by default, for `timeout` seconds at most.
+
+        Raises:
+            MeshError: a model is not deployed, failed to load (then it is removed), or is still loading.
+        """
+        self._check()
+        deadline = time.monotonic() + timeout
+        for name in names or list(self._deployments):
+            deployment = self._deployed(name)
+            try:
+                deployment.loaded.result(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise MeshError(
+                    f"model '{name}' is still loading after {timeout:g} s: wait longer, or read mesh.logs('{name}')"
+                ) from None
+            except MeshError:
+                self._withdraw(deployment)
+                raise
+            print(f"model.mlops.seldon.io/{name} condition met")
+
+    def delete(self, manifest: Manifest) -> None:
+        """Remove the Model in a manifest; returns when it is gone.
+
+        Raises:
+            ManifestError: the manifest cannot be read.
+            MeshError: the model is not deployed, or one of the servers has ended.
+        """
+        self._check()
+        models = [Model.from_dict(document) for document in read_manifests(manifest)]
+        for deployment in [self._deployed(model.name) for model in models]:
+            self._withdraw(deployment)
+            print(f'model.mlops.seldon.io "{deployment.name}" deleted')
+
+    def logs(self, model: str) -> str:
+        """What the server that holds a model has logged.
+
+        Raises:
+            MeshError: the model is not deployed.
+        """
+        return self._stack.log(self._deployed(model).server.name)
+
+    def close(self) -> None:
+        """End every server; returns when they and their files are gone. May be called again."""
+        self.closed = True
+        self._stack.close()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        """Raise if the mesh cannot be used any more; a mesh that has lost a server is closed."""
+        if self.closed:
+            raise MeshError("the mesh is closed: connect again")
+        try:
+            self._stack.check()
+        except MeshError:
+            self.close()
+            raise
+
+    def _deployed(self, name: str) -> _Deployment:
+        if name not in self._deployments:
+            raise MeshError(f"model '{name}' is not deployed on this mesh: apply its manifest first")
+        return self._deployments[name]
+
+    def _plan(self, model: Model) -> _Deployment:
+        """Find where a Model goes, and what it is there, without touching anything."""
+        server = self._place(model)
+        folder = storage.resolve(model.storage_uri, self._models)
+        return _Deployment(model.name, storage.settings(model, folder), folder, server)
+
+    def _place(self, model: Model) -> MLServer:
+        for server in self._stack.mlservers.values():
+            if server.manifest.holds(model.requirements) and model.server in (None, server.name):
+                return server
+        offers = "; ".join(
+            f"{name} is capable of {', '.join(server.manifest.capabilities) or 'nothing'}"
+            for name, server in self._stack.mlservers.items()
+        )
+        asked = f" on server '{model.server}'" if model.server else ""
+        raise MeshError(
+            f"model '{model.name}' requires {', '.join(model.requirements) or 'nothing'}{asked}, and no server of this "
+            f"mesh fits: {offers}"
+        )
+
+    def _deploy(self, deployment: _Deployment) -> None:
+        storage.install(deployment.settings, deployment.folder, deployment.target)
+        self._deployments[deployment.name] = deployment
+        threading.Thread(target=self._load, args=(deployment,), daemon=True).start()
+
+    def _load(self, deployment: _Deployment) -> None:
+        """Load a model and route to it, in a thread of its own: a large one takes minutes."""
+        name, server = deployment.name, deployment.server
+        logged = len(self._stack.log(server.name))
+        try:
+            server.load(name)
+            self._stack.add_route(name, server)
+        except (MeshError, httpx.TransportError) as error:
+            loss = self._stack.loss() if isinstance(error, httpx.TransportError) else None
+            words = str(error) if isinstance(error, MeshError) else ""
+            words = words or self._stack.last_exception(server.name, after=logged)
+            deployment.loaded.set_exception(loss or MeshError(f"model '{name}' failed to load: {words}"))
+        else:
+            deployment.loaded.set_result(None)
+
+    def _withdraw(self, deployment: _Deployment) -> None:
+        """Undo a deployment, also one that failed; returns when nothing of it is left."""
+        deployment.loaded.exception()  # a model that is being loaded can be unloaded only after that
+        self._stack.remove_route(deployment.name)
+        try:
+            deployment.server.unload(deployment.name)
+        except httpx.TransportError:
+            self._stack.loss()
+            self._check()  # a server that has ended is named here
+        finally:
+            storage.remove(deployment.target)
+            del self._deployments[deployment.name]
+
+
+def _read_servers(folder: Path) -> list[Server]:
+    """Read every `Server` in a folder of manifests."""
+    servers = [
+        Server.from_dict(manifest) for path in sorted(folder.glob("*.yaml")) for manifest in read_manifests(path)
+    ]
+    if not servers:
+        raise ManifestError(f"{folder} holds no Server manifest: the mesh has nothing to start")
+    if len({server.name for server in servers}) < len(servers):
+        raise ManifestError(f"{folder} holds two Servers of the same name")
+    return servers
