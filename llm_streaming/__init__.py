@@ -1,1 +1,24 @@
 """Token-by-token streaming from LLMs on Seldon Core 2, from laptop to cluster."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llm_streaming.client.http import AsyncChatClient, ChatClient
+    from llm_streaming.mesh import connect, get_mesh_ip
+
+__all__ = ["AsyncChatClient", "ChatClient", "connect", "get_mesh_ip"]
+
+# Imported when first asked for: an HTTP client alone takes longer to import than this package may.
+_HOMES = {
+    "AsyncChatClient": "llm_streaming.client.http",
+    "ChatClient": "llm_streaming.client.http",
+    "connect": "llm_streaming.mesh",
+    "get_mesh_ip": "llm_streaming.mesh",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -50,7 +50,7 @@ class MLServer:
         self.repository.mkdir(parents=True)
         return Process(
             self.name,
-            [sys.executable, "-m", "mlserver.cli.main", "start", str(self.repository)],
+            [sys.executable, "-c", "from mlserver.cli import main; main()", "start", str(self.repository)],
             {**os.environ, **environment, **self.manifest.env, **placed},
         )
 

@@ -1,0 +1,48 @@
+# Everything runs in .venv, which each target makes first if it is not there or out of date.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo course lab test check format lock
+
+# The first Python on the PATH that fits; `make setup PYTHON=…` names another.
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	&& echo $$python && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+WALKTHROUGHS := notebooks/openai-streaming.ipynb notebooks/local-streaming.ipynb
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) ## install everything into .venv
+
+$(INSTALLED): requirements/all.lock requirements/uv.lock pyproject.toml tools/install.py
+	@$(or $(PYTHON),python3) tools/install.py
+	@touch $@
+
+demo: $(INSTALLED) ## execute both walkthroughs on this machine, into build/notebooks
+	@$(BIN)/python -m llm_streaming.execute $(WALKTHROUGHS)
+
+course: $(INSTALLED) ## execute every notebook, into build/notebooks
+	@$(BIN)/python -m llm_streaming.execute $(sort $(wildcard notebooks/*.ipynb))
+
+lab: $(INSTALLED) ## open JupyterLab on the walkthroughs
+	@$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/openai-streaming.ipynb
+
+test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
+	@$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## lint and check types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(INSTALLED) ## format the code, clean the notebooks, write the manifests anew
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/python -m llm_streaming.catalogue
+	@$(BIN)/nbstripout --keep-output --extra-keys "metadata.widgets metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
+
+lock: $(INSTALLED) ## compile requirements/all.lock from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra serve --extra embedded --extra kubernetes --extra grpc --extra notebooks --group model --group dev \
+		pyproject.toml --output-file requirements/all.lock

@@ -1,0 +1,65 @@
+"""What a reader feels of a stream: how long until the first words, and how fast the rest follows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from llm_streaming.protocol import ChatEvent
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Figures of one stream, as its reader saw them.
+
+    Args:
+        first_token: seconds from the request to the first text; None where there was none.
+        total: seconds from the request to the end.
+        tokens: tokens of the answer, as the engine counted them; None where it did not.
+    """
+
+    first_token: float | None
+    total: float
+    tokens: int | None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast tokens came once they did; None where there are too few to say."""
+        if self.first_token is None or self.tokens is None or self.tokens < 2 or self.total <= self.first_token:
+            return None
+        return (self.tokens - 1) / (self.total - self.first_token)
+
+    def __str__(self) -> str:
+        first = "no text" if self.first_token is None else f"first token after {self.first_token:.2f} s"
+        rate = f", then {self.tokens_per_second:.0f} tokens/s" if self.tokens_per_second else ""
+        return f"{first}{rate}, {self.total:.2f} s in all"
+
+
+class TimedStream:
+    """Passes a stream's events on and takes its times.
+
+    Args:
+        events: the stream; its request is sent when the iteration begins, and the clock starts with it.
+    """
+
+    def __init__(self, events: Iterable[ChatEvent]) -> None:
+        self._events = events
+        self._started = self._last = 0.0
+        self._first: float | None = None
+        self._tokens: int | None = None
+
+    def __iter__(self) -> Iterator[ChatEvent]:
+        self._started = self._last = time.perf_counter()
+        for event in self._events:
+            self._last = time.perf_counter()
+            if event.content and self._first is None:
+                self._first = self._last - self._started
+            if event.usage:
+                self._tokens = event.usage.get("completion_tokens")
+            yield event
+
+    @property
+    def timing(self) -> Timing:
+        """The figures so far."""
+        return Timing(self._first, self._last - self._started, self._tokens)

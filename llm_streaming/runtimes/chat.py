@@ -1,0 +1,159 @@
+"""The MLServer model both runtimes are: a request becomes an engine's call, the engine's answer a response."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, ClassVar, Literal
+
+from mlserver import MLModel
+from mlserver.errors import MLServerError
+from mlserver.types import (
+    Datatype,
+    InferenceRequest,
+    InferenceResponse,
+    MetadataTensor,
+    Parameters,
+    ResponseOutput,
+    TensorData,
+)
+
+from llm_streaming import protocol
+from llm_streaming.engines.base import Engine
+from llm_streaming.errors import EngineError, ProtocolError
+from llm_streaming.protocol import ChatRequest, Tensor
+from llm_streaming.runtimes.keep_alive import with_keep_alives
+
+_STRING = Parameters(content_type="str")
+
+
+class ChatRuntime(MLModel, ABC):
+    """Answers chat requests with an engine's completions, whole or in a stream (contract §1 to §3)."""
+
+    parameters_name: ClassVar[Literal["llm_parameters", "kwargs"]]
+    """The request parameter this runtime reads its sampling parameters from first."""
+
+    keep_alive: float
+    """Seconds of an engine's silence after which a stream carries an empty event."""
+
+    _engine: Engine | None = None
+
+    @abstractmethod
+    async def open_engine(self, extra: dict[str, Any] | None) -> Engine:
+        """Start the engine that ``parameters.extra`` describes, and set `keep_alive`.
+
+        Raises:
+            EngineError: the settings are wrong, or the engine does not start.
+        """
+
+    async def load(self) -> bool:
+        """Start the engine; MLServer takes the model for ready afterwards."""
+        self.inputs = [MetadataTensor(**tensor) for tensor in protocol.METADATA["inputs"]]
+        self.outputs = [MetadataTensor(**tensor) for tensor in protocol.METADATA["outputs"]]
+        parameters = self.settings.parameters
+        try:
+            self._engine = await self.open_engine(parameters.extra if parameters else None)
+        except EngineError as error:
+            raise _as_mlserver_error(error) from None
+        return True
+
+    async def unload(self) -> bool:
+        """End the engine; also called after a load that failed half-way."""
+        if self._engine is not None:
+            await self._engine.close()
+            self._engine = None
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Answer a request as a whole.
+
+        Raises:
+            MLServerError: the request was refused or the engine failed; never with the statuses 400 and 404, on which
+                SC2's agent reloads the model (contract §3).
+        """
+        try:
+            request = self._decode(payload)
+            outputs = protocol.encode_completion(await self._opened().complete(_body(request)))
+        except (ProtocolError, EngineError) as error:
+            raise _as_mlserver_error(_as_engine_error(error)) from None
+        return self._respond(protocol.select(outputs, request.outputs))
+
+    async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
+        """Answer a request in events, as the engine's chunks come.
+
+        Raises:
+            MLServerError: after a last event that says the same, so that every client sees a failure (contract §3).
+        """
+        payload = await anext(payloads)
+        try:
+            request = self._decode(payload)
+            identity = (f"chatcmpl-{payload.id}", self.name, int(time.time()))
+            chunks = with_keep_alives(self._opened().stream(_body(request)), self.keep_alive, *identity)
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    for outputs in protocol.encode_chunk(chunk):
+                        yield self._respond(protocol.select(outputs, request.outputs))
+        except (ProtocolError, EngineError) as error:
+            failure = _as_engine_error(error)
+            yield self._report(failure)
+            raise _as_mlserver_error(failure) from None
+
+    def _opened(self) -> Engine:
+        # A method, because MLServer reads every property of a model before it loads it.
+        if self._engine is None:
+            raise EngineError(f"model '{self.name}' is not loaded", status=503)
+        return self._engine
+
+    def _decode(self, payload: InferenceRequest) -> ChatRequest:
+        inputs = [Tensor.from_parts(one.name, one.datatype, one.shape, one.data.root) for one in payload.inputs]
+        parameters = dict(payload.parameters) if payload.parameters else None
+        outputs = [output.name for output in payload.outputs] if payload.outputs else None
+        return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
+
+    def _report(self, error: EngineError) -> InferenceResponse:
+        """The last event of a failed stream: the error in ``output_all``, and the same among the parameters."""
+        outputs = protocol.encode_error(error.as_openai())
+        response = self._respond(outputs)
+        # As a string, because over gRPC a dict would be dropped.
+        response.parameters = Parameters.model_validate({"error": dict(outputs)["output_all"].decode()})
+        return response
+
+    def _respond(self, outputs: protocol.Event) -> InferenceResponse:
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            outputs=[
+                ResponseOutput(
+                    name=name,
+                    shape=[1, 1],
+                    datatype=Datatype.BYTES,
+                    data=TensorData(root=[value]),
+                    parameters=_STRING,
+                )
+                for name, value in outputs
+            ],
+        )
+
+
+def _body(request: ChatRequest) -> dict[str, Any]:
+    """The request as OpenAI's API takes it."""
+    asked = {
+        "messages": request.messages,
+        "tools": request.tools,
+        "tool_choice": request.tool_choice,
+        "parallel_tool_calls": request.parallel_tool_calls,
+    }
+    return {name: value for name, value in asked.items() if value is not None} | request.parameters
+
+
+def _as_engine_error(error: ProtocolError | EngineError) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    return EngineError(str(error), status=422, type="invalid_request_error")
+
+
+def _as_mlserver_error(error: EngineError) -> MLServerError:
+    status = 422 if error.status in (400, 404) else error.status
+    return MLServerError(str(error), status)

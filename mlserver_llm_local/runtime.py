@@ -1,0 +1,5 @@
+"""Holds `Local`, where ``model-settings.json`` files look for it."""
+
+from llm_streaming.runtimes.local import Local
+
+__all__ = ["Local"]

@@ -1,0 +1,44 @@
+"""Relative paths mean the same from the root and from any folder below it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llm_streaming.errors import ManifestError
+from llm_streaming.project import in_project, project_root
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for folder in ("models", "manifests", "notebooks/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("below", [".", "notebooks", "notebooks/deep", "models"])
+def test_paths_resolve_against_the_nearest_folder_that_holds_both(
+    project: Path, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project / below)
+    assert in_project("manifests/x.yaml") == project / "manifests/x.yaml"
+
+
+def test_an_absolute_path_stays(project: Path) -> None:
+    assert in_project(project / "x") == project / "x"
+
+
+def test_outside_a_project_one_sentence_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as refused:
+        project_root(tmp_path)
+    assert str(refused.value) == (
+        f"no folder from {tmp_path} upwards holds both models/ and manifests/: change to the project's folder"
+    )
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = {"mlserver", "vllm", "xllamacpp", "kubernetes", "grpc", "openai", "IPython", "pandas", "numpy"}
+    script = "import llm_streaming, sys; llm_streaming.connect; llm_streaming.ChatClient; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert heavy & set(found) == set()
