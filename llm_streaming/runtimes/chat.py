@@ -145,7 +145,7 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "tool_choice": request.tool_choice,
         "parallel_tool_calls": request.parallel_tool_calls,
     }
-    return {name: value for name, value in asked.items() if value is not None} | request.parameters
+    return request.parameters | {name: value for name, value in asked.items() if value is not None}
 
 
 def _as_engine_error(error: ProtocolError | EngineError) -> EngineError:

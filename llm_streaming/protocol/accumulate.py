@@ -1,0 +1,104 @@
+"""A stream's chunks ⇒ the one answer that they make, for engines that only stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llm_streaming.errors import ProtocolError
+
+_HEADER = ("id", "created", "model", "system_fingerprint", "service_tier")
+
+
+class Accumulator:
+    """Merges the chunks of one stream into a ``chat.completion``; keep-alives leave no trace."""
+
+    def __init__(self) -> None:
+        self._header: dict[str, Any] = {}
+        self._choices: dict[int, _Choice] = {}
+        self._usage: dict[str, Any] | None = None
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take in the stream's next ``chat.completion.chunk``."""
+        if _is_keep_alive(chunk):
+            return
+        for name in _HEADER:
+            if chunk.get(name) is not None:
+                self._header.setdefault(name, chunk[name])
+        self._usage = chunk.get("usage") or self._usage
+        for choice in chunk.get("choices") or ():
+            self._choices.setdefault(choice.get("index") or 0, _Choice()).add(choice)
+
+    def completion(self) -> dict[str, Any]:
+        """The answer so far, as an OpenAI ``chat.completion``.
+
+        Raises:
+            ProtocolError: no chunk with a choice has come yet.
+        """
+        if not self._choices:
+            raise ProtocolError("engine stream: expected at least one chunk with a choice, but it ended without")
+        choices = [{"index": index, **choice.result()} for index, choice in sorted(self._choices.items())]
+        answer = {**self._header, "object": "chat.completion", "choices": choices}
+        return answer if self._usage is None else {**answer, "usage": self._usage}
+
+
+def accumulate(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The ``chat.completion`` that the chunks of one stream make.
+
+    Raises:
+        ProtocolError: none of them has a choice.
+    """
+    accumulator = Accumulator()
+    for chunk in chunks:
+        accumulator.add(chunk)
+    return accumulator.completion()
+
+
+def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:
+    choices = chunk.get("choices") or ()
+    silent = all(not choice.get("delta") and not choice.get("finish_reason") for choice in choices)
+    return bool(choices) and silent and not chunk.get("usage")
+
+
+class _Choice:
+    def __init__(self) -> None:
+        self._texts: dict[str, list[str]] = {"content": []}
+        self._calls: dict[int, _Call] = {}
+        self._logprobs: dict[str, list[Any]] = {}
+        self._finish_reason: str | None = None
+
+    def add(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta") or {}
+        for name, text in delta.items():
+            if name != "role" and isinstance(text, str):
+                self._texts.setdefault(name, []).append(text)
+        for position, call in enumerate(delta.get("tool_calls") or ()):
+            self._calls.setdefault(call.get("index", position), _Call()).add(call)
+        for name, entries in (choice.get("logprobs") or {}).items():
+            self._logprobs.setdefault(name, []).extend(entries or ())
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+
+    def result(self) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant"}
+        message |= {name: "".join(texts) for name, texts in self._texts.items()}
+        if self._calls:
+            message["content"] = message["content"] or None
+            message["tool_calls"] = [call.result() for _, call in sorted(self._calls.items())]
+        logprobs = {name: entries or None for name, entries in self._logprobs.items()} or None
+        return {"message": message, "logprobs": logprobs, "finish_reason": self._finish_reason}
+
+
+class _Call:
+    def __init__(self) -> None:
+        self._call: dict[str, Any] = {"id": None, "type": "function"}
+        self._name = ""
+        self._arguments: list[str] = []
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        self._call |= {name: value for name, value in delta.items() if value and name not in ("index", "function")}
+        function = delta.get("function") or {}
+        self._name = function.get("name") or self._name
+        self._arguments.append(function.get("arguments") or "")
+
+    def result(self) -> dict[str, Any]:
+        return {**self._call, "function": {"name": self._name, "arguments": "".join(self._arguments)}}

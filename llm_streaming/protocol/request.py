@@ -1,0 +1,121 @@
+"""A chat request ⇄ an Open Inference Protocol request (contract §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from llm_streaming.errors import ProtocolError
+from llm_streaming.protocol import compact
+from llm_streaming.protocol.messages import decode_messages, encode_messages
+from llm_streaming.protocol.outputs import INPUT_NAMES, OUTPUT_NAMES
+from llm_streaming.protocol.tensors import Tensor
+from llm_streaming.protocol.tools import decode_choice, decode_parallel, decode_tools, encode_tools
+from llm_streaming.protocol.wording import complaint, place
+
+ParametersName: TypeAlias = Literal["llm_parameters", "kwargs"]
+
+_NAMES: tuple[ParametersName, ...] = ("llm_parameters", "kwargs")
+_PATH_DECIDES = frozenset({"stream", "stream_options"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat request in OpenAI's terms.
+
+    Attributes:
+        messages: OpenAI messages, of which role, content, tool_calls and tool_call_id count.
+        tools: OpenAI tools, or None.
+        tool_choice: ``auto``, ``none``, ``required`` or an object that names a tool; sent only beside tools.
+        parallel_tool_calls: sent only beside tools.
+        parameters: sampling parameters, without ``stream`` and ``stream_options``: the path decides about streaming.
+        outputs: names of the output tensors asked for; None means all.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] | None = None
+
+
+def encode_request(request: ChatRequest) -> dict[str, Any]:
+    """The JSON body of an inference request: ``inputs``, ``parameters`` under both names, and ``outputs``.
+
+    Raises:
+        ProtocolError: a message or a tool is malformed, or an output unknown.
+    """
+    tensors = encode_messages(request.messages)
+    tensors += encode_tools(request.tools, request.parallel_tool_calls, request.tool_choice)
+    body: dict[str, Any] = {"inputs": [tensor.as_json() for tensor in tensors]}
+    if parameters := _sampling(request.parameters):
+        body["parameters"] = dict.fromkeys(_NAMES, parameters)
+    if outputs := _outputs(request.outputs):
+        body["outputs"] = [{"name": name} for name in outputs]
+    return body
+
+
+def decode_request(
+    inputs: Iterable[Tensor],
+    parameters: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] | None = None,
+    *,
+    prefer: ParametersName = "llm_parameters",
+) -> ChatRequest:
+    """The chat request that tensors and parameters describe.
+
+    Args:
+        inputs: the tensors, in any order.
+        parameters: the request's parameters, of which only ``llm_parameters`` and ``kwargs`` are read: an object
+            each, or over gRPC one JSON string that holds an object.
+        outputs: the names of the outputs asked for; None or an empty list for all.
+        prefer: the parameter that is read first; the other one counts where it is missing or empty.
+
+    Raises:
+        ProtocolError: a tensor is unknown, there twice or malformed, or parameters or outputs are.
+    """
+    tensors: dict[str, tuple[str, ...]] = {}
+    for tensor in inputs:
+        if tensor.name not in INPUT_NAMES:
+            raise ProtocolError(f"{place(tensor.name)}: expected one of {', '.join(INPUT_NAMES)}")
+        if tensor.name in tensors:
+            raise ProtocolError(f"{place(tensor.name)}: expected it once, but it came twice")
+        tensors[tensor.name] = tensor.data
+    return ChatRequest(
+        messages=decode_messages(tensors),
+        tools=decode_tools(tensors.get("tools", ())),
+        tool_choice=decode_choice(tensors.get("tool_choice", ())),
+        parallel_tool_calls=decode_parallel(tensors.get("parallel_tool_calls", ())),
+        parameters=_parameters(parameters or {}, prefer),
+        outputs=_outputs(outputs),
+    )
+
+
+def _parameters(parameters: Mapping[str, Any], prefer: ParametersName) -> dict[str, Any]:
+    found = {name: _object(parameters.get(name), f"parameter '{name}'") for name in _NAMES}
+    other = next(name for name in _NAMES if name != prefer)
+    return _sampling(found[prefer] or found[other])
+
+
+def _object(value: object, where: str) -> dict[str, Any]:
+    expected = "an object, or a JSON string that holds one"
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        return compact.parse(value, dict, where, expected)
+    if not isinstance(value, Mapping):
+        raise complaint(where, expected, value)
+    return dict(value)
+
+
+def _sampling(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in _PATH_DECIDES}
+
+
+def _outputs(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    for name in names or ():
+        if name not in OUTPUT_NAMES:
+            raise complaint("outputs", f"names out of {', '.join(OUTPUT_NAMES)}", name)
+    return tuple(names) if names else None

@@ -1,0 +1,89 @@
+"""One BYTES tensor of the Open Inference Protocol (contract §1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llm_streaming.protocol.wording import complaint, place
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named list of strings.
+
+    Attributes:
+        name: the tensor's name, such as ``content``.
+        data: its elements, always decoded to ``str``.
+    """
+
+    name: str
+    data: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The tensor as the protocol's JSON, of shape ``[len(data)]``."""
+        return {"name": self.name, "shape": [len(self.data)], "datatype": "BYTES", "data": list(self.data)}
+
+    @classmethod
+    def from_json(cls, value: object) -> Tensor:
+        """Read a tensor from a parsed JSON object; its own ``parameters`` are ignored.
+
+        Raises:
+            ProtocolError: it is not an object with name, shape, datatype and data, or see :meth:`from_parts`.
+        """
+        if not isinstance(value, Mapping) or not {"name", "shape", "datatype", "data"} <= value.keys():
+            raise complaint("tensor", "an object with name, shape, datatype and data", value)
+        return cls.from_parts(value["name"], value["datatype"], value["shape"], value["data"])
+
+    @classmethod
+    def from_parts(cls, name: object, datatype: object, shape: object, data: object) -> Tensor:
+        """Read a tensor from its parts, as MLServer's objects hold them.
+
+        Args:
+            name: a string.
+            datatype: ``BYTES``, as a string or as MLServer's enumeration.
+            shape: dimensions whose product is the number of elements: ``[n]``, ``[n, 1]``, ``[1, n]``.
+            data: a flat or nested list, or MLServer's wrapper of one, of ``str`` (REST) or ``bytes`` (gRPC).
+
+        Raises:
+            ProtocolError: one of them is something else, or bytes are not UTF-8.
+        """
+        if not isinstance(name, str) or not name:
+            raise complaint("tensor", "a name", name)
+        datatype = getattr(datatype, "value", datatype)
+        if datatype != "BYTES":
+            raise complaint(place(name), "datatype BYTES", datatype)
+        root = getattr(data, "root", data)
+        if not isinstance(root, list | tuple):
+            raise complaint(place(name), "a list of strings as data", root)
+        elements = tuple(_decode(element, place(name, index)) for index, element in enumerate(_flat(root)))
+        _check_shape(name, shape, len(elements))
+        return cls(name, elements)
+
+
+def _flat(data: Iterable[object]) -> Iterator[object]:
+    for element in data:
+        if isinstance(element, list | tuple):
+            yield from _flat(element)
+        else:
+            yield element
+
+
+def _decode(element: object, where: str) -> str:
+    if isinstance(element, str):
+        return element
+    if not isinstance(element, bytes):
+        raise complaint(where, "a string", element)
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        raise complaint(where, "UTF-8", element) from None
+
+
+def _check_shape(name: str, shape: object, count: int) -> None:
+    dimensions = shape if isinstance(shape, list | tuple) else ()
+    whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in dimensions)
+    if not dimensions or not whole or math.prod(dimensions) != count:
+        raise complaint(place(name), f"shape [{count}], the number of its elements", shape)
