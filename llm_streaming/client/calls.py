@@ -10,7 +10,15 @@ from urllib.parse import quote
 import httpx
 
 from llm_streaming.errors import EngineError, InferenceError, ProtocolError
-from llm_streaming.protocol import ChatEvent, ChatRequest, Completion, decode_completion, decode_event, encode_request
+from llm_streaming.protocol import (
+    ChatEvent,
+    ChatRequest,
+    Completion,
+    decode_completion,
+    decode_error,
+    decode_event,
+    encode_request,
+)
 
 Message = dict[str, Any]
 
@@ -47,12 +55,12 @@ def request_body(
 def refusal(model: str, status: int, body: bytes) -> InferenceError:
     """Say why a call was answered with an HTTP error: in the server's words, where it has any."""
     try:
-        words = json.loads(body)["error"]
+        words = str(decode_error(json.loads(body)["error"]))
     except (ValueError, KeyError, TypeError):
         words = body.decode(errors="replace").strip()
     if not words and status == httpx.codes.NOT_FOUND:
         words = f"model '{model}' is not deployed here: apply its manifest and wait until it is ready"
-    return InferenceError(str(words) or f"the call of model '{model}' failed with HTTP {status}", status=status)
+    return InferenceError(words or f"the call of model '{model}' failed with HTTP {status}", status=status)
 
 
 def unreachable(origin: str, error: httpx.HTTPError, partial: str = "") -> InferenceError:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llm_streaming.engines.small_model import SMALL_MODEL, small_model_path
+from llm_streaming.engines.small_model import small_model_path
 from llm_streaming.mesh.processes import LOOPBACK, Process
 
 _PORT = "LLM_STREAMING_PROVIDER_PORT"
@@ -54,19 +54,15 @@ def main() -> None:
     """Serve OpenAI's API until the process is ended."""
     import xllamacpp
 
-    params = xllamacpp.CommonParams()
-    params.model.path = str(small_model_path())
-    params.model_alias = {SMALL_MODEL}
+    from llm_streaming.engines.llamacpp import server_params
+    from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
+
+    settings = LlamaCppSettings()
+    params = server_params(small_model_path(), settings)
     params.port = int(os.environ[_PORT])
     params.api_keys = [os.environ[_KEY]]
-    params.cors_origins = ""
-    params.ui = False
-    params.n_ctx = 8192
-    params.n_parallel = 8
-    params.kv_unified = True
-    params.fit_params = False  # measuring free memory first would take seconds
     params.n_predict = _MAX_TOKENS
-    params.sampling.seed = 1  # the same question gets the same answer, run after run
+    params.sampling.seed = settings.seed  # the same question gets the same answer, run after run
     server = xllamacpp.Server(params)
     print(f"serving on {server.listening_address}", flush=True)
     threading.Event().wait()

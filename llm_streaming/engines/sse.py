@@ -1,0 +1,60 @@
+"""The event-stream format, from bytes to the data of each event (https://html.spec.whatwg.org/#event-stream-interpretation)."""
+
+from __future__ import annotations
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SSEDecoder:
+    """An incremental decoder: bytes go in as they arrive, split anywhere; the data of completed events comes out.
+
+    It works on bytes throughout, so a character split between two pieces is never a special case. Event names, ids and
+    comments mean nothing to OpenAI's API and are skipped.
+    """
+
+    def __init__(self) -> None:
+        self._line = b""  # the start of a line whose end has not arrived
+        self._data: list[bytes] = []  # the data lines of the event that is being read
+        self._after_cr = False  # a line feed that comes next belongs to the line that has ended already
+        self._at_start = True
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Take the next bytes.
+
+        Args:
+            piece: any number of bytes.
+
+        Returns:
+            The data of every event that these bytes complete; several data lines are joined by line feeds.
+        """
+        events = []
+        for line in self._complete_lines(piece):
+            if line:
+                name, _, value = line.partition(b":")
+                if name == b"data":
+                    self._data.append(value.removeprefix(b" "))
+            elif self._data:
+                events.append(b"\n".join(self._data))
+                self._data.clear()
+        return events
+
+    def close(self) -> list[bytes]:
+        """The event that the stream's end completes, if any.
+
+        The standard drops an event without its closing empty line. Some servers leave that line out after their last
+        event, so it counts here; whether it is whole is for its reader to find out.
+        """
+        return self.feed(b"\n\n")
+
+    def _complete_lines(self, piece: bytes) -> list[bytes]:
+        if not piece:
+            return []
+        if self._after_cr:
+            piece = piece.removeprefix(b"\n")
+        self._after_cr = piece.endswith(b"\r")
+        lines = (self._line + piece).splitlines(keepends=True)
+        self._line = b"" if not lines or lines[-1].endswith((b"\r", b"\n")) else lines.pop()
+        if lines and self._at_start:
+            lines[0] = lines[0].removeprefix(_BOM)
+            self._at_start = False
+        return [line.rstrip(b"\r\n") for line in lines]

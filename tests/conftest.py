@@ -1,0 +1,32 @@
+"""What tests share: one embedded mesh a test process, with both walkthrough models on it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from llm_streaming.mesh.base import Mesh
+
+CPU = "local-chat-completions-cpu"
+OPENAI = "openai-chat-completions"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_provider() -> Iterator[None]:
+    """Nobody's key or provider is used by a test, whatever the environment holds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def mesh(no_provider: None) -> Iterator[Mesh]:
+    """The embedded mesh with the models of both walkthroughs, ready."""
+    from llm_streaming import connect
+
+    with connect("embedded") as mesh:
+        for model in (CPU, OPENAI):
+            mesh.apply(f"manifests/{model}.yaml")
+        mesh.wait()
+        yield mesh

@@ -1,0 +1,299 @@
+"""The embedded mesh: what it deploys, what it refuses, and that nothing of it is left behind."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from llm_streaming import ChatClient, connect, get_mesh_ip
+from llm_streaming.errors import InferenceError, ManifestError, MeshError
+from llm_streaming.manifests import Model, Server, to_yaml
+from llm_streaming.mesh.embedded import EmbeddedMesh
+from llm_streaming.mesh.processes import free_ports, wait_until
+from llm_streaming.project import project_root
+
+QUESTION = [{"role": "user", "content": "Say something."}]
+CPU_FOLDER = "models/local-chat-completions-cpu"
+
+
+def model(name: str, **spec) -> dict:
+    return Model(name=name, **{"storage_uri": CPU_FOLDER, "requirements": ("llm-local",), **spec}).as_dict()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMesh]:
+    """A mesh of one server, and a models folder that tests may fill."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "servers").mkdir()
+    (folder / "servers" / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+    (folder / "models").mkdir()
+    (folder / CPU_FOLDER).symlink_to(project_root() / CPU_FOLDER)
+    settings = (project_root() / CPU_FOLDER / "model-settings.json").read_text()
+    (folder / "models" / "chat").mkdir()
+    (folder / "models" / "chat" / "model-settings.json").write_text(settings)
+    with EmbeddedMesh(servers=folder / "servers", models=folder / "models") as mesh:
+        yield mesh
+
+
+def put(mesh: EmbeddedMesh, name: str, **settings) -> str:
+    folder = mesh._models / name
+    folder.mkdir()
+    (folder / "model-settings.json").write_text(json.dumps(settings))
+    return f"models/{name}"
+
+
+def says(mesh: EmbeddedMesh, name: str) -> str:
+    with ChatClient(mesh.address) as client:
+        return "".join(event.content for event in client.stream(name, QUESTION, max_tokens=8))
+
+
+def processes_of(mesh: EmbeddedMesh) -> list[psutil.Process]:
+    return processes_in(mesh._stack._processes.home)
+
+
+def processes_in(home: Path) -> list[psutil.Process]:
+    """Every process that works in a mesh's private folder, or is asked to by its command line."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        places = [process.info["cwd"] or "", *(process.info["cmdline"] or [])]
+        if any(str(home) in place for place in places):
+            found.append(process)
+    return found
+
+
+def test_kubectls_words(own: EmbeddedMesh, capsys: pytest.CaptureFixture[str]) -> None:
+    own.apply(model("m", storage_uri="models/chat"))
+    own.wait()
+    own.apply(model("m", storage_uri="models/chat"))
+    own.apply(model("m", storage_uri="models/chat", parameters={"keep_alive": "1"}))
+    own.wait("m", timeout=60)
+    own.delete(model("m", storage_uri="models/chat"))
+    assert capsys.readouterr().out.splitlines() == [
+        "model.mlops.seldon.io/m created",
+        "model.mlops.seldon.io/m condition met",
+        "model.mlops.seldon.io/m unchanged",
+        "model.mlops.seldon.io/m configured",
+        "model.mlops.seldon.io/m condition met",
+        'model.mlops.seldon.io "m" deleted',
+    ]
+
+
+def test_two_models_can_share_a_folder(own: EmbeddedMesh) -> None:
+    for name in ("one", "two"):
+        own.apply(model(name, storage_uri="models/chat"))
+    own.wait("one", "two")
+    first = says(own, "one")
+    own.delete(model("one", storage_uri="models/chat"))
+    assert (bool(first), says(own, "two")) == (True, first)
+    with pytest.raises(InferenceError) as refused:
+        says(own, "one")
+    assert (refused.value.status, str(refused.value)) == (
+        404,
+        "model 'one' is not deployed here: apply its manifest and wait until it is ready",
+    )
+    own.delete(model("two", storage_uri="models/chat"))
+
+
+def test_the_header_leads_to_a_model_as_on_sc2(own: EmbeddedMesh) -> None:
+    own.apply(model("m", storage_uri="models/chat"))
+    own.wait("m")
+    url = f"http://{own.address}/v2/models/m/ready"
+    found = [
+        httpx.get(url, headers=headers).status_code for headers in ({}, {"seldon-model": "m"}, {"seldon-model": "x"})
+    ]
+    own.delete(model("m", storage_uri="models/chat"))
+    assert found == [200, 200, 404]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "kind", "message"),
+    [
+        (
+            model("m", requirements=("gpu",)),
+            MeshError,
+            "model 'm' requires gpu, and no server of this mesh fits: local is capable of llm-local",
+        ),
+        (
+            model("m", server="other"),
+            MeshError,
+            "model 'm' requires llm-local on server 'other', and no server of this mesh fits: local is capable of "
+            "llm-local",
+        ),
+        (
+            model("m", storage_uri="models/none"),
+            ManifestError,
+            "storageUri models/none: there is no folder {models}/none",
+        ),
+        (
+            model("m", storage_uri="../elsewhere"),
+            ManifestError,
+            "storageUri ../elsewhere points outside the models folder, {models}",
+        ),
+        (
+            {"apiVersion": "v1", "kind": "Pod"},
+            ManifestError,
+            "expected a manifest of mlops.seldon.io/v1alpha1 Model, but got v1 Pod",
+        ),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused_and_leaves_nothing(
+    own: EmbeddedMesh, manifest: dict, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind) as refused:
+        own.apply(manifest)
+    assert str(refused.value) == message.format(models=own._models)
+    with pytest.raises(MeshError) as absent:
+        own.delete(model("m"))
+    assert str(absent.value) == "model 'm' is not deployed on this mesh: apply its manifest first"
+    assert list((own._stack._processes.home / "models" / "local").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "no-file",
+            {"backend": "llamacpp", "config": {"model_settings": {"model": "none.gguf"}}},
+            r"model 'no-file' failed to load: There is no model file .*none\.gguf: put a \.gguf file there, or set "
+            r"model to SmolLM2-135M-Instruct\.",
+        ),
+        (
+            "no-backend",
+            {"backend": "deepspeed", "config": {"model_settings": {}}},
+            r"model 'no-backend' failed to load: model-settings\.json: parameters\.extra\.backend: Input should be "
+            r"'llamacpp' or 'vllm', but got 'deepspeed'",
+        ),
+        (
+            "no-vllm",
+            {"backend": "vllm", "config": {"model_settings": {"model": "x"}}},
+            r"model 'no-vllm' failed to load: backend 'vllm' needs the package vllm, which is not installed: on Linux "
+            r"with a GPU, `uv pip install .*` installs it",
+        ),
+    ],
+)
+def test_a_model_that_fails_to_load_says_why_and_leaves_nothing(
+    own: EmbeddedMesh, name: str, settings: dict, message: str
+) -> None:
+    uri = put(own, name, implementation="mlserver_llm_local.runtime.Local", parameters={"extra": settings})
+    own.apply(model(name, storage_uri=uri))
+    with pytest.raises(MeshError) as failed:
+        own.wait(name)
+    assert re.fullmatch(message, str(failed.value))
+    assert list((own._stack._processes.home / "models" / "local").iterdir()) == []
+    assert httpx.get(f"http://{own.address}/v2/models/{name}/ready").status_code == 404
+
+
+def test_a_runtime_that_mlserver_cannot_import_is_named(own: EmbeddedMesh) -> None:
+    own.apply(model("m", storage_uri=put(own, "no-runtime", implementation="no_such_package.Runtime")))
+    with pytest.raises(MeshError, match=r"^model 'm' failed to load: .*No module named 'no_such_package"):
+        own.wait("m")
+
+
+def test_waiting_runs_out_of_time(own: EmbeddedMesh) -> None:
+    own.apply(model("m", storage_uri="models/chat"))
+    with pytest.raises(MeshError) as late:
+        own.wait("m", timeout=0)
+    assert str(late.value) == "model 'm' is still loading after 0 s: wait longer, or read mesh.logs('m')"
+    own.wait("m")
+    assert "Loaded model 'm' successfully" in own.logs("m")
+    own.delete(model("m"))
+
+
+def test_connecting_again_returns_the_open_mesh(capsys: pytest.CaptureFixture[str], mesh: EmbeddedMesh) -> None:
+    assert connect("embedded") is mesh
+    assert capsys.readouterr().out == f"The embedded mesh is already open at {mesh.address}.\n"
+    assert get_mesh_ip() == mesh.address
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("embedded", {"prot": 1}, "the embedded mesh has no option prot, only servers, models, port"),
+    ],
+)
+def test_connecting_to_what_is_not_there(target: str, options: dict, message: str) -> None:
+    with pytest.raises(MeshError) as refused:
+        connect(target, **options)
+    assert str(refused.value) == message
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(MeshError) as refused:
+            EmbeddedMesh(port=port)
+    assert str(refused.value) == (f"port {port} on 127.0.0.1 is taken: stop what listens there, or choose another port")
+
+
+def test_a_server_that_does_not_start_ends_the_mesh(tmp_path: Path) -> None:
+    broken = Server(name="broken", capabilities=(), env={"MLSERVER_PARALLEL_WORKERS": "many"})
+    (tmp_path / "broken.yaml").write_text(to_yaml(broken.as_dict()))
+    before = set(Path(os.environ.get("TMPDIR", "/tmp")).glob("llm-streaming-*"))
+    with pytest.raises(MeshError, match=r"(?s)^broken ended with status 1; its last lines were:\n.*parallel_workers"):
+        EmbeddedMesh(servers=tmp_path)
+    assert set(Path(os.environ.get("TMPDIR", "/tmp")).glob("llm-streaming-*")) <= before
+
+
+def test_a_server_that_dies_closes_the_mesh_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+    mesh = EmbeddedMesh(servers=tmp_path)
+    home = mesh._stack._processes.home
+    victim = next(process for process in processes_of(mesh) if str(home / "models" / "local") in process.cmdline())
+    victim.send_signal(signal.SIGKILL)
+    assert wait_until((home / "local.exit").exists, timeout=10)
+    with pytest.raises(MeshError, match=r"(?s)^local ended with status -9; its last lines were:\n.*Uvicorn running"):
+        mesh.apply(model("m"))
+    assert (home.exists(), processes_in(home)) == (False, [])
+    with pytest.raises(MeshError) as closed:
+        mesh.wait()
+    assert str(closed.value) == "the mesh is closed: connect again"
+
+
+OPENERS = {
+    "main thread": "mesh = connect('embedded')",
+    "worker thread": """
+        found = []
+        worker = threading.Thread(target=lambda: found.append(connect('embedded')))
+        worker.start()
+        worker.join()
+        mesh = found[0]
+    """,
+}
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+@pytest.mark.parametrize("end", ["SIGKILL", "exit"])
+def test_everything_ends_with_the_process_that_opened_the_mesh(opener: str, end: str) -> None:
+    script = "import sys, threading\nfrom llm_streaming import connect\n" + textwrap.dedent(OPENERS[opener])
+    script += "\nprint(mesh._stack._processes.home, mesh.address, flush=True)\nsys.stdin.read()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root()
+    ) as caller:
+        lines = iter(caller.stdout)
+        home, address = next(line for line in lines if "llm-streaming-" in line).split()
+        running = processes_in(Path(home))
+        assert {process.name() for process in running} >= {"envoy"}
+        assert len(running) == 5  # the supervisor, Envoy, two MLServers, the provider
+        caller.kill() if end == "SIGKILL" else caller.stdin.close()
+    _, survivors = psutil.wait_procs(running, timeout=20)
+    assert survivors == []
+    assert wait_until(lambda: not Path(home).exists(), timeout=5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(address.split(":")[1])))
+
+
+def test_free_ports_are_free_and_different() -> None:
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    for port in ports:
+        socket.create_server(("127.0.0.1", port)).close()

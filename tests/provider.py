@@ -1,0 +1,191 @@
+"""A provider that speaks OpenAI's HTTP API over a real socket and answers by script.
+
+``async with Provider(Reply(...), Reply(...)) as provider`` answers each request with the next reply;
+``Provider(respond=function)`` asks the function instead. ``with provider_in_thread(...)`` is for tests without a loop.
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+CUT = object()
+"""A step of a reply: the connection is torn down."""
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one request gets: each piece of bytes as one HTTP chunk, an event to wait for, or `CUT`."""
+
+    steps: Sequence[bytes | asyncio.Event | object] = ()
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+
+
+@dataclass
+class Request:
+    """What arrived, and whether its client is still there."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def chunk(delta: dict[str, Any] | None = None, finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
+    """A chat.completion.chunk with one choice; without a delta, with none."""
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": choices}
+    return head | more
+
+
+def answer(*tokens: str) -> list[dict[str, Any]]:
+    """The chunks of a whole answer, as OpenAI orders them: role, texts, finish_reason, usage."""
+    count = len(tokens)
+    usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": count + 1}
+    return [
+        chunk({"role": "assistant", "content": ""}),
+        *(chunk({"content": token}) for token in tokens),
+        chunk({}, "stop"),
+        chunk(usage=usage),
+    ]
+
+
+def line(value: Any) -> bytes:
+    """Compact JSON, with characters as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sse(value: Any) -> bytes:
+    """One event."""
+    return b"data: " + line(value) + b"\n\n"
+
+
+def streamed(*tokens: str) -> Reply:
+    """A whole streamed answer, one HTTP chunk an event."""
+    return Reply([*(sse(each) for each in answer(*tokens)), DONE])
+
+
+def failed(status: int, body: Any, **headers: str) -> Reply:
+    """An HTTP error with a JSON body."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply([line(body)], status, {"content-type": "application/json", **named})
+
+
+class Provider:
+    """The server: `base_url` is where it is, `requests` what it got, `connections` how many were opened."""
+
+    def __init__(self, *replies: Reply, respond: Callable[[Request], Reply] | None = None) -> None:
+        script = iter(replies)
+        exhausted = failed(500, {"error": {"message": "the script has no more replies"}})
+        self._respond = respond or (lambda _: next(script, exhausted))
+        self._handlers: set[asyncio.Task[None]] = set()
+        self.requests: list[Request] = []
+        self.arrived = asyncio.Condition()
+        self.connections = 0
+
+    async def __aenter__(self) -> "Provider":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.base_url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for handler in self._handlers:
+            handler.cancel()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    async def request(self, index: int = 0) -> Request:
+        """A request, once it has arrived."""
+        async with self.arrived:
+            await self.arrived.wait_for(lambda: len(self.requests) > index)
+        return self.requests[index]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+        self.connections += 1
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while await self._exchange(reader, writer):
+                    pass
+        finally:
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; False when the client has left meanwhile."""
+        request = await _read(reader)
+        async with self.arrived:
+            self.requests.append(request)
+            self.arrived.notify_all()
+        reply = asyncio.create_task(_write(writer, self._respond(request)))
+        leaving = asyncio.create_task(_left(reader))
+        try:
+            await asyncio.wait([reply, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done():
+                request.disconnected.set()
+                return False
+            reply.result()
+            return True
+        finally:
+            reply.cancel()
+            leaving.cancel()
+            await asyncio.gather(reply, leaving, return_exceptions=True)
+
+
+async def _read(reader: asyncio.StreamReader) -> Request:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in head[1:] if each)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Request(head[0].split(" ")[1], headers, json.loads(body or b"{}"))
+
+
+async def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}", "transfer-encoding: chunked"]
+    lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    for step in reply.steps:
+        if isinstance(step, asyncio.Event):
+            await writer.drain()
+            await step.wait()
+        elif isinstance(step, bytes):
+            writer.write(b"%x\r\n%b\r\n" % (len(step), step))
+            await writer.drain()
+        else:
+            writer.close()  # after what has been written, and without the chunk that would end the body
+            raise ConnectionAbortedError
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+
+
+async def _left(reader: asyncio.StreamReader) -> None:
+    """Return when the client has closed its side; it sends nothing before it has its answer."""
+    with contextlib.suppress(ConnectionError):
+        await reader.read(1)
+
+
+@contextlib.contextmanager
+def provider_in_thread(
+    *replies: Reply, respond: Callable[[Request], Reply] | None = None
+) -> Iterator[tuple[Provider, asyncio.AbstractEventLoop]]:
+    """A provider on a loop of its own, for tests without one; set events with the loop's ``call_soon_threadsafe``."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    provider = Provider(*replies, respond=respond)
+    try:
+        asyncio.run_coroutine_threadsafe(provider.__aenter__(), loop).result()
+        yield provider, loop
+    finally:
+        asyncio.run_coroutine_threadsafe(provider.__aexit__(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

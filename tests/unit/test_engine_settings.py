@@ -1,0 +1,96 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
+from llm_streaming.engines.small_model import SMALL_MODEL, resolve_model, small_model_path
+from llm_streaming.errors import EngineError
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLM_STREAMING_MODEL", raising=False)
+
+
+def test_settings_may_be_strings_as_seldon_core_hands_them_on() -> None:
+    given = {
+        "n_ctx": "512",
+        "n_parallel": 2,
+        "n_threads": None,
+        "seed": "0",
+        "default_generate_kwargs": '{"top_p": 0.5}',
+    }
+    assert LlamaCppSettings.from_mapping(given) == LlamaCppSettings(
+        n_ctx=512, n_parallel=2, seed=0, default_generate_kwargs={"top_p": 0.5}
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_ctxt": 1}, "llama.cpp has no setting n_ctxt: did you mean n_ctx?"),
+        (
+            {"gpu_memory_utilization": 0.9},
+            "llama.cpp has no setting gpu_memory_utilization: "
+            "there are default_generate_kwargs, model, n_batch, n_ctx, n_parallel, n_threads, seed.",
+        ),
+        ({"n_ctx": "many"}, "The setting n_ctx must be a whole number, at least 1, not 'many'."),
+        ({"n_parallel": 0}, "The setting n_parallel must be a whole number, at least 1, not 0."),
+        ({"n_batch": True}, "The setting n_batch must be a whole number, at least 1, not True."),
+        ({"n_ctx": 1.5}, "The setting n_ctx must be a whole number, at least 1, not 1.5."),
+        ({"seed": -1}, "The setting seed must be a whole number, at least 0, not -1."),
+        ({"model": ""}, "The setting model must be a text, not ''."),
+        (
+            {"default_generate_kwargs": "["},
+            "The setting default_generate_kwargs must be a mapping of parameters, not '['.",
+        ),
+        ({"default_generate_kwargs": {"top-p": 1}}, "llama.cpp has no parameter top-p: did you mean top_p?"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        LlamaCppSettings.from_mapping(given)
+    assert str(raised.value) == message
+
+
+def test_the_small_model_comes_from_its_wheel() -> None:
+    assert resolve_model(SMALL_MODEL, Path("/nowhere")) == small_model_path()
+    assert small_model_path().read_bytes()[:4] == b"GGUF"
+
+
+def test_the_variable_names_another_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    monkeypatch.setenv("LLM_STREAMING_MODEL", str(other))
+    with pytest.raises(EngineError) as raised:
+        small_model_path()
+    assert str(raised.value) == f"LLM_STREAMING_MODEL names {other}, and there is no such file: correct it or unset it."
+    other.touch()
+    assert resolve_model(SMALL_MODEL, tmp_path) == other
+
+
+def test_without_its_wheel_the_small_model_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(EngineError) as raised:
+        small_model_path()
+    assert str(raised.value) == (
+        "SmolLM2-135M-Instruct is not installed: run `make setup`, or set LLM_STREAMING_MODEL to any .gguf file."
+    )
+
+
+def test_models_of_ones_own(tmp_path: Path) -> None:
+    folder = tmp_path / "settings"
+    inside, outside = folder / "a.gguf", tmp_path / "b.gguf"
+    folder.mkdir()
+    inside.touch()
+    outside.touch()
+    assert resolve_model("a.gguf", folder) == inside
+    assert resolve_model(str(outside), folder) == outside
+    with pytest.raises(EngineError) as leaving:
+        resolve_model("../b.gguf", folder)
+    with pytest.raises(EngineError) as missing:
+        resolve_model("c.gguf", folder)
+    assert [str(leaving.value), str(missing.value)] == [
+        f"The model ../b.gguf lies outside {folder}: name a file inside it, or give an absolute path.",
+        f"There is no model file {folder / 'c.gguf'}: put a .gguf file there, or set model to SmolLM2-135M-Instruct.",
+    ]
