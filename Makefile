@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo course lab test check format lock
+.PHONY: help setup demo course lab test check format outputs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -8,6 +8,9 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	&& echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Outputs stay; what says when, where and by which Python they were made goes.
+CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.widgets metadata.papermill \
+	metadata.language_info.version cell.metadata.papermill cell.metadata.execution"
 WALKTHROUGHS := notebooks/openai-streaming.ipynb notebooks/local-streaming.ipynb
 
 help: ## show this list
@@ -29,18 +32,22 @@ lab: $(INSTALLED) ## open JupyterLab on the walkthroughs
 	@$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/openai-streaming.ipynb
 
 test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(INSTALLED) ## lint and check types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+outputs: course ## execute every notebook and keep its outputs in notebooks/
+	@cp build/notebooks/*.ipynb notebooks/
+	@$(CLEAN) notebooks/*.ipynb
+
 format: $(INSTALLED) ## format the code, clean the notebooks, write the manifests anew
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m llm_streaming.catalogue
-	@$(BIN)/nbstripout --keep-output --extra-keys "metadata.widgets metadata.papermill cell.metadata.papermill" notebooks/*.ipynb
+	@$(CLEAN) notebooks/*.ipynb
 
 lock: $(INSTALLED) ## compile requirements/all.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -41,6 +41,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> dict
             cwd=str(notebook.parent),
             kernel_name="python3",
             coalesce_streams=True,
+            extra_arguments=["--log-level=ERROR"],  # its warning that it listens on loopback is nobody's concern here
         )
     except PapermillExecutionError as error:
         raise NotebookError(f"{notebook}: cell {error.exec_count} failed: {error.ename}: {error.evalue}") from None

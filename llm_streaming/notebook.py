@@ -18,7 +18,7 @@ _INTERVAL = 0.05  # seconds between prints: 20 a second look smooth, and a brows
 def show(events: Iterable[ChatEvent]) -> Timing:
     """Print a stream's text as it comes, and return its times; what has arrived is shown whatever happens."""
     stream = TimedStream(events)
-    waiting, printed = "", 0.0
+    waiting, printed = "", 0.0  # printed: when, in seconds of the clock
     try:
         for event in stream:
             waiting += event.content
@@ -26,7 +26,8 @@ def show(events: Iterable[ChatEvent]) -> Timing:
                 print(waiting, end="", flush=True)
                 waiting, printed = "", time.perf_counter()
     finally:
-        print(waiting, flush=True)
+        if waiting or printed:
+            print(waiting, flush=True)
     return stream.timing
 
 
