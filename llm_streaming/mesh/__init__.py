@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from llm_streaming.errors import MeshError
@@ -18,8 +20,8 @@ def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 -
     """Open a mesh, or return the one that is open with the same arguments, as when a cell is run again.
 
     Args:
-        target: ``"embedded"``: Envoy and MLServer on this machine.
-        options: those of `llm_streaming.mesh.embedded.EmbeddedMesh`.
+        target: ``"embedded"``, Envoy and MLServer on this machine, or ``"kubernetes"``, Seldon Core 2 on a cluster.
+        options: those of `llm_streaming.mesh.embedded.EmbeddedMesh` or `llm_streaming.mesh.kubernetes.KubernetesMesh`.
 
     Raises:
         MeshError: there is no such target or option, or the mesh does not start.
@@ -28,24 +30,34 @@ def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 -
     asked = {"target": target, **options}
     for arguments, mesh in _still_open():
         if arguments == asked:
-            print(f"The {target} mesh is already open at {mesh.address}.")
+            print(f"The {target} mesh is already open {_where(mesh, target)}.")
             return mesh
     mesh = _open(target, options)
     _opened.append((asked, mesh))
-    print(f"The {target} mesh is open at {mesh.address}.")
+    print(f"The {target} mesh is open {_where(mesh, target)}.")
     return mesh
 
 
 def get_mesh_ip() -> str:
     """Return what fits in ``f"http://{get_mesh_ip()}/v2/models/…"``: the mesh that was opened last and is still open.
 
+    With none open it is that of the cluster that kubectl is configured for, which is then opened once.
+
     Raises:
-        MeshError: no mesh is open.
+        MeshError: no mesh is open and kubectl is not configured, or the cluster's mesh has no address.
     """
-    still_open = _still_open()
-    if not still_open:
-        raise MeshError('no mesh is open: open one with connect("embedded")')
-    return still_open[-1][1].address
+    if not _still_open():
+        from llm_streaming.mesh.kubernetes_config import is_configured
+
+        if not is_configured():
+            raise MeshError('no mesh is open: open one with connect("embedded"), or configure kubectl for a cluster')
+        _opened.append(({"target": "kubernetes"}, _open("kubernetes", {})))
+    return _opened[-1][1].address
+
+
+def _where(mesh: Mesh, target: str) -> str:
+    # A cluster's mesh is asked for its address no sooner than it is needed: models can be applied before it has one.
+    return f"in {mesh}" if target == "kubernetes" else f"at {mesh.address}"
 
 
 def _still_open() -> list[tuple[dict[str, Any], Mesh]]:
@@ -54,11 +66,26 @@ def _still_open() -> list[tuple[dict[str, Any], Mesh]]:
 
 
 def _open(target: str, options: dict[str, Any]) -> Mesh:
-    if target != "embedded":
-        raise MeshError(f"there is no target '{target}': connect to \"embedded\"")
-    from llm_streaming.mesh.embedded import EmbeddedMesh  # httpx, yaml: not needed to import the package
-
-    known = inspect.signature(EmbeddedMesh).parameters
+    kind = _kind(target)
+    known = inspect.signature(kind).parameters
     if unknown := options.keys() - known.keys():
-        raise MeshError(f"the embedded mesh has no option {', '.join(sorted(unknown))}, only {', '.join(known)}")
-    return EmbeddedMesh(**options)
+        raise MeshError(f"the {target} mesh has no option {', '.join(sorted(unknown))}, only {', '.join(known)}")
+    return kind(**options)
+
+
+def _kind(target: str) -> Callable[..., Mesh]:
+    """The class of mesh for a target, imported no sooner: to import the package, none of their packages is needed."""
+    if target == "embedded":
+        from llm_streaming.mesh.embedded import EmbeddedMesh
+
+        return EmbeddedMesh
+    if target == "kubernetes":
+        if importlib.util.find_spec("kubernetes") is None:
+            raise MeshError(
+                "the kubernetes mesh needs the package kubernetes, which is not installed: run `make setup`, or "
+                "`pip install 'llm-streaming[kubernetes]'`"
+            )
+        from llm_streaming.mesh.kubernetes import KubernetesMesh
+
+        return KubernetesMesh
+    raise MeshError(f'there is no target \'{target}\': connect to "embedded" or "kubernetes"')

@@ -43,7 +43,7 @@ async def stream(
 ) -> list[InferenceResponse]:
     seen = [] if seen is None else seen
     async for response in model.predict_stream(once(request)):
-        seen.append(response)  # noqa: PERF401 - what came before a failure has to be there
+        seen.append(response)
     return seen
 
 
