@@ -44,6 +44,7 @@ class MLServer:
             "MLSERVER_HTTP_PORT": str(http),
             "MLSERVER_GRPC_PORT": str(grpc),
             "MLSERVER_METRICS_PORT": str(metrics),
+            "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(1024**3),  # bytes; as on SC2 no limit that a chat could reach
             "MLSERVER_LOAD_MODELS_AT_STARTUP": "false",
             "MLSERVER_DEBUG": "false",  # its access log would bury what a model says
         }

@@ -40,6 +40,16 @@ class ChatRequest:
     parameters: dict[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] | None = None
 
+    def as_openai(self) -> dict[str, Any]:
+        """The body of an OpenAI chat completion, without ``model`` and ``stream``."""
+        asked = {
+            "messages": self.messages,
+            "tools": self.tools,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
+        }
+        return self.parameters | {name: value for name, value in asked.items() if value is not None}
+
 
 def encode_request(request: ChatRequest) -> dict[str, Any]:
     """The JSON body of an inference request: ``inputs``, ``parameters`` under both names, and ``outputs``.

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Literal
 
 from mlserver import MLModel
-from mlserver.errors import MLServerError
+from mlserver.settings import ModelSettings
 from mlserver.types import (
     Datatype,
     InferenceRequest,
@@ -25,6 +25,9 @@ from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.protocol import ChatRequest, Tensor
 from llm_streaming.runtimes.keep_alive import with_keep_alives
+from llm_streaming.runtimes.logs import ChatError, shorten_logs
+from llm_streaming.runtimes.metrics import MeteredEngine
+from llm_streaming.runtimes.openai_endpoint import openai_handlers
 
 _STRING = Parameters(content_type="str")
 
@@ -40,6 +43,11 @@ class ChatRuntime(MLModel, ABC):
 
     _engine: Engine | None = None
 
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__(settings)
+        # MLServer looks for handlers among a model's attributes, before it loads it.
+        self.openai_infer, self.openai_infer_stream = openai_handlers(self)
+
     @abstractmethod
     async def open_engine(self, extra: dict[str, Any] | None) -> Engine:
         """Start the engine that ``parameters.extra`` describes, and set `keep_alive`.
@@ -54,9 +62,11 @@ class ChatRuntime(MLModel, ABC):
         self.outputs = [MetadataTensor(**tensor) for tensor in protocol.METADATA["outputs"]]
         parameters = self.settings.parameters
         try:
-            self._engine = await self.open_engine(parameters.extra if parameters else None)
+            engine = await self.open_engine(parameters.extra if parameters else None)
         except EngineError as error:
-            raise _as_mlserver_error(error) from None
+            raise _as_chat_error(error) from None
+        self._engine = MeteredEngine(engine, self.name)
+        shorten_logs()
         return True
 
     async def unload(self) -> bool:
@@ -70,27 +80,29 @@ class ChatRuntime(MLModel, ABC):
         """Answer a request as a whole.
 
         Raises:
-            MLServerError: the request was refused or the engine failed; never with the statuses 400 and 404, on which
+            ChatError: the request was refused or the engine failed; never with the statuses 400 and 404, on which
                 SC2's agent reloads the model (contract §3).
         """
         try:
             request = self._decode(payload)
-            outputs = protocol.encode_completion(await self._opened().complete(_body(request)))
+            outputs = protocol.encode_completion(await self.opened().complete(request.as_openai()))
         except (ProtocolError, EngineError) as error:
-            raise _as_mlserver_error(_as_engine_error(error)) from None
+            raise _as_chat_error(_as_engine_error(error)) from None
         return self._respond(protocol.select(outputs, request.outputs))
 
     async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
         """Answer a request in events, as the engine's chunks come.
 
         Raises:
-            MLServerError: after a last event that says the same, so that every client sees a failure (contract §3).
+            ChatError: after a last event that says the same, so that every client sees a failure (contract §3).
         """
         payload = await anext(payloads)
         try:
             request = self._decode(payload)
-            identity = (f"chatcmpl-{payload.id}", self.name, int(time.time()))
-            chunks = with_keep_alives(self._opened().stream(_body(request)), self.keep_alive, *identity)
+            empty = protocol.keep_alive_chunk(f"chatcmpl-{payload.id}", self.name, int(time.time()))
+            for outputs in protocol.encode_chunk(empty):
+                yield self._respond(protocol.select(outputs, request.outputs))  # at once: see contract §2
+            chunks = with_keep_alives(self.opened().stream(request.as_openai()), self.keep_alive, empty)
             async with aclosing(chunks):
                 async for chunk in chunks:
                     for outputs in protocol.encode_chunk(chunk):
@@ -98,10 +110,15 @@ class ChatRuntime(MLModel, ABC):
         except (ProtocolError, EngineError) as error:
             failure = _as_engine_error(error)
             yield self._report(failure)
-            raise _as_mlserver_error(failure) from None
+            raise _as_chat_error(failure) from None
 
-    def _opened(self) -> Engine:
-        # A method, because MLServer reads every property of a model before it loads it.
+    def opened(self) -> Engine:
+        """The engine.
+
+        Raises:
+            EngineError: the model is not loaded.
+        """
+        # A method and no property, because MLServer reads every property of a model before it loads it.
         if self._engine is None:
             raise EngineError(f"model '{self.name}' is not loaded", status=503)
         return self._engine
@@ -137,23 +154,12 @@ class ChatRuntime(MLModel, ABC):
         )
 
 
-def _body(request: ChatRequest) -> dict[str, Any]:
-    """The request as OpenAI's API takes it."""
-    asked = {
-        "messages": request.messages,
-        "tools": request.tools,
-        "tool_choice": request.tool_choice,
-        "parallel_tool_calls": request.parallel_tool_calls,
-    }
-    return request.parameters | {name: value for name, value in asked.items() if value is not None}
-
-
 def _as_engine_error(error: ProtocolError | EngineError) -> EngineError:
     if isinstance(error, EngineError):
         return error
     return EngineError(str(error), status=422, type="invalid_request_error")
 
 
-def _as_mlserver_error(error: EngineError) -> MLServerError:
+def _as_chat_error(error: EngineError) -> ChatError:
     status = 422 if error.status in (400, 404) else error.status
-    return MLServerError(str(error), status)
+    return ChatError(str(error), status)
