@@ -141,7 +141,10 @@ class OpenAIEngine:
         fields = failure.body if said else f"{_SOURCE} answered {response.status_code} {response.reason_phrase}."
         after = response.headers.get("retry-after", "")
         seconds = float(after) if after.replace(".", "", 1).isdecimal() else None
-        return self._error(fields, status=response.status_code, retry_after=seconds)
+        error = self._error(fields, status=response.status_code, retry_after=seconds)
+        if seconds is not None:  # in words too: of a unary answer, the words are all that reaches a client
+            error.args = (f"{error} (Try again after {seconds:g} s.)",)
+        return error
 
     def _error(self, error: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
         """The provider's error without the key, which some providers repeat in their messages."""

@@ -12,7 +12,7 @@ from llm_streaming.protocol.outputs import Event
 
 _LONGEST = 1_000  # characters: the event, which holds an error twice, has to stay below 65,536 bytes
 
-# The wire names no status; an error's code, or else its type, tells it.
+# Where no status comes with an error, its code or else its type tells it.
 _STATUS = {
     "authentication_error": 401,
     "permission_error": 403,
@@ -42,8 +42,13 @@ def _sendable(value: object) -> str | None:
     return None if value is None else str(value)[:_LONGEST].encode(errors="replace").decode()
 
 
-def decode_error(error: object) -> EngineError:
-    """The exception for an error that arrived: the object above, only what is inside, its JSON, or plain words."""
+def decode_error(error: object, status: object = None) -> EngineError:
+    """The exception for an error that arrived: the object above, only what is inside, its JSON, or plain words.
+
+    Args:
+        error: the error.
+        status: its HTTP status, where one came with it; else its code or type has to tell.
+    """
     if isinstance(error, str | bytes):
         error = _parsed(error)
     if isinstance(error, Mapping):
@@ -52,8 +57,8 @@ def decode_error(error: object) -> EngineError:
         return EngineError(str(error))
     kind, code = str(error.get("type") or "server_error"), error.get("code")
     code = None if code is None else str(code)
-    status = _STATUS.get(code or "") or _STATUS.get(kind, 500)
-    return EngineError(str(error.get("message") or kind), status=status, type=kind, code=code)
+    told = status if isinstance(status, int) else _STATUS.get(code or "") or _STATUS.get(kind, 500)
+    return EngineError(str(error.get("message") or kind), status=told, type=kind, code=code)
 
 
 def _parsed(text: str | bytes) -> object:

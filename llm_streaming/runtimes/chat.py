@@ -130,11 +130,16 @@ class ChatRuntime(MLModel, ABC):
         return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
 
     def _report(self, error: EngineError) -> InferenceResponse:
-        """The last event of a failed stream: the error in ``output_all``, and the same among the parameters."""
+        """The last event of a failed stream: the error in ``output_all``, and the same among the parameters.
+
+        The status goes with it, which a stream has no other place for.
+        """
         outputs = protocol.encode_error(error.as_openai())
         response = self._respond(outputs)
         # As a string, because over gRPC a dict would be dropped.
-        response.parameters = Parameters.model_validate({"error": dict(outputs)["output_all"].decode()})
+        response.parameters = Parameters.model_validate(
+            {"error": dict(outputs)["output_all"].decode(), "status": _as_chat_error(error).status_code}
+        )
         return response
 
     def _respond(self, outputs: protocol.Event) -> InferenceResponse:

@@ -144,7 +144,7 @@ FAILURES = {
     ),
     "rate limit": (
         failed(429, {"error": {"message": "Slow down.", "type": "requests", "code": None}}, retry_after="1.5"),
-        ("Slow down.", 429, "requests", None, 1.5),
+        ("Slow down. (Try again after 1.5 s.)", 429, "requests", None, 1.5),
     ),
     "numeric code": (
         failed(402, {"error": {"message": "No credit.", "code": 402}}),

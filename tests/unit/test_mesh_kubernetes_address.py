@@ -1,0 +1,111 @@
+"""Where the mesh of a cluster is reached, and its servers' metrics and logs."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from llm_streaming.mesh.kubernetes import KubernetesMesh
+from tests.api_server import ApiServer
+from tests.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, server, service, shows
+
+api = pytest.fixture(api_server)
+mesh = pytest.fixture(kubernetes_mesh)
+
+
+def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Put a kubectl on PATH that notes its arguments and does what a test says with ``port``."""
+    script = folder / "bin" / "kubectl"
+    script.parent.mkdir()
+    note = f"open({str(folder / 'kubectl.argv')!r}, 'w').write(' '.join(sys.argv[1:]))"
+    port = "port = sys.argv[3].split(':')[0]"
+    script.write_text(
+        "\n".join([f"#!{sys.executable}", "import signal, socket, sys", note, port, body, "signal.pause()"])
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(script.parent))
+
+
+@pytest.mark.parametrize(
+    ("found", "address"),
+    [
+        (balanced(ip="203.0.113.9"), "203.0.113.9:80"),
+        (balanced(ip="2001:db8::1"), "[2001:db8::1]:80"),
+        (balanced(hostname="localhost"), "localhost:80"),
+        (service(spec={"type": "NodePort"}), "203.0.113.20:30080"),
+    ],
+)
+def test_the_address_is_the_services(api: ApiServer, mesh: KubernetesMesh, found, address: str):
+    addresses = [{"type": "InternalIP", "address": "10.0.0.20"}, {"type": "ExternalIP", "address": "203.0.113.20"}]
+    api.add("nodes", None, "node", {"status": {"addresses": addresses}})
+    api.add("services", "seldon", "seldon-mesh", found)
+    assert [mesh.address, mesh.grpc_address] == [address, address]
+    assert len([request for request in api.requests if request.endswith("/services/seldon-mesh")]) == 1
+
+
+def test_without_an_address_kubectl_forwards_a_port(
+    api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    install_kubectl(tmp_path, monkeypatch, "server = socket.create_server(('127.0.0.1', int(port))); server.accept()")
+    api.add("services", "seldon", "seldon-mesh", service())
+    api.add("servers", "seldon", "api", server("api"))
+    host, port = mesh.address.split(":")
+    assert mesh.address == f"{host}:{port}"
+    assert (tmp_path / "kubectl.argv").read_text().split() == [
+        *["port-forward", "svc/seldon-mesh", f"{port}:80", "-n", "seldon", "--context", "test"]
+    ]
+    metrics = mesh.metrics_address("api")
+    assert (tmp_path / "kubectl.argv").read_text().split()[1:3] == ["pod/api-0", f"{metrics.split(':')[1]}:8082"]
+    mesh.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
+
+
+def test_without_kubectl_the_command_is_named(api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch):
+    api.add("services", "seldon", "seldon-mesh", service())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert failure(lambda: mesh.address) == (
+        "svc/seldon-mesh has no address outside the cluster, and kubectl, which would lead there, is not on PATH: run "
+        f"{shows('port-forward svc/seldon-mesh 8080:80')} where it is, and use localhost:8080"
+    )
+
+
+def test_a_port_forward_that_fails_says_why(api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch):
+    install_kubectl(tmp_path, monkeypatch, "sys.exit('error: no pod is running')")
+    api.add("services", "seldon", "seldon-mesh", service())
+    said = failure(lambda: mesh.address)
+    assert said.startswith(
+        "svc/seldon-mesh cannot be reached through the cluster (error: no pod is running): `kubectl port-forward"
+    )
+
+
+def test_a_mesh_without_a_service_or_a_known_hostname(api: ApiServer, mesh: KubernetesMesh):
+    assert failure(lambda: mesh.address) == (
+        f"there is no service seldon-mesh in {HERE}: connect with the namespace in which "
+        f"{shows('get svc -A --field-selector metadata.name=seldon-mesh')} shows it"
+    )
+    api.add("services", "seldon", "seldon-mesh", balanced(hostname="mesh.invalid"))
+    assert failure(lambda: mesh.address) == (
+        "the hostname of the service seldon-mesh, mesh.invalid, cannot be resolved: wait a few minutes if it is new; "
+        f"{shows('get svc seldon-mesh')} shows it"
+    )
+
+
+def test_logs_are_those_of_the_only_server_that_can_hold_the_model(api: ApiServer, mesh: KubernetesMesh):
+    for name, capability in [("api", "openai"), ("local", "llm-local")]:
+        mesh.apply(server(name, capability))
+        api.add("pods", "seldon", f"{name}-0", {"metadata": {"labels": {"seldon-server-name": name}}})
+    api.logs = {"api-0": "loaded m\n", "local-0": "nothing\n"}
+    mesh.apply(model())
+    assert mesh.logs("m") == "loaded m\n"
+    mesh.apply(model(server="local"))
+    assert mesh.logs("m") == "nothing\n"
+    mesh.apply(model(requirements=[]))
+    assert failure(mesh.logs, "m") == (
+        "any of 2 servers could hold model 'm': `kubectl logs -l 'seldon-server-name=<server>' -c mlserver -n seldon "
+        "--context test` shows a server's log"
+    )
+    assert failure(mesh.metrics_address, "absent") == (
+        f"there is no server 'absent' in {HERE}: {shows('get servers')} shows those there"
+    )

@@ -1,0 +1,173 @@
+"""What a cluster refuses, and which cluster it is: one sentence each, with the kubectl command that shows more."""
+
+from pathlib import Path
+
+import pytest
+
+import llm_streaming.mesh
+from llm_streaming.errors import ManifestError
+from llm_streaming.mesh import connect, get_mesh_ip
+from llm_streaming.mesh.kubernetes import KubernetesMesh
+from llm_streaming.mesh.kubernetes_config import find_connection
+from tests.api_server import TOKEN, ApiServer
+from tests.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, shows
+
+api = pytest.fixture(api_server)
+mesh = pytest.fixture(kubernetes_mesh)
+
+
+def test_a_conflict_names_the_owner(api: ApiServer, mesh: KubernetesMesh):
+    api.apply(("models", "seldon", "m"), model(), "kubectl", force=False)
+    assert failure(mesh.apply, model(storageUri="gs://bucket/other")) == (
+        "model/m was not applied, because other managers own what it would change (.spec.storageUri: conflict with "
+        '"kubectl" using mlops.seldon.io/v1alpha1): change it with them, or delete it and apply it again; '
+        f"{shows('get model/m -o yaml --show-managed-fields')} shows who owns what"
+    )
+
+
+def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMesh):
+    assert failure(mesh.apply, model(replicas="two")) == (
+        'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "str": '
+        f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows what it takes"
+    )
+
+
+def test_a_manifest_is_checked_before_it_is_sent(api: ApiServer, mesh: KubernetesMesh):
+    sent = len(api.requests)
+    with pytest.raises(ManifestError, match=r"expected a manifest of .* Model, but got v1 Pod"):
+        mesh.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "m"}})
+    with pytest.raises(ManifestError) as caught:
+        mesh.apply(model() | {"metadata": {"name": "m", "namespace": "other"}})
+    assert str(caught.value) == (
+        f"'m' belongs to namespace 'other', but the mesh is {HERE}: connect with namespace='other'"
+    )
+    assert len(api.requests) == sent
+
+
+@pytest.mark.parametrize("verb", ["get", "patch", "delete", "watch"])
+def test_a_forbidden_verb_names_the_role(api: ApiServer, mesh: KubernetesMesh, verb: str):
+    if verb in ("delete", "watch"):
+        mesh.apply(model())
+    api.forbidden = {(verb, "models")}
+    call = {"delete": mesh.delete, "watch": lambda _: mesh.wait()}.get(verb, mesh.apply)
+    name = "" if verb == "watch" else "m"
+    assert failure(call, model()) == (
+        f'the cluster forbids this (models.mlops.seldon.io "{name}" is forbidden: User "reader" cannot {verb} resource '
+        '"models" in API group "mlops.seldon.io" in the namespace "seldon"): ask for a role that allows to '
+        f"{verb} models.mlops.seldon.io in namespace 'seldon'; {shows('auth can-i --list')} shows what you may do"
+    )
+
+
+def test_a_missing_namespace_is_named(api: ApiServer):
+    mesh = KubernetesMesh(namespace="nowhere")
+    assert failure(mesh.apply, model()) == (
+        "the cluster has no namespace 'nowhere': create it with `kubectl create namespace nowhere`, or choose one of "
+        "those that `kubectl get namespaces -n nowhere --context test` shows"
+    )
+
+
+def test_a_cluster_without_seldon_says_how_to_install_it(api: ApiServer):
+    api.has_seldon = False
+    assert failure(KubernetesMesh) == (
+        "Seldon Core 2 is not installed on this cluster, which knows no Model of mlops.seldon.io/v1alpha1: `helm "
+        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it; "
+        f"{shows('api-resources --api-group mlops.seldon.io')} shows what there is"
+    )
+
+
+def test_expired_credentials_are_said_to_be_so(api: ApiServer, tmp_path: Path):
+    api.write_kubeconfig(tmp_path / "config", token="an old one")
+    assert failure(KubernetesMesh) == (
+        f"the cluster refuses the credentials for {HERE}, which may have expired: log in again; "
+        f"{shows('auth whoami')} shows whether that helped"
+    )
+
+
+def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: KubernetesMesh):
+    api.http.shutdown()
+    api.http.server_close()
+    api.end_watches("drop")
+    assert failure(KubernetesMesh) == (
+        f"the cluster of {HERE} cannot be reached at {api.url} (Connection refused): start it, or choose another "
+        f"context; {shows('cluster-info')} shows more"
+    )
+
+
+def test_the_namespace_comes_from_option_environment_and_context(api: ApiServer, tmp_path: Path, monkeypatch):
+    assert str(KubernetesMesh()) == HERE
+    api.write_kubeconfig(tmp_path / "config", namespace="of-context")
+    assert str(KubernetesMesh()) == "namespace 'of-context' of context 'test'"
+    monkeypatch.setenv("SELDON_NAMESPACE", "of-environment")
+    assert str(KubernetesMesh()) == "namespace 'of-environment' of context 'test'"
+    assert str(KubernetesMesh(namespace="of-option")) == "namespace 'of-option' of context 'test'"
+
+
+def test_a_wrong_context_lists_those_there_are(api: ApiServer, tmp_path: Path):
+    path = tmp_path / "config"
+    assert failure(KubernetesMesh, context="prod") == (
+        f"the kubeconfig {path} has no context 'prod' (there are test): `kubectl config get-contexts` shows them"
+    )
+    path.write_text(path.read_text().replace("current-context: test", "current-context: ''"))
+    assert failure(KubernetesMesh) == (
+        f"the kubeconfig {path} has no current context (there are test): `kubectl config use-context` sets it"
+    )
+    assert str(KubernetesMesh(context="test")) == HERE
+
+
+def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path: Path):
+    assert failure(KubernetesMesh, kubeconfig=str(tmp_path / "absent")) == (
+        f"there is no kubeconfig at {tmp_path}/absent: fetch your cluster's (for kind: `kind export kubeconfig`), or "
+        "name it in KUBECONFIG; `kubectl config view` shows what kubectl finds"
+    )
+    path = tmp_path / "config"
+    path.write_text("")
+    assert failure(KubernetesMesh) == (
+        f"the kubeconfig {path} cannot be used (Invalid kube-config. {path} file is empty): "
+        "`kubectl config view` shows it"
+    )
+    api.write_kubeconfig(path)
+    path.write_text(path.read_text().replace("user:\n    token:", "token:"))
+    assert failure(KubernetesMesh) == (
+        f"the kubeconfig {path} cannot be used (Invalid kube-config file. Expected key user in {path}/): "
+        "`kubectl config view` shows it"
+    )
+
+
+def test_inside_a_pod_its_service_account_will_do(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, content in [("token", TOKEN), ("ca.crt", "a certificate"), ("namespace", "of-pod\n")]:
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr("llm_streaming.mesh.kubernetes_config._SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", tmp_path / "token")
+    monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", tmp_path / "ca.crt")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "203.0.113.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.delenv("KUBECONFIG")
+    connection = find_connection(namespace=None, context=None, kubeconfig=None)
+    assert str(connection) == "namespace 'of-pod' of the cluster that this pod runs in"
+    assert connection.kubectl("get models") == "`kubectl get models -n of-pod`"
+    assert connection.client.configuration.host == "https://203.0.113.1:443"
+
+
+def test_connect_opens_one_mesh_for_the_same_arguments(api: ApiServer, capsys):
+    mesh = connect("kubernetes", namespace="seldon")
+    assert connect("kubernetes", namespace="seldon") is mesh
+    assert capsys.readouterr().out.splitlines() == [
+        f"The kubernetes mesh is open in {HERE}.",
+        f"The kubernetes mesh is already open in {HERE}.",
+    ]
+    assert failure(connect, "kubernetes", port=1) == (
+        "the kubernetes mesh has no option port, only namespace, context, kubeconfig"
+    )
+    mesh.close()
+    assert failure(mesh.apply, model()) == "the mesh is closed: connect again"
+
+
+def test_get_mesh_ip_opens_the_current_cluster_once(api: ApiServer, tmp_path: Path):
+    api.add("services", "seldon", "seldon-mesh", balanced(ip="203.0.113.9"))
+    assert [get_mesh_ip(), get_mesh_ip()] == ["203.0.113.9:80"] * 2
+    assert api.requests.count("GET /version") == 1
+    llm_streaming.mesh._opened.pop()
+    (tmp_path / "config").unlink()
+    assert failure(get_mesh_ip) == (
+        'no mesh is open: open one with connect("embedded"), or configure kubectl for a cluster'
+    )
