@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from llm_streaming.mesh.base import Mesh
+from tests.integration.scripted import Scripted, scripted_mesh
 
 CPU = "local-chat-completions-cpu"
 OPENAI = "openai-chat-completions"
@@ -30,3 +31,10 @@ def mesh(no_provider: None) -> Iterator[Mesh]:
             mesh.apply(f"manifests/{model}.yaml")
         mesh.wait()
         yield mesh
+
+
+@pytest.fixture(scope="session")
+def scripted(no_provider: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripted]:
+    """A mesh whose model relays to a scripted provider."""
+    with scripted_mesh(tmp_path_factory.mktemp("scripted")) as scripted:
+        yield scripted

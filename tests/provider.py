@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from llm_streaming.protocol import accumulate
+
 CUT = object()
 """A step of a reply: the connection is torn down."""
 
@@ -70,6 +72,11 @@ def sse(value: Any) -> bytes:
 def streamed(*tokens: str) -> Reply:
     """A whole streamed answer, one HTTP chunk an event."""
     return Reply([*(sse(each) for each in answer(*tokens)), DONE])
+
+
+def accumulated(*tokens: str) -> bytes:
+    """The same answer as a whole."""
+    return line(accumulate(answer(*tokens)))
 
 
 def failed(status: int, body: Any, **headers: str) -> Reply:

@@ -111,8 +111,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool], *, timeout: float) -> bool:
-    """Ask until the condition holds, or `timeout` seconds have passed; returns whether it held.
+def wait_until(condition: Callable[[], bool], *, timeout: float, interval: float = 0.02) -> bool:
+    """Ask every `interval` seconds until the condition holds, or `timeout` have passed; returns whether it held.
 
     For what announces nothing: a server that starts to listen, a proxy that takes up a new route.
     """
@@ -120,5 +120,5 @@ def wait_until(condition: Callable[[], bool], *, timeout: float) -> bool:
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(interval)
     return True

@@ -1,0 +1,93 @@
+"""Every way into a deployed model, with one face: HTTP, gRPC, and OpenAI's own client."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import openai
+
+from llm_streaming import ChatClient, GrpcChatClient
+from llm_streaming.errors import InferenceError
+from llm_streaming.mesh.base import Mesh
+
+Chunk = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a client is told of a failure."""
+
+    message: str
+    status: int | None
+    code: str | None
+
+
+class Door(Protocol):
+    """A client of a mesh; chunks and completions are OpenAI's objects."""
+
+    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]: ...
+
+    def complete(self, model: str, messages: list[Chunk], **parameters: Any) -> Chunk: ...
+
+    def failure(self, error: Exception) -> Failure: ...
+
+
+class OurDoor:
+    """Our clients, over HTTP or gRPC; the empty event that comes at once is passed over."""
+
+    def __init__(self, client: ChatClient | GrpcChatClient) -> None:
+        self.client = client
+
+    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]:
+        with closing(self.client.stream(model, messages, **parameters)) as events:
+            for event in events:
+                if event.content or event.tool_calls or event.finish_reason or event.usage:
+                    yield event.raw
+
+    def complete(self, model: str, messages: list[Chunk], **parameters: Any) -> Chunk:
+        return self.client.complete(model, messages, **parameters).raw
+
+    def failure(self, error: Exception) -> Failure:
+        assert isinstance(error, InferenceError)
+        return Failure(error.message, error.status, error.code)
+
+
+class OpenAIDoor:
+    """OpenAI's client, against the model's own path."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def _client(self, model: str, endpoint: str) -> openai.OpenAI:
+        base_url = f"http://{self.address}/v2/models/{model}/{endpoint}"
+        return openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
+
+    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]:
+        asked = {"stream": True, "stream_options": {"include_usage": True}}
+        with (
+            self._client(model, "infer_stream") as client,
+            client.chat.completions.create(model=model, messages=messages, **asked, **parameters) as chunks,
+        ):
+            for chunk in chunks:
+                yield chunk.to_dict()
+
+    def complete(self, model: str, messages: list[Chunk], **parameters: Any) -> Chunk:
+        with self._client(model, "infer") as client:
+            return client.chat.completions.create(model=model, messages=messages, **parameters).to_dict()
+
+    def failure(self, error: Exception) -> Failure:
+        if isinstance(error, openai.APIStatusError):
+            return Failure(str(error.body["message"]), error.status_code, error.code or error.type)
+        assert isinstance(error, openai.APIError)
+        return Failure(error.message, None, error.code or error.type)
+
+
+DOORS = ("http", "grpc", "openai")
+
+
+def door(kind: str, mesh: Mesh) -> Door:
+    """A client of the mesh."""
+    if kind == "openai":
+        return OpenAIDoor(mesh.address)
+    return OurDoor(ChatClient(mesh.address) if kind == "http" else GrpcChatClient(mesh.grpc_address))
