@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal
 
 from mlserver import MLModel
 from mlserver.settings import ModelSettings
-from mlserver.types import (
-    Datatype,
-    InferenceRequest,
-    InferenceResponse,
-    MetadataTensor,
-    Parameters,
-    ResponseOutput,
-    TensorData,
-)
+from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor
 
 from llm_streaming import protocol
 from llm_streaming.engines.base import Engine
@@ -28,8 +20,7 @@ from llm_streaming.runtimes.keep_alive import with_keep_alives
 from llm_streaming.runtimes.logs import ChatError, shorten_logs
 from llm_streaming.runtimes.metrics import MeteredEngine
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
-
-_STRING = Parameters(content_type="str")
+from llm_streaming.runtimes.responses import Stream, StreamedResponse, whole_response
 
 
 class ChatRuntime(MLModel, ABC):
@@ -88,29 +79,41 @@ class ChatRuntime(MLModel, ABC):
             outputs = protocol.encode_completion(await self.opened().complete(request.as_openai()))
         except (ProtocolError, EngineError) as error:
             raise _as_chat_error(_as_engine_error(error)) from None
-        return self._respond(protocol.select(outputs, request.outputs))
+        return whole_response(self.name, self.version, protocol.select(outputs, request.outputs))
 
-    async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
+    async def predict_stream(  # type: ignore[override] # what it yields is all that MLServer reads of a response
+        self, payloads: AsyncIterator[InferenceRequest]
+    ) -> AsyncIterator[StreamedResponse]:
         """Answer a request in events, as the engine's chunks come.
 
         Raises:
             ChatError: after a last event that says the same, so that every client sees a failure (contract §3).
         """
         payload = await anext(payloads)
+        stream = Stream(self.name, self.version)
         try:
             request = self._decode(payload)
-            empty = protocol.keep_alive_chunk(f"chatcmpl-{payload.id}", self.name, int(time.time()))
-            for outputs in protocol.encode_chunk(empty):
-                yield self._respond(protocol.select(outputs, request.outputs))  # at once: see contract §2
-            chunks = with_keep_alives(self.opened().stream(request.as_openai()), self.keep_alive, empty)
-            async with aclosing(chunks):
+            async with aclosing(self._chunks(request, f"chatcmpl-{payload.id}")) as chunks:
                 async for chunk in chunks:
-                    for outputs in protocol.encode_chunk(chunk):
-                        yield self._respond(protocol.select(outputs, request.outputs))
+                    for event in protocol.encode_chunk(chunk):
+                        yield stream.respond(protocol.select(event, request.outputs))
         except (ProtocolError, EngineError) as error:
-            failure = _as_engine_error(error)
-            yield self._report(failure)
-            raise _as_chat_error(failure) from None
+            failure = _as_chat_error(_as_engine_error(error))
+            event = protocol.encode_error(_as_engine_error(error).as_openai())
+            # The same among the parameters, as a string because over gRPC a dict would be dropped; and the status,
+            # which a stream has no other place for.
+            yield stream.respond(event, error=dict(event)["output_all"].decode(), status=failure.status_code)
+            raise failure from None
+
+    async def _chunks(self, request: ChatRequest, stream_id: str) -> AsyncGenerator[bytes, None]:
+        """An engine's chunks, with an empty one at once and whenever it is silent (contract §2)."""
+        empty = protocol.keep_alive_chunk(stream_id, self.name, int(time.time()))
+        yield empty
+        async with aclosing(
+            with_keep_alives(self.opened().stream(request.as_openai()), self.keep_alive, empty)
+        ) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def opened(self) -> Engine:
         """The engine.
@@ -128,35 +131,6 @@ class ChatRuntime(MLModel, ABC):
         parameters = dict(payload.parameters) if payload.parameters else None
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
         return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
-
-    def _report(self, error: EngineError) -> InferenceResponse:
-        """The last event of a failed stream: the error in ``output_all``, and the same among the parameters.
-
-        The status goes with it, which a stream has no other place for.
-        """
-        outputs = protocol.encode_error(error.as_openai())
-        response = self._respond(outputs)
-        # As a string, because over gRPC a dict would be dropped.
-        response.parameters = Parameters.model_validate(
-            {"error": dict(outputs)["output_all"].decode(), "status": _as_chat_error(error).status_code}
-        )
-        return response
-
-    def _respond(self, outputs: protocol.Event) -> InferenceResponse:
-        return InferenceResponse(
-            model_name=self.name,
-            model_version=self.version,
-            outputs=[
-                ResponseOutput(
-                    name=name,
-                    shape=[1, 1],
-                    datatype=Datatype.BYTES,
-                    data=TensorData(root=[value]),
-                    parameters=_STRING,
-                )
-                for name, value in outputs
-            ],
-        )
 
 
 def _as_engine_error(error: ProtocolError | EngineError) -> EngineError:

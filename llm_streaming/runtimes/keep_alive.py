@@ -1,14 +1,18 @@
-"""Keeping a stream alive while its engine is silent."""
+"""Between an engine and its reader: chunks wait here for the reader, and empty ones keep the stream alive."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 import orjson
 
 from llm_streaming.protocol import keep_alive_chunk
+
+# Chunks that may wait for a reader who lags behind; then the engine has to wait.
+_ROOM = 64
 
 
 async def with_keep_alives(
@@ -24,25 +28,45 @@ async def with_keep_alives(
         interval: seconds.
         empty: the empty chunk until the engine's first has told the stream's own id.
     """
+    waiting: deque[bytes] = deque()
+    changed, room = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                waiting.append(chunk)
+                changed.set()
+                if len(waiting) >= _ROOM:
+                    room.clear()
+                    await room.wait()
+
+    # One task for the whole stream: one for each chunk, to wait for it with a time-out, took half of a relay's time.
+    reading = asyncio.create_task(read())
+    reading.add_done_callback(lambda _: changed.set())
     last: bytes | None = None
-    async with aclosing(chunks):
-        coming = asyncio.ensure_future(anext(chunks))
-        try:
-            while True:
-                await asyncio.wait((coming,), timeout=interval)
-                if not coming.done():
-                    yield empty_like(last) if last else empty
-                    continue
-                try:
-                    last = coming.result()
-                except StopAsyncIteration:
-                    return
+    try:
+        while waiting or not reading.done():
+            if not await _comes(changed, interval):
+                yield empty_like(last) if last else empty
+            changed.clear()
+            while waiting:
+                last = waiting.popleft()
                 yield last
-                coming = asyncio.ensure_future(anext(chunks))
-        finally:
-            coming.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await coming
+            room.set()
+        reading.result()
+    finally:
+        reading.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await reading
+
+
+async def _comes(event: asyncio.Event, within: float) -> bool:
+    """Wait for an event; returns whether it came in time."""
+    try:
+        async with asyncio.timeout(within):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 def empty_like(chunk: bytes) -> bytes:

@@ -11,6 +11,7 @@ from mlserver.settings import ModelParameters, ModelSettings
 from mlserver.types import InferenceRequest, InferenceResponse
 
 from llm_streaming.protocol import ChatRequest, encode_request
+from llm_streaming.runtimes.responses import StreamedResponse
 from mlserver_llm_api import LLMRuntime
 from mlserver_llm_local.runtime import Local
 from tests.provider import Provider, Reply, answer, chunk, failed, line, sse, streamed
@@ -34,13 +35,15 @@ async def once(request: InferenceRequest) -> AsyncIterator[InferenceRequest]:
     yield request
 
 
-def outputs_of(response: InferenceResponse) -> dict[str, str]:
+def outputs_of(response: InferenceResponse | StreamedResponse) -> dict[str, str]:
+    if isinstance(response, StreamedResponse):
+        return {name: value.decode() for name, value in response.event}
     return {output.name: output.data.root[0].decode() for output in response.outputs}
 
 
 async def stream(
-    model: Any, request: InferenceRequest, seen: list[InferenceResponse] | None = None
-) -> list[InferenceResponse]:
+    model: Any, request: InferenceRequest, seen: list[StreamedResponse] | None = None
+) -> list[StreamedResponse]:
     seen = [] if seen is None else seen
     async for response in model.predict_stream(once(request)):
         seen.append(response)
@@ -139,7 +142,7 @@ async def test_a_failed_stream_says_why_and_then_breaks(failure: str) -> None:
     async with Provider(reply) as provider:
         model = api(provider.base_url, max_retries=0)
         await model.load()
-        seen: list[InferenceResponse] = []
+        seen: list[StreamedResponse] = []
         with pytest.raises(MLServerError) as raised:
             await stream(model, payload(), seen)
         await model.unload()
@@ -147,7 +150,7 @@ async def test_a_failed_stream_says_why_and_then_breaks(failure: str) -> None:
     assert (str(raised.value), raised.value.status_code) == (error["message"], status)
     assert (last["role"], last["content"], last["type"]) == ("assistant", "", "text")
     assert json.loads(last["output_all"]) == {"error": error}
-    assert json.loads(seen[-1].parameters.error) == {"error": error}
+    assert seen[-1].told == {"error": last["output_all"], "status": status}
 
 
 @pytest.mark.parametrize("failure", FAILURES)

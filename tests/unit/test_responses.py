@@ -1,0 +1,48 @@
+"""A streamed event is what MLServer would have made of it the slow way."""
+
+import pytest
+from mlserver.grpc.converters import ModelInferResponseConverter
+from mlserver.rest.responses import ServerSentEvent
+from mlserver.types import Parameters
+
+from llm_streaming.protocol import Event
+from llm_streaming.runtimes.responses import Stream, whole_response
+
+TEXT: Event = [
+    ("role", b"assistant"),
+    ("content", ' 🙂 "quoted"\n'.encode()),
+    ("type", b"text"),
+    ("output_all", b'{"id":"1","choices":[]}'),
+]
+CALL: Event = [*TEXT[:3], ("tool_calls", b'[{"index":0}]'), TEXT[3]]
+TOLD = {"error": '{"error":{}}', "status": 422}
+
+events = pytest.mark.parametrize("event", [TEXT, CALL, [TEXT[1]]], ids=["text", "tool call", "one output"])
+told = pytest.mark.parametrize("told", [{}, TOLD], ids=["plain", "with an error"])
+
+
+def slow(event: Event, told: dict) -> object:
+    response = whole_response("m", "1", event)
+    response.id = "7"
+    response.parameters = Parameters.model_validate(told)
+    return response
+
+
+def fast(event: Event, told: dict) -> object:
+    response = Stream("m", "1").respond(event, **told)
+    response.id = "7"
+    return response
+
+
+@events
+@told
+def test_over_rest(event: Event, told: dict) -> None:
+    assert ServerSentEvent(fast(event, told)).encode() == ServerSentEvent(slow(event, told)).encode()
+
+
+@events
+@told
+@pytest.mark.parametrize("raw", [False, True])
+def test_over_grpc(event: Event, told: dict, raw: bool) -> None:
+    messages = [ModelInferResponseConverter.from_types(one(event, told), use_raw=raw) for one in (fast, slow)]
+    assert messages[0] == messages[1]
