@@ -4,15 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llm_streaming.client.grpc import AsyncGrpcChatClient, GrpcChatClient
     from llm_streaming.client.http import AsyncChatClient, ChatClient
     from llm_streaming.mesh import connect, get_mesh_ip
 
-__all__ = ["AsyncChatClient", "ChatClient", "connect", "get_mesh_ip"]
+__all__ = ["AsyncChatClient", "AsyncGrpcChatClient", "ChatClient", "GrpcChatClient", "connect", "get_mesh_ip"]
 
 # Imported when first asked for: an HTTP client alone takes longer to import than this package may.
 _HOMES = {
     "AsyncChatClient": "llm_streaming.client.http",
+    "AsyncGrpcChatClient": "llm_streaming.client.grpc",
     "ChatClient": "llm_streaming.client.http",
+    "GrpcChatClient": "llm_streaming.client.grpc",
     "connect": "llm_streaming.mesh",
     "get_mesh_ip": "llm_streaming.mesh",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -59,7 +59,7 @@ def refusal(model: str, status: int, body: bytes) -> InferenceError:
     except (ValueError, KeyError, TypeError):
         words = body.decode(errors="replace").strip()
     if not words and status == httpx.codes.NOT_FOUND:
-        words = f"model '{model}' is not deployed here: apply its manifest and wait until it is ready"
+        words = not_deployed(model)
     return InferenceError(words or f"the call of model '{model}' failed with HTTP {status}", status=status)
 
 
@@ -67,12 +67,32 @@ def unreachable(origin: str, error: httpx.HTTPError, partial: str = "") -> Infer
     """Say why a call broke off before its answer was complete."""
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():
-            words = f"nobody answers at {origin}: is the mesh open, and its address right?"
+            words = nobody_answers(origin)
         case httpx.TimeoutException():
-            words = f"{origin} was silent for longer than the client's timeout allows"
+            words = too_silent(origin)
         case _:
-            words = f"the answer broke off before it was complete ({type(error).__name__}): see the server's log"
+            words = broke_off(type(error).__name__)
     return InferenceError(words, partial=partial)
+
+
+def not_deployed(model: str) -> str:
+    """The sentence about a model that the mesh does not know."""
+    return f"model '{model}' is not deployed here: apply its manifest and wait until it is ready"
+
+
+def nobody_answers(where: str) -> str:
+    """The sentence about an address without a server."""
+    return f"nobody answers at {where}: is the mesh open, and its address right?"
+
+
+def too_silent(where: str) -> str:
+    """The sentence about a server that has said nothing for longer than the client waits."""
+    return f"{where} was silent for longer than the client's timeout allows"
+
+
+def broke_off(kind: str) -> str:
+    """The sentence about a connection that was lost; `kind` is what the transport calls it."""
+    return f"the answer broke off before it was complete ({kind}): see the server's log"
 
 
 def completion_of(response: httpx.Response, model: str) -> Completion:
@@ -83,32 +103,66 @@ def completion_of(response: httpx.Response, model: str) -> Completion:
     """
     if response.is_error:
         raise refusal(model, response.status_code, response.content)
+    return read_completion(response.text)
+
+
+def json_object(data: str) -> dict[str, Any]:
+    """Parse an inference response that came as JSON.
+
+    Raises:
+        ProtocolError: it is no JSON object.
+    """
     try:
-        return decode_completion(_object(response.text))
+        found = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ProtocolError(f"expected an inference response, a JSON object, but got {data[:80]!r}")
+    return found
+
+
+def read_completion(data: Any, parse: Callable[[Any], dict[str, Any]] = json_object) -> Completion:  # noqa: ANN401
+    """Read the body of a unary answer; `parse` makes the protocol's JSON of what the transport delivers.
+
+    Raises:
+        InferenceError: it reports an error, or is not an answer.
+    """
+    try:
+        return decode_completion(parse(data))
+    except EngineError as error:
+        raise InferenceError(str(error), status=error.status, code=error.code or error.type) from None
     except ProtocolError as error:
-        raise InferenceError(str(error), status=response.status_code) from None
+        raise InferenceError(str(error), status=httpx.codes.OK) from None
 
 
 class StreamReader:
     """Reads the events of one stream, and keeps what has arrived for whoever has to report a failure.
 
+    Args:
+        model: the model's name.
+        parse: makes the protocol's JSON of what the transport delivers for one event.
+
     Attributes:
         partial: the text so far.
+        started: whether any event has arrived.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, parse: Callable[[Any], dict[str, Any]] = json_object) -> None:
         self.partial = ""
+        self.started = False
         self._model = model
+        self._parse = parse
         self._finished = False
 
-    def read(self, data: str) -> ChatEvent:
+    def read(self, data: str | bytes) -> ChatEvent:
         """Decode one event's data.
 
         Raises:
             InferenceError: the event reports an error, or is malformed.
         """
+        self.started = True
         try:
-            event = decode_event(_object(data))
+            event = decode_event(self._parse(data))
         except EngineError as error:
             raise InferenceError(
                 str(error), status=error.status, code=error.code or error.type, partial=self.partial
@@ -130,13 +184,3 @@ class StreamReader:
                 f"the stream of model '{self._model}' ended without a finish_reason: the answer is not complete",
                 partial=self.partial,
             )
-
-
-def _object(data: str) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ProtocolError(f"expected an inference response, a JSON object, but got {data[:80]!r}")
-    return found

@@ -7,6 +7,7 @@ says where, what was expected and what came instead.
 from llm_streaming.protocol.accumulate import Accumulator, accumulate
 from llm_streaming.protocol.events import ChatEvent, Completion, decode_completion, decode_event
 from llm_streaming.protocol.failures import decode_error, encode_error
+from llm_streaming.protocol.merge import merge
 from llm_streaming.protocol.outputs import INPUT_NAMES, METADATA, OUTPUT_NAMES, Event, select
 from llm_streaming.protocol.request import ChatRequest, ParametersName, decode_request, encode_request
 from llm_streaming.protocol.response import encode_chunk, encode_completion, keep_alive_chunk
@@ -33,5 +34,6 @@ __all__ = [
     "encode_error",
     "encode_request",
     "keep_alive_chunk",
+    "merge",
     "select",
 ]

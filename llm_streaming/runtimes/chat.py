@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal
+from uuid import uuid4
 
 from mlserver import MLModel
 from mlserver.settings import ModelSettings
@@ -93,7 +94,7 @@ class ChatRuntime(MLModel, ABC):
         stream = Stream(self.name, self.version)
         try:
             request = self._decode(payload)
-            async with aclosing(self._chunks(request, f"chatcmpl-{payload.id}")) as chunks:
+            async with aclosing(self._chunks(request, f"chatcmpl-{payload.id or uuid4()}")) as chunks:
                 async for chunk in chunks:
                     for event in protocol.encode_chunk(chunk):
                         yield stream.respond(protocol.select(event, request.outputs))

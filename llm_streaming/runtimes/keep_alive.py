@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 
 import orjson
 
-from llm_streaming.protocol import keep_alive_chunk
+from llm_streaming.protocol import keep_alive_chunk, merge
 
 # Chunks that may wait for a reader who lags behind; then the engine has to wait.
 _ROOM = 64
@@ -20,6 +20,8 @@ async def with_keep_alives(
 ) -> AsyncGenerator[bytes, None]:
     """Yield an engine's chunks, and an empty one after each `interval` seconds without any.
 
+    A reader who keeps up gets each chunk as it came. For one who lags behind, texts that wait are joined.
+
     A silent stream is cut by clients (httpx gives up after 5 s) and proxies (Envoy after 5 minutes), and SC2's agent
     notices that a client has left only when something is written (contract §2). Closing this closes `chunks`.
 
@@ -29,12 +31,15 @@ async def with_keep_alives(
         empty: the empty chunk until the engine's first has told the stream's own id.
     """
     waiting: deque[bytes] = deque()
+    came = 0
     changed, room = asyncio.Event(), asyncio.Event()
 
     async def read() -> None:
+        nonlocal came
         async with aclosing(chunks):
             async for chunk in chunks:
                 waiting.append(chunk)
+                came += 1
                 changed.set()
                 if len(waiting) >= _ROOM:
                     room.clear()
@@ -50,8 +55,11 @@ async def with_keep_alives(
                 yield empty_like(last) if last else empty
             changed.clear()
             while waiting:
-                last = waiting.popleft()
+                last, before = waiting.popleft(), came
                 yield last
+                if came != before:  # more came while this was being sent, so its reader lags behind
+                    waiting.extend(merge([waiting.popleft() for _ in range(len(waiting))]))
+                    room.set()
             room.set()
         reading.result()
     finally:

@@ -1,0 +1,168 @@
+"""The gRPC clients' whole answers, how their calls are left, and what importing them takes."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from llm_streaming import AsyncGrpcChatClient, GrpcChatClient, protocol
+from llm_streaming.errors import InferenceError
+from llm_streaming.protocol import Completion
+from tests.grpc_server import HANG, Step, message, scripted
+from tests.provider import answer, chunk, line
+
+MESSAGES = [{"role": "user", "content": "Hello!"}]
+SOME = message(next(protocol.encode_chunk(line(chunk({"content": "so far"})))))
+NOT_DEPLOYED = "model 'm' is not deployed here: apply its manifest and wait until it is ready"
+
+
+def complete_sync(address: str, timeout: float) -> Completion:
+    with GrpcChatClient(address, timeout=timeout) as client:
+        return client.complete("m", MESSAGES)
+
+
+def complete_async(address: str, timeout: float) -> Completion:
+    async def complete() -> Completion:
+        async with AsyncGrpcChatClient(address, timeout=timeout) as client:
+            return await client.complete("m", MESSAGES)
+
+    return asyncio.run(complete())
+
+
+both_callers = pytest.mark.parametrize("complete", [complete_sync, complete_async])
+
+
+def interrupt() -> None:
+    """What Ctrl-C does, and Jupyter's button."""
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+@both_callers
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_whole_answer(complete: Callable[..., Completion], raw: bool) -> None:
+    completion = protocol.accumulate(answer("Hel", "lo"))
+    with scripted(message(protocol.encode_completion(line(completion)), raw=raw)) as server:
+        found = complete(server.address, 600)
+    [call] = server.calls
+    assert (call.method, call.metadata["seldon-model"]) == ("/inference.GRPCInferenceService/ModelInfer", "m")
+    assert found == Completion("Hello", "stop", completion["usage"], [], completion)
+
+
+ERROR = protocol.encode_error({"error": {"message": "No.", "type": "rate_limit_error", "code": None}})
+
+
+@both_callers
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ((grpc.StatusCode.FAILED_PRECONDITION, "no role"), ("no role", 422, None)),
+        ((grpc.StatusCode.INVALID_ARGUMENT, "no"), ("no", 400, None)),
+        ((grpc.StatusCode.UNKNOWN, "Slow down."), ("Slow down.", 500, None)),
+        ((grpc.StatusCode.UNIMPLEMENTED, ""), (NOT_DEPLOYED, 404, None)),
+        (
+            (grpc.StatusCode.CANCELLED, ""),
+            ("the answer broke off before it was complete (CANCELLED): see the server's log", None, None),
+        ),
+        (b"\xff", ("expected an inference response, a ModelInferResponse, but got b'\\xff'", 200, None)),
+        (message(ERROR), ("No.", 429, "rate_limit_error")),
+    ],
+)
+def test_a_whole_answer_that_fails(
+    complete: Callable[..., Completion], step: Step, expected: tuple[str, int | None, str | None]
+) -> None:
+    with scripted(step) as server, pytest.raises(InferenceError) as failed:
+        complete(server.address, 600)
+    assert (failed.value.message, failed.value.status, failed.value.code) == expected
+
+
+@both_callers
+def test_a_whole_answer_that_takes_too_long(complete: Callable[..., Completion]) -> None:
+    with scripted(HANG) as server, pytest.raises(InferenceError) as failed:
+        complete(server.address, 0.3)
+    assert failed.value.message == f"{server.address} was silent for longer than the client's timeout allows"
+    assert failed.value.status is None
+
+
+def test_leaving_the_loop_ends_the_call() -> None:
+    with scripted(SOME, HANG) as server, GrpcChatClient(server.address) as client:
+        for _ in client.stream("m", MESSAGES):
+            break
+        assert server.calls[0].ended.wait(10)
+
+
+async def test_leaving_the_asynchronous_loop_ends_the_call() -> None:
+    with scripted(SOME, HANG) as server:
+        async with AsyncGrpcChatClient(server.address) as client:
+            async for _ in client.stream("m", MESSAGES):
+                break
+            assert await asyncio.to_thread(server.calls[0].ended.wait, 10)
+
+
+async def test_cancelling_the_task_ends_the_stream() -> None:
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        async for _ in client.stream("m", MESSAGES):
+            begun.set()
+
+    with scripted(SOME, HANG) as server:
+        async with AsyncGrpcChatClient(server.address) as client:
+            task = asyncio.create_task(read())
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(server.calls[0].ended.wait, 10)
+
+
+async def test_cancelling_the_task_ends_the_unary_call() -> None:
+    arrived = threading.Event()
+    with scripted(arrived.set, HANG) as server:
+        async with AsyncGrpcChatClient(server.address) as client:
+            task = asyncio.create_task(client.complete("m", MESSAGES))
+            assert await asyncio.to_thread(arrived.wait, 10)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(server.calls[0].ended.wait, 10)
+
+
+@pytest.mark.parametrize("method", ["stream", "complete"])
+def test_an_interrupt_ends_the_call(method: str) -> None:
+    with scripted(SOME, interrupt, HANG) if method == "stream" else scripted(interrupt, HANG) as server:
+        client = GrpcChatClient(server.address)
+        call = getattr(client, method)
+        with pytest.raises(KeyboardInterrupt):
+            list(call("m", MESSAGES))
+        assert server.calls[0].ended.wait(10)
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        # The package does not load gRPC, nor its gRPC client MLServer.
+        "import sys, llm_streaming; assert not {'grpc', 'google.protobuf'} & sys.modules.keys()",
+        "import sys; from llm_streaming import GrpcChatClient; assert 'mlserver' not in sys.modules",
+        # MLServer's messages and ours live in one process, whichever came first.
+        "import llm_streaming.client.grpc, mlserver.grpc.dataplane_pb2",
+        "import mlserver.grpc.dataplane_pb2, llm_streaming.client.grpc",
+    ],
+)
+def test_imports(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("missing", ["grpc", "google.protobuf"])
+def test_without_the_extra_one_sentence_says_so(missing: str) -> None:
+    program = f"import sys; sys.modules['{missing}'] = None; from llm_streaming import GrpcChatClient"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.stderr.splitlines()[-1] == (
+        "llm_streaming.errors.LLMStreamingError: the gRPC clients need the packages grpcio and protobuf, which are not "
+        "installed: run `make setup`, or `pip install 'llm-streaming[grpc]'`"
+    )

@@ -1,0 +1,100 @@
+"""What waits between an engine and its reader."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from llm_streaming.protocol import keep_alive_chunk
+from llm_streaming.runtimes.keep_alive import with_keep_alives
+from tests.provider import chunk, line
+
+EMPTY = keep_alive_chunk("ours", "m", 1)
+TEXTS = [line(chunk({"content": text})) for text in "abcdef"]
+LONG = 3600.0  # seconds; never reached
+
+
+async def engine(*steps: bytes | asyncio.Event | Exception) -> AsyncGenerator[bytes, None]:
+    for step in steps:
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, asyncio.Event):
+            await step.wait()
+        else:
+            yield step
+
+
+async def test_a_reader_who_keeps_up_gets_each_chunk_as_it_came() -> None:
+    assert [one async for one in with_keep_alives(engine(*TEXTS), LONG, EMPTY)] == TEXTS
+
+
+async def test_for_a_reader_who_lags_waiting_texts_are_joined() -> None:
+    more, sent = asyncio.Event(), asyncio.Event()
+
+    async def engine_in_two_bursts() -> AsyncGenerator[bytes, None]:
+        yield TEXTS[0]
+        await more.wait()
+        for text in TEXTS[1:]:
+            yield text
+        sent.set()
+
+    found = []
+    async for one in with_keep_alives(engine_in_two_bursts(), LONG, EMPTY):
+        found.append(one)
+        more.set()  # while the first chunk is being sent, five others come
+        await sent.wait()
+    assert found == [TEXTS[0], line(chunk({"content": "bcdef"}))]
+
+
+async def test_a_reader_who_stops_stops_the_engine() -> None:
+    given = 0
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        nonlocal given
+        while True:
+            given += 1
+            yield line(chunk({"content": "x" * 4096}))
+
+    chunks = with_keep_alives(endless(), LONG, EMPTY)
+    await anext(chunks)
+    held = given
+    for _ in range(100):  # turns of the loop in which the engine could go on
+        await asyncio.sleep(0)
+    assert given == held
+    await chunks.aclose()
+
+
+async def test_silence_is_filled_with_the_streams_own_id() -> None:
+    silence = asyncio.Event()
+    theirs = line(chunk({"content": "a"}, id="theirs"))
+    chunks = with_keep_alives(engine(asyncio.Event()), 0.001, EMPTY)
+    assert await anext(chunks) == EMPTY
+    await chunks.aclose()
+    chunks = with_keep_alives(engine(theirs, silence), 0.001, EMPTY)
+    assert [await anext(chunks), await anext(chunks)] == [theirs, keep_alive_chunk("theirs", "fake", 1)]
+    silence.set()
+    assert {one async for one in chunks} <= {keep_alive_chunk("theirs", "fake", 1)}
+
+
+async def test_an_engines_failure_comes_after_its_chunks() -> None:
+    found = []
+    with pytest.raises(ValueError, match="oops"):  # noqa: PT012 - the failure is what ends the loop
+        async for one in with_keep_alives(engine(*TEXTS[:2], ValueError("oops")), LONG, EMPTY):
+            found.append(one)  # noqa: PERF401 - what came before the failure has to be there
+    assert found == TEXTS[:2]
+
+
+async def test_closing_closes_the_engine() -> None:
+    closed = asyncio.Event()
+
+    async def watched() -> AsyncGenerator[bytes, None]:
+        try:
+            yield TEXTS[0]
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    chunks = with_keep_alives(watched(), LONG, EMPTY)
+    assert await anext(chunks) == TEXTS[0]
+    await chunks.aclose()
+    assert closed.is_set()
