@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo course lab test check format outputs lock
+.PHONY: help setup demo course lab test check bench bench-full format outputs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -11,10 +11,12 @@ INSTALLED := .venv/.installed
 # Outputs stay; what says when, where and by which Python they were made goes.
 CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.widgets metadata.papermill \
 	metadata.language_info.version cell.metadata.papermill cell.metadata.execution"
+# In containers people are root, and Jupyter wants to be told.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 WALKTHROUGHS := notebooks/openai-streaming.ipynb notebooks/local-streaming.ipynb
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## install everything into .venv
 
@@ -29,7 +31,7 @@ course: $(INSTALLED) ## execute every notebook, into build/notebooks
 	@$(BIN)/python -m llm_streaming.execute $(sort $(wildcard notebooks/*.ipynb))
 
 lab: $(INSTALLED) ## open JupyterLab on the walkthroughs
-	@$(BIN)/jupyter lab --ip=127.0.0.1 notebooks/openai-streaming.ipynb
+	@$(BIN)/jupyter lab --ip=127.0.0.1 $(AS_ROOT) notebooks/openai-streaming.ipynb
 
 test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -38,6 +40,16 @@ check: $(INSTALLED) ## lint and check types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(INSTALLED) ## measure what the layers here cost, in 3 minutes, into build/bench
+	@$(BIN)/python -m benchmarks
+
+bench-full: $(INSTALLED) .venv-litellm/bin/litellm ## measure more sizes, and LiteLLM's proxy beside them
+	@$(BIN)/python -m benchmarks --full
+
+.venv-litellm/bin/litellm: | $(INSTALLED)
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-litellm
+	@$(BIN)/uv pip install --quiet --python .venv-litellm/bin/python 'litellm[proxy]'
 
 outputs: course ## execute every notebook and keep its outputs in notebooks/
 	@cp build/notebooks/*.ipynb notebooks/

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 
 from llm_streaming.errors import EngineError, InferenceError, ProtocolError
 from llm_streaming.protocol import (
@@ -18,6 +19,7 @@ from llm_streaming.protocol import (
     decode_error,
     decode_event,
     encode_request,
+    usual_event,
 )
 
 Message = dict[str, Any]
@@ -135,23 +137,55 @@ def read_completion(data: Any, parse: Callable[[Any], dict[str, Any]] = json_obj
         raise InferenceError(str(error), status=httpx.codes.OK) from None
 
 
+class _Output(msgspec.Struct, gc=False):
+    name: str
+    data: list[str]
+
+
+class _Response(msgspec.Struct, gc=False):
+    outputs: list[_Output]
+    parameters: dict[str, Any] = {}
+
+
+_RESPONSE = msgspec.json.Decoder(_Response)
+
+
+def read_event(data: str) -> ChatEvent:
+    """Read one event's data over HTTP.
+
+    Raises:
+        EngineError: the event reports an error.
+        ProtocolError: it is malformed.
+    """
+    usual = None
+    try:
+        response = _RESPONSE.decode(data)
+        _, content, *_, whole = response.outputs
+        if (content.name, whole.name) == ("content", "output_all") and "error" not in response.parameters:
+            (text,), (line,) = content.data, whole.data
+            usual = usual_event(text, line)
+    except (msgspec.MsgspecError, ValueError):
+        pass  # what is unusual is read with care, and what is wrong refused in words
+    return usual or decode_event(json_object(data))
+
+
 class StreamReader:
     """Reads the events of one stream, and keeps what has arrived for whoever has to report a failure.
 
     Args:
         model: the model's name.
-        parse: makes the protocol's JSON of what the transport delivers for one event.
+        decode: makes an event of what the transport delivers for one.
 
     Attributes:
         partial: the text so far.
         started: whether any event has arrived.
     """
 
-    def __init__(self, model: str, parse: Callable[[Any], dict[str, Any]] = json_object) -> None:
+    def __init__(self, model: str, decode: Callable[[Any], ChatEvent] = read_event) -> None:
         self.partial = ""
         self.started = False
         self._model = model
-        self._parse = parse
+        self._decode = decode
         self._finished = False
 
     def read(self, data: str | bytes) -> ChatEvent:
@@ -162,7 +196,7 @@ class StreamReader:
         """
         self.started = True
         try:
-            event = decode_event(self._parse(data))
+            event = self._decode(data)
         except EngineError as error:
             raise InferenceError(
                 str(error), status=error.status, code=error.code or error.type, partial=self.partial

@@ -17,7 +17,7 @@ try:
 
     from llm_streaming.client.status import failure, lost
     from llm_streaming.client.watchdog import Watchdog
-    from llm_streaming.client.wire import decode_message, encode_message
+    from llm_streaming.client.wire import decode_message, encode_message, read_message
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("grpc", "google"):
         raise
@@ -88,7 +88,7 @@ class GrpcChatClient:
             ProtocolError: a message is malformed; nothing was sent.
             InferenceError: the call failed; what had arrived is in ``.partial``.
         """
-        reader = StreamReader(model, decode_message)
+        reader = StreamReader(model, read_message)
         request = encode_message(model, request_body(messages, tools, parameters))
         call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=metadata_of(model))
         try:
@@ -155,7 +155,7 @@ class AsyncGrpcChatClient:
         **parameters: Any,  # noqa: ANN401 - OpenAI's, of many types
     ) -> AsyncIterator[ChatEvent]:
         """Yield the answer's events as they come, as `GrpcChatClient.stream` does."""
-        reader = StreamReader(model, decode_message)
+        reader = StreamReader(model, read_message)
         request = encode_message(model, request_body(messages, tools, parameters))
         call = self._channel().stream_stream(_STREAM)(iter((request,)), metadata=metadata_of(model))
         answer = aiter(call)

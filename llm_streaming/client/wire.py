@@ -17,6 +17,7 @@ from llm_streaming.client.inference_pb2 import (
     ModelInferResponse,
 )
 from llm_streaming.errors import ProtocolError
+from llm_streaming.protocol import ChatEvent, decode_event, usual_event
 
 _LENGTH = struct.Struct("<I")  # stands before each string of raw contents
 
@@ -42,6 +43,25 @@ def encode_message(model: str, body: dict[str, Any]) -> bytes:
     request = ModelInferRequest(model_name=model, id=uuid.uuid4().hex, parameters=parameters, inputs=inputs)
     message: bytes = request.SerializeToString()
     return message
+
+
+def read_message(data: bytes) -> ChatEvent:
+    """Read one event's message.
+
+    Raises:
+        EngineError: the event reports an error.
+        ProtocolError: it is malformed.
+    """
+    usual = None
+    try:
+        message = ModelInferResponse.FromString(data)
+        _, content, *_, whole = message.outputs
+        if (content.name, whole.name) == ("content", "output_all") and not message.parameters:
+            (text,), (line,) = content.contents.bytes_contents, whole.contents.bytes_contents
+            usual = usual_event(text.decode(), line)
+    except (DecodeError, ValueError):
+        pass  # what is unusual, as raw contents are, is read with care, and what is wrong refused in words
+    return usual or decode_event(decode_message(data))
 
 
 def decode_message(data: bytes) -> dict[str, Any]:

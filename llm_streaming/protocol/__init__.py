@@ -12,6 +12,7 @@ from llm_streaming.protocol.outputs import INPUT_NAMES, METADATA, OUTPUT_NAMES, 
 from llm_streaming.protocol.request import ChatRequest, ParametersName, decode_request, encode_request
 from llm_streaming.protocol.response import encode_chunk, encode_completion, keep_alive_chunk
 from llm_streaming.protocol.tensors import Tensor
+from llm_streaming.protocol.usual import usual_event
 
 __all__ = [
     "INPUT_NAMES",
@@ -36,4 +37,5 @@ __all__ = [
     "keep_alive_chunk",
     "merge",
     "select",
+    "usual_event",
 ]

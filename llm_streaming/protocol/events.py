@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_streaming.protocol import compact
 from llm_streaming.protocol.answers import body_of, first_choice, parse_answer
@@ -14,8 +14,7 @@ from llm_streaming.protocol.tensors import Tensor
 from llm_streaming.protocol.wording import complaint, place
 
 
-@dataclass(frozen=True, slots=True)
-class ChatEvent:
+class ChatEvent(NamedTuple):
     """One event of a stream.
 
     Attributes:

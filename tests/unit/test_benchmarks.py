@@ -1,0 +1,125 @@
+"""What the benchmarks make of what they have measured; nothing is timed here."""
+
+import json
+
+import pytest
+
+from benchmarks.harness import Figure, Target, goal, interleave, percentile, write
+from benchmarks.load import Answer
+from benchmarks.report import table
+
+RELAY = Figure(
+    part="relay",
+    what="HTTP",
+    size="8 streams",
+    unit="tokens/s",
+    values=[20_000.0, 30_000.0, 10_000.0],
+    against="the obvious runtime",
+    references=[4_000.0, 5_000.0, 1_000.0],
+    target=Target("ratio", 5),
+)
+GAP = Figure(
+    part="latency",
+    what="gap, p50",
+    size="16 streams",
+    unit="ms",
+    values=[21.5, 20.5],
+    against="the provider",
+    references=[20.0, 20.0],
+    added=True,
+    target=Target("added", 0.5, at_least=False),
+)
+PLAIN = Figure(
+    part="client", what="decoding", size="1 event", unit="µs", values=[0.5], against="the loop", references=[50.0]
+)
+
+
+def test_ratio_and_difference_are_those_of_the_rounds():
+    assert RELAY.numbers == {"value": 20_000.0, "reference": 4_000.0, "ratio": 6.0, "added": 16_000.0}
+    assert GAP.numbers == {"value": 21.0, "reference": 20.0, "ratio": 1.05, "added": 1.0}
+
+
+def test_a_target_is_of_one_number_and_in_one_direction():
+    assert [RELAY.reached, GAP.reached, PLAIN.reached] == [True, False, None]
+    targets = [Target("value", 20_000), Target("ratio", 1.6), Target("added", 3, at_least=False)]
+    assert [goal(target, "ms") for target in targets] == ["≥ 20,000 ms", "≥ 1.60 ×", "≤ 3.00 ms"]
+
+
+def test_variants_take_turns_every_other_round_backwards():
+    calls = []
+
+    def variant(name):
+        def measure():
+            calls.append(name)
+            return len(calls)
+
+        return measure
+
+    assert interleave({"a": variant("a"), "b": variant("b")}, 3) == {"a": [1, 4, 5], "b": [2, 3, 6]}
+    assert calls == ["a", "b", "b", "a", "a", "b"]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0, 1), (50, 50), (95, 95), (99, 99), (100, 100)])
+def test_percentiles_are_measured_values(share, expected):
+    assert percentile(list(range(100, 0, -1)), share) == expected
+
+
+def test_tokens_are_timed_when_all_their_copies_have_arrived():
+    answer = Answer(0.0, [(1.0, b"head"), (2.0, b"1 token 2 token 3"), (3.0, b" token"), (4.0, b" token token token")])
+    assert answer.token_times(1) == [2.0, 2.0, 3.0, 4.0, 4.0, 4.0]
+    assert answer.token_times(2) == [2.0, 4.0, 4.0]
+
+
+def test_http_framing_is_taken_out_wherever_it_was_cut():
+    pieces = [b"HTTP/1.1 200 OK\r\n\r\n5\r", b"\nab to\r\n", b"3\r\nken\r\n0\r\n\r\n"]
+    assert Answer(0.0, [(0.0, piece) for piece in pieces]).body == b"HTTP/1.1 200 OK\r\nab token\r\n"
+
+
+def test_the_table_says_what_was_measured_against_what():
+    assert table({"machine": "2 cores"}, [RELAY, PLAIN, GAP]) == (
+        "# Benchmarks\n"
+        "\n"
+        "- machine: 2 cores\n"
+        "\n"
+        "Measured and reference are medians over the rounds. Compared is the median of the rounds' own ratios, or of "
+        "their differences where it has a sign; the variants of a round were measured one after the other.\n"
+        "\n"
+        "## With a figure to reach\n"
+        "\n"
+        "| | what | at | measured | reference | compared | reach | reached |\n"
+        "|---|---|---|---:|---|---:|---|---|\n"
+        "| relay | HTTP | 8 streams | 20,000 tokens/s | 4,000 tokens/s, the obvious runtime | 6.00 × (3 rounds) "
+        "| ≥ 5.00 × | yes |\n"
+        "| latency | gap, p50 | 16 streams | 21.0 ms | 20.0 ms, the provider | +1.00 ms (2 rounds) "
+        "| ≤ 0.50 ms | **no** |\n"
+        "\n"
+        "## Others\n"
+        "\n"
+        "| | what | at | measured | reference | compared | reach | reached |\n"
+        "|---|---|---|---:|---|---:|---|---|\n"
+        "| client | decoding | 1 event | 0.50 µs | 50.0 µs, the loop | 0.01 × (1 rounds) |  |  |\n"
+    )
+
+
+def test_the_file_holds_every_round(tmp_path):
+    write(tmp_path / "build" / "bench.json", {"machine": "2 cores"}, [GAP])
+    assert json.loads((tmp_path / "build" / "bench.json").read_text()) == {
+        "machine": "2 cores",
+        "figures": [
+            {
+                "part": "latency",
+                "what": "gap, p50",
+                "size": "16 streams",
+                "unit": "ms",
+                "value": 21.0,
+                "reference": 20.0,
+                "ratio": 1.05,
+                "added": 1.0,
+                "against": "the provider",
+                "rounds": 2,
+                "target": {"of": "added", "sign": "≤", "bound": 0.5, "reached": False},
+                "values": [21.5, 20.5],
+                "references": [20.0, 20.0],
+            }
+        ],
+    }
