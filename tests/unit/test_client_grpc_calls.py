@@ -12,6 +12,7 @@ import pytest
 
 from llm_streaming import AsyncGrpcChatClient, GrpcChatClient, protocol
 from llm_streaming.errors import InferenceError
+from llm_streaming.mesh.processes import wait_until
 from llm_streaming.protocol import Completion
 from tests.grpc_server import HANG, Step, message, scripted
 from tests.provider import answer, chunk, line
@@ -38,8 +39,10 @@ both_callers = pytest.mark.parametrize("complete", [complete_sync, complete_asyn
 
 
 def interrupt() -> None:
-    """What Ctrl-C does, and Jupyter's button."""
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    """What Ctrl-C does, and Jupyter's button, to a reader who is waiting."""
+    reader = threading.main_thread().ident
+    assert wait_until(lambda: sys._current_frames()[reader].f_code.co_name == "wait", timeout=10)
+    signal.pthread_kill(reader, signal.SIGINT)
 
 
 @both_callers
