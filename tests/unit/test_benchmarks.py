@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.harness import Figure, Target, goal, interleave, percentile, write
+from benchmarks.harness import Figure, Target, count, goal, interleave, percentile, write
 from benchmarks.load import Answer
 from benchmarks.report import table
 
@@ -23,7 +23,7 @@ GAP = Figure(
     what="gap, p50",
     size="16 streams",
     unit="ms",
-    values=[21.5, 20.5],
+    values=[30.0, 25.0],
     against="the provider",
     references=[20.0, 20.0],
     added=True,
@@ -36,13 +36,17 @@ PLAIN = Figure(
 
 def test_ratio_and_difference_are_those_of_the_rounds():
     assert RELAY.numbers == {"value": 20_000.0, "reference": 4_000.0, "ratio": 6.0, "added": 16_000.0}
-    assert GAP.numbers == {"value": 21.0, "reference": 20.0, "ratio": 1.05, "added": 1.0}
+    assert GAP.numbers == {"value": 27.5, "reference": 20.0, "ratio": 1.375, "added": 7.5}
 
 
 def test_a_target_is_of_one_number_and_in_one_direction():
     assert [RELAY.reached, GAP.reached, PLAIN.reached] == [True, False, None]
     targets = [Target("value", 20_000), Target("ratio", 1.6), Target("added", 3, at_least=False)]
-    assert [goal(target, "ms") for target in targets] == ["≥ 20,000 ms", "≥ 1.60 ×", "≤ 3.00 ms"]
+    assert [goal(target, "ms") for target in targets] == ["≥ 20,000 ms", "≥ 1.60 \N{MULTIPLICATION SIGN}", "≤ 3.00 ms"]
+
+
+def test_things_are_counted_in_words():
+    assert [count(1, "stream"), count(1000, "token")] == ["1 stream", "1,000 tokens"]
 
 
 def test_variants_take_turns_every_other_round_backwards():
@@ -86,18 +90,18 @@ def test_the_table_says_what_was_measured_against_what():
         "\n"
         "## With a figure to reach\n"
         "\n"
-        "| | what | at | measured | reference | compared | reach | reached |\n"
-        "|---|---|---|---:|---|---:|---|---|\n"
-        "| relay | HTTP | 8 streams | 20,000 tokens/s | 4,000 tokens/s, the obvious runtime | 6.00 × (3 rounds) "
-        "| ≥ 5.00 × | yes |\n"
-        "| latency | gap, p50 | 16 streams | 21.0 ms | 20.0 ms, the provider | +1.00 ms (2 rounds) "
+        "| part | what | at | measured | reference | compared | rounds | reach | reached |\n"
+        "|---|---|---|---:|---|---:|---:|---|---|\n"
+        "| relay | HTTP | 8 streams | 20,000 tokens/s | 4,000 tokens/s, the obvious runtime | 6.00 \N{MULTIPLICATION SIGN} | 3 "
+        "| ≥ 5.00 \N{MULTIPLICATION SIGN} | yes |\n"
+        "| latency | gap, p50 | 16 streams | 27.5 ms | 20.0 ms, the provider | +7.50 ms | 2 "
         "| ≤ 0.50 ms | **no** |\n"
         "\n"
         "## Others\n"
         "\n"
-        "| | what | at | measured | reference | compared | reach | reached |\n"
-        "|---|---|---|---:|---|---:|---|---|\n"
-        "| client | decoding | 1 event | 0.50 µs | 50.0 µs, the loop | 0.01 × (1 rounds) |  |  |\n"
+        "| part | what | at | measured | reference | compared | rounds | reach | reached |\n"
+        "|---|---|---|---:|---|---:|---:|---|---|\n"
+        "| client | decoding | 1 event | 0.50 µs | 50.0 µs, the loop | 0.01 \N{MULTIPLICATION SIGN} | 1 |  |  |\n"
     )
 
 
@@ -111,14 +115,14 @@ def test_the_file_holds_every_round(tmp_path):
                 "what": "gap, p50",
                 "size": "16 streams",
                 "unit": "ms",
-                "value": 21.0,
+                "value": 27.5,
                 "reference": 20.0,
-                "ratio": 1.05,
-                "added": 1.0,
+                "ratio": 1.375,
+                "added": 7.5,
                 "against": "the provider",
                 "rounds": 2,
                 "target": {"of": "added", "sign": "≤", "bound": 0.5, "reached": False},
-                "values": [21.5, 20.5],
+                "values": [30.0, 25.0],
                 "references": [20.0, 20.0],
             }
         ],

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 
 import grpc
@@ -39,9 +40,14 @@ both_callers = pytest.mark.parametrize("complete", [complete_sync, complete_asyn
 
 
 def interrupt() -> None:
-    """What Ctrl-C does, and Jupyter's button, to a reader who is waiting."""
+    """What Ctrl-C does, and Jupyter's button, to a reader who is waiting for what comes."""
     reader = threading.main_thread().ident
-    assert wait_until(lambda: sys._current_frames()[reader].f_code.co_name == "wait", timeout=10)
+
+    def is_waiting() -> bool:
+        stack = {frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[reader])}
+        return bool(stack & {"result", "messages"}) and "wait" in stack
+
+    assert wait_until(is_waiting, timeout=10)
     signal.pthread_kill(reader, signal.SIGINT)
 
 
