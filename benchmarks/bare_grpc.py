@@ -1,0 +1,43 @@
+"""A gRPC server that does nothing but send prepared bytes: what grpc.aio itself can do.
+
+``python -m benchmarks.bare_grpc`` prints its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import uvloop
+
+from benchmarks.obvious import asked_of, prepared_response
+
+
+async def _stream(requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    from mlserver.grpc.converters import ModelInferRequestConverter, ModelInferResponseConverter
+    from mlserver.grpc.dataplane_pb2 import ModelInferRequest
+
+    payload = ModelInferRequestConverter.to_types(ModelInferRequest.FromString(await anext(requests)))
+    message: Any = ModelInferResponseConverter.from_types(prepared_response("bare", "1"))
+    response = message.SerializeToString()
+    for _ in range(asked_of(payload)["max_tokens"]):
+        yield response
+
+
+async def main() -> None:
+    """Serve until the process is ended."""
+    handler = grpc.stream_stream_rpc_method_handler(_stream)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelStreamInfer": handler})]
+    )
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.run(main())

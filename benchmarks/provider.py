@@ -1,0 +1,98 @@
+"""A provider in OpenAI's API that costs next to nothing: answers are prepared bytes, sent as fast as they are read.
+
+``python -m benchmarks.provider`` prints its port. A request's ``max_tokens`` is how many tokens it gets, and ``rate``,
+where it has one, how many of them a second. As real providers do, it sends each event as an HTTP chunk of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+import uvloop
+
+TOKEN = b" token"
+"""How the text of each token begins, and what stands nowhere else in an answer; two digits follow."""
+
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
+_BLOCK = 64  # events that are written at once
+
+
+def chunk(delta: dict[str, str] | None, finish_reason: str | None = None, usage: Any = None) -> bytes:  # noqa: ANN401
+    """A chunk with all that OpenAI's have; without a delta, the one that ends with the usage."""
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    value = {
+        "id": "chatcmpl-CAbcdefghijklmnopqrstuvwxyz12",
+        "object": "chat.completion.chunk",
+        "created": 1790000000,
+        "model": "gpt-benchmark-2026-11-01",
+        "service_tier": "default",
+        "system_fingerprint": "fp_0123456789",
+        "choices": [] if delta is None else [choice],
+        "usage": usage,
+    }
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _frame(data: bytes) -> bytes:
+    event = b"data: %b\n\n" % data
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+# Not all alike: LiteLLM's proxy ends a stream that repeats itself.
+_CHUNKS = [chunk({"content": f"{TOKEN.decode()}{index:02}"}) for index in range(_BLOCK)]
+TOKEN_CHUNK = _CHUNKS[0]
+_FIRST = _frame(chunk({"role": "assistant", "content": ""}))
+_TOKENS = [_frame(each) for each in _CHUNKS]
+_ALL_TOKENS = b"".join(_TOKENS)
+
+
+def _end(tokens: int) -> bytes:
+    usage = {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}
+    return _frame(chunk({}, "stop")) + _frame(chunk(None, usage=usage)) + _frame(b"[DONE]") + b"0\r\n\r\n"
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
+            if not length:  # LiteLLM's proxy asks for the models now and then
+                writer.write(_NOT_FOUND)
+                continue
+            asked = json.loads(await reader.readexactly(int(length)))
+            writer.write(_HEAD + _FIRST)
+            await _write_tokens(writer, asked["max_tokens"], asked.get("rate"))
+            writer.write(_end(asked["max_tokens"]))
+            await writer.drain()
+            if b"connection: close" in head:
+                break
+    writer.close()
+
+
+async def _write_tokens(writer: asyncio.StreamWriter, tokens: int, rate: float | None) -> None:
+    if rate is None:
+        for _ in range(tokens // _BLOCK):
+            writer.write(_ALL_TOKENS)
+            await writer.drain()
+        writer.write(b"".join(_TOKENS[: tokens % _BLOCK]))
+        return
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for index in range(tokens):
+        await asyncio.sleep(started + index / rate - loop.time())
+        writer.write(_TOKENS[index % _BLOCK])
+
+
+async def main() -> None:
+    """Serve until the process is ended."""
+    server = await asyncio.start_server(_serve, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
