@@ -67,7 +67,7 @@ def _per_stream(door: Door, server: psutil.Process, streams: int) -> float:
     """KB by which the server had grown, at its largest, while so many streams were open."""
     ask(door, 8, 20)
     before = int(server.memory_info().rss)
-    seconds = 2 + streams / 100  # each stream's length; all have to be open before the first ends
+    seconds = 3 + streams / 50  # each stream's length; all have to be open before the first ends
     largest = before
 
     async def watch() -> None:
@@ -79,7 +79,7 @@ def _per_stream(door: Door, server: psutil.Process, streams: int) -> float:
     async def read() -> load.Reading:
         watching = asyncio.create_task(watch())
         try:
-            return await ask_async(door, streams, int(2 * seconds), rate=2)
+            return await ask_async(door, streams, int(seconds), rate=1)
         finally:
             watching.cancel()
 

@@ -13,7 +13,7 @@ from benchmarks.load import Door, Lag, Reading, ask
 from benchmarks.peers import litellm
 
 _SECONDS = 0.3  # that one reading is to take
-_LONGEST = 4_000  # tokens of an answer
+_SHORTEST, _LONGEST = 40, 4_000  # tokens of an answer
 
 PROVIDER, OBVIOUS, LITELLM = "the provider read directly", "the obvious runtime", "LiteLLM's proxy"
 STOCK, BARE = "MLServer's stock conversion", "a bare grpc.aio server"
@@ -43,7 +43,7 @@ def measure(full: bool) -> list[Figure]:
             doors[LITELLM] = load.provider(*stack.enter_context(litellm(site.provider)))
         figures = []
         for streams in (1, 8, 64, 256) if full else (1, 8):
-            figures += _keeping_up(doors, streams, rounds=7 if full else 5)
+            figures += _keeping_up(doors, streams, rounds=3 if streams > 8 else 7 if full else 5)
         return figures + _lagging(doors, 8, rounds=7 if full else 5)
 
 
@@ -92,7 +92,7 @@ def _readings(doors: dict[str, Door], streams: int, rounds: int, lag: Lag | None
     variants: dict[str, Callable[[], Reading]] = {}
     for name, door in doors.items():
         speed = ask(door, streams, max(20, 800 // streams), lag=lag).tokens_per_second  # which also warms up
-        tokens = min(_LONGEST, max(20, int(speed * _SECONDS / streams)))
+        tokens = min(_LONGEST, max(_SHORTEST, int(speed * _SECONDS / streams)))
         variants[name] = partial(ask, door, streams, tokens, lag=lag)
     return interleave(variants, rounds)
 

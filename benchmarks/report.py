@@ -87,7 +87,7 @@ def _panel(folder: Path, part: str, unit: str, figures: Sequence[Figure]) -> Pat
     axes.set_yticks(range(len(figures)), labels, fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel(unit)
+    axes.set_xlabel(f"{unit}, logarithmic")
     axes.set_title(part)
     axes.legend()
     path = folder / f"{part}-{unit.replace('/', '-per-').replace('µ', 'u')}.svg"

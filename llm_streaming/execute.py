@@ -29,6 +29,8 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> dict
     Raises:
         NotebookError: it has no such parameter, or a cell failed; then the notebook is written up to there.
     """
+    if not notebook.is_file():
+        raise NotebookError(f"there is no notebook {notebook}")
     known = papermill.inspect_notebook(str(notebook))
     if unknown := parameters.keys() - known.keys():
         raise NotebookError(f"{notebook} has no parameter {', '.join(sorted(unknown))}, only {', '.join(known)}")

@@ -126,6 +126,8 @@ class Server:
         """
         name, spec = _open(manifest, "Server")
         containers = _mapping(f"Server '{name}': spec.podSpec", spec.get("podSpec")).get("containers") or []
+        if not isinstance(containers, list) or not all(isinstance(one, dict) for one in containers):
+            raise ManifestError(f"Server '{name}': spec.podSpec.containers must be a list of mappings")
         env: dict[str, str] = {}
         for container in containers:
             if container.get("name") == "mlserver":
@@ -150,6 +152,8 @@ def read_manifests(source: str | Path | Mapping[str, Any]) -> Iterator[dict[str,
     if isinstance(source, Mapping):
         yield dict(source)
         return
+    if not isinstance(source, str | Path):
+        raise ManifestError(f"expected a manifest, or the path of a file with one, but got {source!r}")
     path = in_project(source)
     try:
         documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
@@ -229,7 +233,9 @@ def _strings(where: str, values: object) -> tuple[str, ...]:
 def _named_values(where: str, items: object) -> dict[str, str]:
     """Read ``[{name, value}]``, whose values the API server takes as strings only."""
     named: dict[str, str] = {}
-    for item in items if isinstance(items, list) else ():
+    if not isinstance(items, list | None):
+        raise ManifestError(f"{where} must be a list of names and values, but got {items!r}")
+    for item in items or ():
         name, value = (item.get("name"), item.get("value", "")) if isinstance(item, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(value, str):
             raise ManifestError(f"{where}: expected name and value as strings (quote numbers), but got {item!r}")

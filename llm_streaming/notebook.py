@@ -19,13 +19,15 @@ def show(events: Iterable[ChatEvent]) -> Timing:
     """Print a stream's text as it comes, and return its times; what has arrived is shown whatever happens."""
     stream = TimedStream(events)
     waiting, printed = "", 0.0  # printed: when, in seconds of the clock
+    timed = iter(stream)
     try:
-        for event in stream:
+        for event in timed:
             waiting += event.content
             if waiting and time.perf_counter() - printed >= _INTERVAL:
                 print(waiting, end="", flush=True)
                 waiting, printed = "", time.perf_counter()
     finally:
+        timed.close()  # an interrupt may come while this prints, and has to end the generation all the same
         if waiting or printed:
             print(waiting, flush=True)
     return stream.timing

@@ -51,7 +51,12 @@ def request_body(
         parallel_tool_calls=sampling.pop("parallel_tool_calls", None),
         parameters=sampling,
     )
-    return encode_request(request)
+    body = encode_request(request)
+    try:
+        json.dumps(body, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(f"parameters: expected what JSON can hold, but {error}") from None
+    return body
 
 
 def refusal(model: str, status: int, body: bytes) -> InferenceError:

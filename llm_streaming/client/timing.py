@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 from llm_streaming.protocol import ChatEvent
@@ -49,15 +49,19 @@ class TimedStream:
         self._first: float | None = None
         self._tokens: int | None = None
 
-    def __iter__(self) -> Iterator[ChatEvent]:
+    def __iter__(self) -> Generator[ChatEvent, None, None]:
         self._started = self._last = time.perf_counter()
-        for event in self._events:
-            self._last = time.perf_counter()
-            if event.content and self._first is None:
-                self._first = self._last - self._started
-            if event.usage:
-                self._tokens = event.usage.get("completion_tokens")
-            yield event
+        try:
+            for event in self._events:
+                self._last = time.perf_counter()
+                if event.content and self._first is None:
+                    self._first = self._last - self._started
+                if event.usage:
+                    self._tokens = event.usage.get("completion_tokens")
+                yield event
+        finally:
+            if isinstance(self._events, Generator):
+                self._events.close()  # at once, and not when the last traceback that holds it is forgotten
 
     @property
     def timing(self) -> Timing:

@@ -116,6 +116,8 @@ class LlamaCppEngine:
             raise _bad_request("There are no messages: send at least one.")
         if body.pop("n", 1) != 1:
             raise _bad_request("n must be 1: llama.cpp does not tell the choices of a stream apart.")
+        if body.get("tool_choice") not in (None, "auto", "none"):
+            raise _bad_request("tool_choice must be auto or none: llama.cpp cannot be relied on to force a call.")
         return orjson.dumps(body | _ALWAYS)
 
     def _start(self, server: xllamacpp.Server, body: bytes) -> ThreadStream:

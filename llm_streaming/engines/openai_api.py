@@ -60,9 +60,13 @@ class OpenAIEngine:
     ) -> None:
         self._model = model_id
         self._defaults = dict(default_parameters or {})
-        self._key = os.environ.get("OPENAI_API_KEY", "")
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         url = base_url or os.environ.get("OPENAI_BASE_URL")
         self._configured = bool(url or self._key)
+        if not self._key.isascii():
+            raise EngineError("OPENAI_API_KEY holds characters that no key has: set it anew.", status=422)
+        if url and not url.startswith(("http://", "https://")):
+            raise EngineError("The base URL is not a URL: write it like http://host:8000/v1.", status=422)
         try:
             self._client = openai.AsyncOpenAI(
                 api_key=self._key or "not-needed",  # many compatible servers want none

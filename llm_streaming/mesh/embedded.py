@@ -59,13 +59,21 @@ class EmbeddedMesh:
         self._models = in_project(models)
         self._stack = Stack(_read_servers(in_project(servers)), port)
         self._deployments: dict[str, _Deployment] = {}
-        self.closed = False
+        self._last_servers: dict[str, MLServer] = {}  # of models that have gone, too
+        self._closed = False
         atexit.register(self.close)
         if self._stack.provider:
             print(
                 "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server "
                 "with SmolLM2-135M-Instruct, on this machine."
             )
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can be used no more; a mesh that has lost a server is closed."""
+        if not self._closed and self._stack.ended():
+            self.close()
+        return self._closed
 
     @property
     def address(self) -> str:
@@ -141,16 +149,18 @@ class EmbeddedMesh:
             print(f'model.mlops.seldon.io "{deployment.name}" deleted')
 
     def logs(self, model: str) -> str:
-        """What the server that holds a model has logged.
+        """What the server that holds a model has logged, or held it until it failed or was deleted.
 
         Raises:
-            MeshError: the model is not deployed.
+            MeshError: no such model has been deployed.
         """
-        return self._stack.log(self._deployed(model).server.name)
+        if model not in self._last_servers:
+            raise MeshError(f"model '{model}' has not been deployed on this mesh: apply its manifest first")
+        return self._stack.log(self._last_servers[model].name)
 
     def close(self) -> None:
         """End every server; returns when they and their files are gone. May be called again."""
-        self.closed = True
+        self._closed = True
         self._stack.close()
         atexit.unregister(self.close)
 
@@ -162,7 +172,7 @@ class EmbeddedMesh:
 
     def _check(self) -> None:
         """Raise if the mesh cannot be used any more; a mesh that has lost a server is closed."""
-        if self.closed:
+        if self._closed:
             raise MeshError("the mesh is closed: connect again")
         try:
             self._stack.check()
@@ -198,6 +208,7 @@ class EmbeddedMesh:
     def _deploy(self, deployment: _Deployment) -> None:
         storage.install(deployment.settings, deployment.folder, deployment.target)
         self._deployments[deployment.name] = deployment
+        self._last_servers[deployment.name] = deployment.server
         threading.Thread(target=self._load, args=(deployment,), daemon=True).start()
 
     def _load(self, deployment: _Deployment) -> None:
@@ -207,13 +218,19 @@ class EmbeddedMesh:
         try:
             server.load(name)
             self._stack.add_route(name, server)
-        except (MeshError, httpx.TransportError) as error:
-            loss = self._stack.loss() if isinstance(error, httpx.TransportError) else None
-            words = str(error) if isinstance(error, MeshError) else ""
-            words = words or self._stack.last_exception(server.name, after=logged)
-            deployment.loaded.set_exception(loss or MeshError(f"model '{name}' failed to load: {words}"))
+        except Exception as error:  # noqa: BLE001 - whoever waits for the model has to hear of it
+            deployment.loaded.set_exception(self._failure(deployment, error, logged))
         else:
             deployment.loaded.set_result(None)
+
+    def _failure(self, deployment: _Deployment, error: Exception, logged: int) -> MeshError:
+        """Say why a model did not load: a server has ended, or in the model's own words."""
+        if self._closed:
+            return MeshError("the mesh is closed: connect again")
+        loss = self._stack.loss() if isinstance(error, httpx.TransportError) else None
+        words = "" if isinstance(error, httpx.TransportError) else str(error)
+        words = words or self._stack.last_exception(deployment.server.name, after=logged)
+        return loss or MeshError(f"model '{deployment.name}' failed to load: {words}")
 
     def _withdraw(self, deployment: _Deployment) -> None:
         """Undo a deployment, also one that failed; returns when nothing of it is left."""

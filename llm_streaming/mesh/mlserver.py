@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import httpx
 
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Server
+from llm_streaming.mesh.environment import inherited
 from llm_streaming.mesh.processes import LOOPBACK, Process
 
 
@@ -52,7 +52,7 @@ class MLServer:
         return Process(
             self.name,
             [sys.executable, "-c", "from mlserver.cli import main; main()", "start", str(self.repository)],
-            {**os.environ, **environment, **self.manifest.env, **placed},
+            {**inherited(), **environment, **self.manifest.env, **placed},
         )
 
     def is_live(self) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from llm_streaming.engines.small_model import small_model_path
+from llm_streaming.mesh.environment import inherited
 from llm_streaming.mesh.processes import LOOPBACK, Process
 
 _PORT = "LLM_STREAMING_PROVIDER_PORT"
@@ -46,7 +47,7 @@ class OfflineProvider:
 
     def process(self) -> Process:
         """How to start it."""
-        environment = {**os.environ, _PORT: str(self.port), _KEY: self.key}
+        environment = {**inherited(), _PORT: str(self.port), _KEY: self.key}
         return Process("provider", [sys.executable, "-m", "llm_streaming.mesh.offline_provider"], environment)
 
 

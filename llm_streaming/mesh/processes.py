@@ -42,15 +42,17 @@ class ProcessGroup:
     def start(self, processes: Sequence[Process]) -> None:
         """Start the processes; returns before they are ready."""
         # A session of its own: interrupting a notebook's cell signals the kernel's whole process group.
-        self._supervisor = subprocess.Popen(
-            [sys.executable, "-I", str(Path(supervisor.__file__))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.home / "supervisor.log").open("wb"),
-            cwd=self.home,
-            start_new_session=True,
-            text=True,
-        )
+        with (self.home / "supervisor.log").open("wb") as log:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-I", str(Path(supervisor.__file__))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd=self.home,
+                start_new_session=True,
+                text=True,
+            )
+        os.register_at_fork(after_in_child=self._let_go)
         self._names = [process.name for process in processes]
         spec = {"home": str(self.home), "processes": [asdict(process) for process in processes]}
         assert self._supervisor.stdin is not None  # noqa: S101 - it was asked for
@@ -76,12 +78,18 @@ class ProcessGroup:
             return ""
         return "\n".join(printed[-lines:] if lines else printed)
 
+    def _let_go(self) -> None:
+        """Close a fork's copy of the pipe, which would keep the servers alive after the caller's end."""
+        if self._supervisor is not None and self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
+
     def stop(self) -> None:
         """End every process and remove the folder; returns when they are gone. May be called again."""
         if self._owner != os.getpid():
             return  # a fork of the caller: the processes are not its own to end
         if self._supervisor is not None and self._supervisor.stdin is not None:
             self._supervisor.stdin.close()
+            self._supervisor.terminate()  # a fork that was made without Python's knowing may hold the pipe too
             self._supervisor.wait()
         shutil.rmtree(self.home, ignore_errors=True)
 

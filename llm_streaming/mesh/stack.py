@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import threading
 from collections.abc import Sequence
 
 import httpx
@@ -13,6 +14,7 @@ import httpx
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Server
 from llm_streaming.mesh import envoy
+from llm_streaming.mesh.environment import bypass_proxies
 from llm_streaming.mesh.mlserver import MLServer
 from llm_streaming.mesh.offline_provider import OfflineProvider, is_needed
 from llm_streaming.mesh.processes import LOOPBACK, Process, ProcessGroup, free_ports, is_free, wait_until
@@ -37,11 +39,13 @@ class Stack:
 
     def __init__(self, manifests: Sequence[Server], port: int | None = None) -> None:
         _check_installed()
+        bypass_proxies()
         self.port = _mesh_port(port)
         self._processes = ProcessGroup()
         self._http = httpx.Client(trust_env=False)  # what it calls is on this machine: never through a proxy
         self._routes = self._processes.home / "envoy" / "routes.json"
         self._placements: dict[str, str] = {}
+        self._routing = threading.Lock()  # models load in threads of their own
         self.mlservers = {manifest.name: self._mlserver(manifest) for manifest in manifests}
         asking = [server for server in self.mlservers.values() if _lacks_provider(server.manifest)]
         self.provider = OfflineProvider(free_ports(1)[0]) if asking else None
@@ -57,8 +61,12 @@ class Stack:
         Raises:
             MeshError: with the last lines that it logged.
         """
-        if ended := self._processes.ended():
+        if ended := self.ended():
             raise ended
+
+    def ended(self) -> MeshError | None:
+        """Say which process has ended by itself; None if all are running."""
+        return self._processes.ended()
 
     def loss(self) -> MeshError | None:
         """Say which process has ended, after a call to one has broken off: it is noted a moment later."""
@@ -89,15 +97,18 @@ class Stack:
         Raises:
             MeshError: it cannot.
         """
-        self._placements[model] = server.name
-        envoy.write_routes(self._routes, self._placements)
+        with self._routing:
+            self._placements[model] = server.name
+            envoy.write_routes(self._routes, self._placements)
         if not wait_until(lambda: self._status(f"/v2/models/{model}/ready") == httpx.codes.OK, timeout=_ROUTE_TIMEOUT):
             raise MeshError(f"model '{model}' has loaded, but does not become ready")
 
     def remove_route(self, model: str) -> None:
         """Lead nobody to a model any more; returns when Envoy refuses requests for it."""
-        if self._placements.pop(model, None):
+        with self._routing:
+            known = self._placements.pop(model, None)
             envoy.write_routes(self._routes, self._placements)
+        if known:
             wait_until(lambda: self._status(f"/v2/models/{model}") == httpx.codes.NOT_FOUND, timeout=_ROUTE_TIMEOUT)
 
     def close(self) -> None:
@@ -168,6 +179,8 @@ def _check_installed() -> None:
 def _mesh_port(port: int | None) -> int:
     if port is None:
         return free_ports(1)[0]
+    if not isinstance(port, int) or not 0 < port < 65_536:
+        raise MeshError(f"port must be a number from 1 to 65535, but got {port!r}")
     if not is_free(port):
         raise MeshError(f"port {port} on {LOOPBACK} is taken: stop what listens there, or choose another port")
     return port

@@ -15,10 +15,10 @@ from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor
 
 from llm_streaming import protocol
 from llm_streaming.engines.base import Engine
-from llm_streaming.errors import EngineError, ProtocolError
+from llm_streaming.errors import EngineError
 from llm_streaming.protocol import ChatRequest, Tensor
 from llm_streaming.runtimes.keep_alive import with_keep_alives
-from llm_streaming.runtimes.logs import ChatError, shorten_logs
+from llm_streaming.runtimes.logs import ChatError, log_failure, silence_mlserver
 from llm_streaming.runtimes.metrics import MeteredEngine
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
 from llm_streaming.runtimes.responses import Stream, StreamedResponse, whole_response
@@ -58,7 +58,7 @@ class ChatRuntime(MLModel, ABC):
         except EngineError as error:
             raise _as_chat_error(error) from None
         self._engine = MeteredEngine(engine, self.name)
-        shorten_logs()
+        silence_mlserver()
         return True
 
     async def unload(self) -> bool:
@@ -78,8 +78,8 @@ class ChatRuntime(MLModel, ABC):
         try:
             request = self._decode(payload)
             outputs = protocol.encode_completion(await self.opened().complete(request.as_openai()))
-        except (ProtocolError, EngineError) as error:
-            raise _as_chat_error(_as_engine_error(error)) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
+            raise _as_chat_error(log_failure(error)) from None
         return whole_response(self.name, self.version, protocol.select(outputs, request.outputs))
 
     async def predict_stream(  # type: ignore[override] # what it yields is all that MLServer reads of a response
@@ -98,13 +98,14 @@ class ChatRuntime(MLModel, ABC):
                 async for chunk in chunks:
                     for event in protocol.encode_chunk(chunk):
                         yield stream.respond(protocol.select(event, request.outputs))
-        except (ProtocolError, EngineError) as error:
-            failure = _as_chat_error(_as_engine_error(error))
-            event = protocol.encode_error(_as_engine_error(error).as_openai())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
+            failure = log_failure(error)
+            raised = _as_chat_error(failure)
+            event = protocol.encode_error(failure.as_openai())
             # The same among the parameters, as a string because over gRPC a dict would be dropped; and the status,
             # which a stream has no other place for.
-            yield stream.respond(event, error=dict(event)["output_all"].decode(), status=failure.status_code)
-            raise failure from None
+            yield stream.respond(event, error=dict(event)["output_all"].decode(), status=raised.status_code)
+            raise raised from None
 
     async def _chunks(self, request: ChatRequest, stream_id: str) -> AsyncGenerator[bytes, None]:
         """An engine's chunks, with an empty one at once and whenever it is silent (contract §2)."""
@@ -132,12 +133,6 @@ class ChatRuntime(MLModel, ABC):
         parameters = dict(payload.parameters) if payload.parameters else None
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
         return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
-
-
-def _as_engine_error(error: ProtocolError | EngineError) -> EngineError:
-    if isinstance(error, EngineError):
-        return error
-    return EngineError(str(error), status=422, type="invalid_request_error")
 
 
 def _as_chat_error(error: EngineError) -> ChatError:

@@ -80,4 +80,4 @@ async def _comes(event: asyncio.Event, within: float) -> bool:
 def empty_like(chunk: bytes) -> bytes:
     """An empty chunk of the stream that a chunk is from."""
     found = orjson.loads(chunk)
-    return keep_alive_chunk(found["id"], found["model"], found["created"])
+    return keep_alive_chunk(found.get("id") or "", found.get("model") or "", found.get("created") or 0)

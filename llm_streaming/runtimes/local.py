@@ -37,9 +37,10 @@ class Local(ChatRuntime):
 
 
 def _no_vllm() -> EngineError:
+    needs = "backend 'vllm' is not supported by this version of llm-streaming: use backend 'llamacpp'"
     if importlib.util.find_spec("vllm") is None:
-        advice = (
-            "on Linux with a GPU, `uv pip install --overrides requirements/vllm-overrides.txt -e '.[vllm]'` installs it"
+        needs += (
+            "; it will need the package vllm, which is not installed: on Linux with a GPU, `uv pip install --overrides "
+            "requirements/vllm-overrides.txt -e '.[vllm]'` installs it"
         )
-        return EngineError(f"backend 'vllm' needs the package vllm, which is not installed: {advice}", status=501)
-    return EngineError("backend 'vllm' is not supported by this version of llm-streaming: use 'llamacpp'", status=501)
+    return EngineError(needs, status=501)

@@ -1,38 +1,55 @@
-"""One line in the server's log for a request that failed, instead of MLServer's hundred."""
+"""One line in the server's log for each request that failed, instead of MLServer's hundred or none."""
 
 from __future__ import annotations
 
 import logging
 
 from mlserver.errors import MLServerError
+from mlserver.logging import logger
 
-# Who logs what a runtime has raised: the HTTP server after an event was sent, and MLServer's gRPC server.
-_LOGGERS = ("uvicorn.error", "mlserver.grpc")
+from llm_streaming.errors import EngineError, ProtocolError
+
+# Who logs what a runtime has raised: the HTTP server after an event was sent, and MLServer's gRPC server. And asyncio:
+# when a client leaves, MLServer forgets its generators, which then complain that they are closed by somebody else.
+_LOGGERS = ("uvicorn.error", "mlserver.grpc", "asyncio")
+_FORGOTTEN = "DataPlane.infer_stream"
 
 
 class ChatError(MLServerError):
-    """A request that failed in a way the runtime knows: its words say all, and its traceback nothing."""
+    """A request that failed, and has been logged."""
 
 
-class _OneLine(logging.Filter):
+class _Logged(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        failure = _known_failure(record.exc_info[1] if record.exc_info else None)
-        if failure:
-            record.msg, record.args = "%s (status %s)", (str(failure), failure.status_code)
-            record.exc_info = record.exc_text = None
-        return True
+        """Pass over failures that stand in the log already, and over clients that have left."""
+        if record.name == "asyncio":
+            return _FORGOTTEN not in record.getMessage()
+        error = record.exc_info[1] if record.exc_info else None
+        while error is not None and not isinstance(error, ChatError):
+            error = error.__cause__ or error.__context__
+        return error is None
 
 
-def _known_failure(error: BaseException | None) -> ChatError | None:
-    """Find a `ChatError` among an exception and what it was raised from."""
-    while error is not None and not isinstance(error, ChatError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def shorten_logs() -> None:
-    """Have known failures logged in one line; may be called again."""
+def silence_mlserver() -> None:
+    """Have known failures logged here alone; may be called again."""
     for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        if not any(isinstance(one, _OneLine) for one in logger.filters):
-            logger.addFilter(_OneLine())
+        others = logging.getLogger(name)
+        if not any(isinstance(one, _Logged) for one in others.filters):
+            others.addFilter(_Logged())
+
+
+def log_failure(error: Exception) -> EngineError:
+    """Log why a request failed, and return it as an engine's error.
+
+    What nobody has foreseen is logged with its traceback, and told without: it may hold anything.
+    """
+    match error:
+        case EngineError():
+            failure = error
+        case ProtocolError():
+            failure = EngineError(str(error), status=422, type="invalid_request_error")
+        case _:
+            logger.exception("a request failed in a way that nobody has foreseen")
+            return EngineError(f"the server failed ({type(error).__name__}): its log says more", type="server_error")
+    logger.error("%s (status %s)", failure, failure.status)
+    return failure

@@ -5,6 +5,7 @@ Names and meanings are OpenTelemetry's semantic conventions for generative AI, i
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
@@ -66,11 +67,11 @@ class MeteredEngine:
                         first = time.perf_counter() - started
                         _FIRST_TOKEN.labels(self._model).observe(first)
                     if b'"usage":{' in chunk:
-                        usage = orjson.loads(chunk)["usage"]
+                        usage = orjson.loads(chunk).get("usage") or usage
                     yield chunk
         self._count(usage)
-        tokens = (usage or {}).get("completion_tokens", 0)
-        if first is not None and tokens > 1:
+        tokens = (usage or {}).get("completion_tokens")
+        if first is not None and isinstance(tokens, int) and tokens > 1:
             _PER_TOKEN.labels(self._model).observe((time.perf_counter() - started - first) / (tokens - 1))
 
     async def complete(self, request: dict[str, Any]) -> bytes:
@@ -87,22 +88,26 @@ class MeteredEngine:
     @contextmanager
     def _measured(self) -> Iterator[None]:
         started = time.perf_counter()
-        kind = "cancelled"  # what remains where the client leaves
+        kind = ""
         with _ACTIVE.labels(self._model).track_inprogress():
             try:
                 yield
-                kind = ""
             except EngineError as error:
                 kind = error.code or error.type
+                raise
+            except BaseException as error:
+                left = isinstance(error, GeneratorExit | asyncio.CancelledError)
+                kind = "cancelled" if left else type(error).__name__
                 raise
             finally:
                 _DURATION.labels(self._model, kind).observe(time.perf_counter() - started)
 
     def _count(self, usage: dict[str, Any] | None) -> None:
         for kind, key in (("input", "prompt_tokens"), ("output", "completion_tokens")):
-            if usage and key in usage:
+            if usage and isinstance(usage.get(key), int):
                 _USAGE.labels(self._model, kind).observe(usage[key])
 
 
 def _has_text(chunk: bytes) -> bool:
-    return any(choice["delta"].get("content") for choice in orjson.loads(chunk)["choices"] if choice.get("delta"))
+    choices = orjson.loads(chunk).get("choices") or ()
+    return any((choice.get("delta") or {}).get("content") for choice in choices)

@@ -20,6 +20,7 @@ from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_request
 from llm_streaming.runtimes.keep_alive import empty_like, with_keep_alives
+from llm_streaming.runtimes.logs import log_failure
 
 Handler = Callable[[Request], Awaitable[Response]]
 _Answer = Coroutine[Any, Any, Response]
@@ -55,31 +56,34 @@ def openai_handlers(runtime: Runtime) -> tuple[Handler, Handler]:
     return infer, infer_stream
 
 
-async def _respond(request: Request, runtime: Runtime, answer: Callable[[Runtime, bytes], _Answer]) -> Response:
+async def _respond(
+    request: Request, runtime: Runtime, answer: Callable[[Runtime, dict[str, Any]], _Answer]
+) -> Response:
     """Wait for an answer, for what went wrong before it began, or for the client to leave."""
     try:
-        response = await _while_connected(request, answer(runtime, await request.body()))
-    except EngineError as error:
+        response = await _while_connected(request, answer(runtime, _read(await request.body())))
+    except Exception as failure:  # noqa: BLE001 - whatever it is, the client has to hear of it
+        error = log_failure(failure)
         headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
         return Response(orjson.dumps(error.as_openai()), error.status, headers, "application/json")
     return response or Response(status_code=_CLIENT_LEFT)
 
 
-async def _complete(runtime: Runtime, content: bytes) -> Response:
-    request = _read(runtime, content)
+async def _complete(runtime: Runtime, body: dict[str, Any]) -> Response:
+    request = _decode(runtime, body)
     return Response(await runtime.opened().complete(request.as_openai()), media_type="application/json")
 
 
-async def _stream(runtime: Runtime, content: bytes) -> Response:
+async def _stream(runtime: Runtime, body: dict[str, Any]) -> Response:
     """The answer from its first chunk on: the status line waits for it, because it may have to say what went wrong."""
-    chunks = runtime.opened().stream(_read(runtime, content).as_openai())
+    usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    chunks = runtime.opened().stream(_decode(runtime, body).as_openai())
     try:
         first = await anext(chunks)
     except BaseException:
         await chunks.aclose()
         raise
-    events = _events(first, chunks, runtime.keep_alive, _wants_usage(content))
-    return StreamingResponse(events, media_type="text/event-stream")
+    return StreamingResponse(_events(first, chunks, runtime.keep_alive, usage), media_type="text/event-stream")
 
 
 async def _events(
@@ -95,8 +99,8 @@ async def _events(
                     for line in _lines(chunk):
                         yield line
         yield b"data: [DONE]\n\n"
-    except EngineError as error:
-        yield b"data: %b\n\n" % orjson.dumps(error.as_openai())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
+        yield b"data: %b\n\n" % orjson.dumps(log_failure(error).as_openai())
 
 
 def _lines(chunk: bytes) -> list[bytes]:
@@ -104,35 +108,40 @@ def _lines(chunk: bytes) -> list[bytes]:
     return [b"data: %b\n\n" % event[-1][1] for event in encode_chunk(chunk)]
 
 
-def _read(runtime: Runtime, content: bytes) -> ChatRequest:
+def _decode(runtime: Runtime, body: dict[str, Any]) -> ChatRequest:
     """Read a body as a runtime on SC2 would get it: through the translator's tensors.
 
     Raises:
         EngineError: it is malformed, or meant for another model.
     """
-    body = _object(content)
     if body.get("model") != runtime.name:
         raise _bad_request(f"the body asks for model {body.get('model')!r}, and this is the path of '{runtime.name}'")
-    known = {name: body.pop(name, None) for name in ("messages", "tools", "tool_choice", "parallel_tool_calls")}
-    del body["model"]
+    known: dict[str, Any] = {
+        name: body.get(name) for name in ("messages", "tools", "tool_choice", "parallel_tool_calls")
+    }
+    sampling = {name: value for name, value in body.items() if name not in (*known, "model")}
     try:
-        encoded = encode_request(ChatRequest(**{**known, "messages": known["messages"] or []}, parameters=body))
+        encoded = encode_request(ChatRequest(**{**known, "messages": known["messages"] or []}, parameters=sampling))
         return decode_request(map(Tensor.from_json, encoded["inputs"]), encoded.get("parameters"))
     except ProtocolError as error:
         raise _bad_request(str(error)) from None
 
 
-def _wants_usage(content: bytes) -> bool:
-    return bool((_object(content).get("stream_options") or {}).get("include_usage"))
+def _read(content: bytes) -> dict[str, Any]:
+    """Parse a body.
 
-
-def _object(content: bytes) -> dict[str, Any]:
+    Raises:
+        EngineError: it is no JSON object, or what it holds is of the wrong kind.
+    """
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
         raise _bad_request("the body must be a JSON object")
+    for name, kind in (("messages", list), ("tools", list), ("stream_options", dict)):
+        if not isinstance(body.get(name), kind | None):
+            raise _bad_request(f"{name} must be {'a list' if kind is list else 'an object'}")
     return body
 
 

@@ -1,7 +1,7 @@
 """An event as MLServer's answer: the slow way for whole answers, and a fast one for streams.
 
 Building the pydantic models of an event and turning them into JSON or a gRPC message costs several times what else
-happens to an event here (docs/performance.md has the figures). `StreamedResponse` is what MLServer reads of them, ready
+happens to an event here (`make bench` measures it). `StreamedResponse` is what MLServer reads of them, ready
 made; the tests hold it to `whole_response`.
 """
 

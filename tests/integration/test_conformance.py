@@ -134,6 +134,12 @@ def test_a_tool_call_goes_round(scripted: Scripted, to_script: Door) -> None:
     assert scripted.last_request()["messages"] == [question, called, *results]
 
 
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_a_forced_call_is_refused_where_it_would_be_ignored(through: Door, choice: Any) -> None:
+    with pytest.raises(Exception, match="tool_choice must be auto or none"):
+        ask(through, "stream", CPU, QUESTION, tools=[TOOL], tool_choice=choice)
+
+
 IMAGE = "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
 LOOK = [
     {

@@ -176,8 +176,9 @@ def test_what_cannot_be_deployed_is_refused_and_leaves_nothing(
         (
             "no-vllm",
             {"backend": "vllm", "config": {"model_settings": {"model": "x"}}},
-            r"model 'no-vllm' failed to load: backend 'vllm' needs the package vllm, which is not installed: on Linux "
-            r"with a GPU, `uv pip install .*` installs it",
+            r"model 'no-vllm' failed to load: backend 'vllm' is not supported by this version of llm-streaming: use "
+            r"backend 'llamacpp'; it will need the package vllm, which is not installed: on Linux with a GPU, "
+            r"`uv pip install .*` installs it",
         ),
     ],
 )
@@ -257,6 +258,58 @@ def test_a_server_that_dies_closes_the_mesh_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(MeshError) as closed:
         mesh.wait()
     assert str(closed.value) == "the mesh is closed: connect again"
+
+
+def test_connecting_again_after_a_loss_opens_a_new_mesh(tmp_path: Path) -> None:
+    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+    first = connect("embedded", servers=tmp_path)
+    home = first._stack._processes.home
+    next(process for process in processes_of(first) if process.name() == "envoy").kill()
+    assert wait_until((home / "envoy.exit").exists, timeout=10)
+    with connect("embedded", servers=tmp_path) as second:
+        assert (second is first, first.closed, second.closed) == (False, True, False)
+
+
+def test_a_fork_does_not_hold_the_mesh_open(tmp_path: Path) -> None:
+    """A process that was forked from the caller has a copy of everything it holds."""
+    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+    script = (
+        "import os, signal, sys\nfrom llm_streaming import connect\n"
+        f"mesh = connect(servers={str(tmp_path)!r})\n"
+        "child = os.fork()\n"
+        "if not child:\n    signal.pause()\n"
+        "print(mesh._stack._processes.home, child, flush=True)\nsys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root()
+    ) as caller:
+        home, child = next(line for line in caller.stdout if line.startswith("/")).split()
+        running = processes_in(Path(home))
+        caller.kill()
+    survivors = psutil.wait_procs(running, timeout=20)[1]
+    os.kill(int(child), signal.SIGKILL)
+    assert survivors == []
+
+
+def test_routes_of_models_that_load_at_once_are_all_there(own: EmbeddedMesh) -> None:
+    names = [f"m{number}" for number in range(6)]
+    for name in names:
+        own.apply(model(name, storage_uri="models/chat"))
+    own.wait(*names, timeout=120)
+    statuses = [httpx.get(f"http://{own.address}/v2/models/{name}/ready").status_code for name in names]
+    for name in names:
+        own.delete(model(name, storage_uri="models/chat"))
+    assert statuses == [200] * 6
+
+
+def test_a_proxy_in_the_environment_is_not_asked(own: EmbeddedMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    own.apply(model("m", storage_uri="models/chat"))
+    own.wait("m")
+    said = says(own, "m")
+    own.delete(model("m", storage_uri="models/chat"))
+    assert said
 
 
 OPENERS = {

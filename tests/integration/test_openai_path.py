@@ -58,6 +58,40 @@ def test_a_malformed_body_is_refused(scripted: Scripted, endpoint: str, body: di
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"messages": 5}, "messages must be a list"),
+        ({"tools": 5}, "tools must be a list"),
+        ({"stream_options": "x"}, "stream_options must be an object"),
+    ],
+)
+def test_a_body_of_the_wrong_kinds_is_refused(scripted: Scripted, body: dict[str, Any], message: str) -> None:
+    response = post(scripted, **body)
+    assert (response.status_code, response.json()["error"]["message"]) == (400, message)
+
+
+def test_chunks_of_other_makers_pass(scripted: Scripted) -> None:
+    """Without id, model or created, with choices that are null, and with usage where OpenAI has none."""
+    chunks = [
+        {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]},
+        {"choices": None},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "x_maker": {"usage": {"total_tokens": 1}}},
+        {"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": None}},
+    ]
+    scripted.replies["Raw?"] = Reply([sse(one) for one in chunks])
+    response = post(scripted, stream=True, stream_options={"include_usage": True})
+    assert response.content == b"".join(b"data: %b\n\n" % line(one) for one in chunks) + b"data: [DONE]\n\n"
+
+
+def test_a_malformed_chunk_ends_the_stream_with_an_error(scripted: Scripted) -> None:
+    scripted.replies["Raw?"] = Reply([sse(chunk({"content": "a"})), sse(chunk({"content": 5}))])
+    *_, last = post(scripted, stream=True).text.strip().split("\n\n")
+    assert json.loads(last.removeprefix("data: "))["error"]["message"] == (
+        "engine chunk: expected content as a string or null, but got 5"
+    )
+
+
 def test_a_body_that_is_no_object_is_refused(scripted: Scripted) -> None:
     url = f"http://{scripted.mesh.address}/v2/models/{scripted.model}/infer/chat/completions"
     response = httpx.post(url, content=b"[1]")
