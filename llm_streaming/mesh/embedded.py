@@ -5,10 +5,8 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
@@ -16,28 +14,11 @@ from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model, Server, read_manifests
 from llm_streaming.mesh import storage
 from llm_streaming.mesh.base import Manifest
+from llm_streaming.mesh.deployment import Deployment
 from llm_streaming.mesh.mlserver import MLServer
 from llm_streaming.mesh.processes import LOOPBACK
 from llm_streaming.mesh.stack import Stack
 from llm_streaming.project import in_project
-
-
-@dataclass
-class _Deployment:
-    """A Model on a server; `loaded` is done when the model is ready, or holds why it is not."""
-
-    name: str
-    settings: dict[str, Any]
-    folder: Path
-    server: MLServer
-    loaded: Future[None] = field(default_factory=Future, compare=False)
-
-    @property
-    def target(self) -> Path:
-        return self.server.repository / self.name
-
-    def stands_as(self, wanted: _Deployment) -> bool:
-        return self == wanted and not (self.loaded.done() and self.loaded.exception())
 
 
 class EmbeddedMesh:
@@ -58,7 +39,7 @@ class EmbeddedMesh:
     ) -> None:
         self._models = in_project(models)
         self._stack = Stack(_read_servers(in_project(servers)), port)
-        self._deployments: dict[str, _Deployment] = {}
+        self._deployments: dict[str, Deployment] = {}
         self._last_servers: dict[str, MLServer] = {}  # of models that have gone, too
         self._closed = False
         atexit.register(self.close)
@@ -180,16 +161,16 @@ class EmbeddedMesh:
             self.close()
             raise
 
-    def _deployed(self, name: str) -> _Deployment:
+    def _deployed(self, name: str) -> Deployment:
         if name not in self._deployments:
             raise MeshError(f"model '{name}' is not deployed on this mesh: apply its manifest first")
         return self._deployments[name]
 
-    def _plan(self, model: Model) -> _Deployment:
+    def _plan(self, model: Model) -> Deployment:
         """Find where a Model goes, and what it is there, without touching anything."""
         server = self._place(model)
         folder = storage.resolve(model.storage_uri, self._models)
-        return _Deployment(model.name, storage.settings(model, folder), folder, server)
+        return Deployment(model.name, storage.settings(model, folder), folder, server)
 
     def _place(self, model: Model) -> MLServer:
         for server in self._stack.mlservers.values():
@@ -205,13 +186,13 @@ class EmbeddedMesh:
             f"mesh fits: {offers}"
         )
 
-    def _deploy(self, deployment: _Deployment) -> None:
+    def _deploy(self, deployment: Deployment) -> None:
         storage.install(deployment.settings, deployment.folder, deployment.target)
         self._deployments[deployment.name] = deployment
         self._last_servers[deployment.name] = deployment.server
         threading.Thread(target=self._load, args=(deployment,), daemon=True).start()
 
-    def _load(self, deployment: _Deployment) -> None:
+    def _load(self, deployment: Deployment) -> None:
         """Load a model and route to it, in a thread of its own: a large one takes minutes."""
         name, server = deployment.name, deployment.server
         logged = len(self._stack.log(server.name))
@@ -223,7 +204,7 @@ class EmbeddedMesh:
         else:
             deployment.loaded.set_result(None)
 
-    def _failure(self, deployment: _Deployment, error: Exception, logged: int) -> MeshError:
+    def _failure(self, deployment: Deployment, error: Exception, logged: int) -> MeshError:
         """Say why a model did not load: a server has ended, or in the model's own words."""
         if self._closed:
             return MeshError("the mesh is closed: connect again")
@@ -232,7 +213,7 @@ class EmbeddedMesh:
         words = words or self._stack.last_exception(deployment.server.name, after=logged)
         return loss or MeshError(f"model '{deployment.name}' failed to load: {words}")
 
-    def _withdraw(self, deployment: _Deployment) -> None:
+    def _withdraw(self, deployment: Deployment) -> None:
         """Undo a deployment, also one that failed; returns when nothing of it is left."""
         deployment.loaded.exception()  # a model that is being loaded can be unloaded only after that
         self._stack.remove_route(deployment.name)

@@ -12,6 +12,7 @@ Beside each process's output, ``<name>.log``, stands ``<name>.exit`` with its ex
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -28,12 +29,14 @@ def main() -> None:
     """Keep the processes until standard input ends or the supervisor is asked to stop."""
     spec = json.loads(sys.stdin.readline())
     home = Path(spec["home"])
+    asked, ask = os.pipe()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit())
+        # Noted and not raised: an exception could come in the middle of starting a process, or of ending them.
+        signal.signal(number, lambda *_: os.write(ask, b"."))
     kept: list[Kept] = []
     try:
         kept.extend(Kept(home, **process) for process in spec["processes"])
-        sys.stdin.read()
+        select.select([sys.stdin, asked], [], [])
     finally:
         stop(kept)
         shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""A Model on a server of the embedded mesh."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llm_streaming.mesh.mlserver import MLServer
+
+
+@dataclass
+class Deployment:
+    """A Model on a server; `loaded` is done when the model is ready, or holds why it is not."""
+
+    name: str
+    settings: dict[str, Any]
+    folder: Path
+    server: MLServer
+    loaded: Future[None] = field(default_factory=Future, compare=False)
+
+    @property
+    def target(self) -> Path:
+        """Its folder in the server's private repository."""
+        return self.server.repository / self.name
+
+    def stands_as(self, wanted: Deployment) -> bool:
+        """Whether it is what is wanted, and has not failed."""
+        return self == wanted and not (self.loaded.done() and self.loaded.exception())
