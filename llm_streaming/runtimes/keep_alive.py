@@ -45,7 +45,7 @@ async def with_keep_alives(
                     room.clear()
                     await room.wait()
 
-    # One task for the whole stream: one for each chunk, to wait for it with a time-out, took half of a relay's time.
+    # One task for the whole stream: one for each chunk, to wait for it with a time-out, took a third of a relay's time.
     reading = asyncio.create_task(read())
     reading.add_done_callback(lambda _: changed.set())
     last: bytes | None = None
