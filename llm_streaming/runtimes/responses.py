@@ -1,8 +1,8 @@
 """An event as MLServer's answer: the slow way for whole answers, and a fast one for streams.
 
 Building the pydantic models of an event and turning them into JSON costs more than all else that happens to an event
-here: without it a relay went from 16,000 to 43,000 events/s. `StreamedResponse` is what MLServer reads of them, ready made;
-the tests hold it to `whole_response`.
+here: without it a relay went from 16,000 to 43,000 events/s. `StreamedResponse` is what MLServer reads of them, ready
+made; the tests hold it to `whole_response`.
 """
 
 from __future__ import annotations
