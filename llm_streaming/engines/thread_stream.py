@@ -62,8 +62,9 @@ class ThreadStream:
         self._room.release()
 
     async def wait(self) -> None:
-        """Wait until the thread has nothing more to do."""
+        """Wait until the thread has ended."""
         await self._ended.wait()
+        self._thread.join()  # setting the event was its last act, so this never holds up the loop
 
     def join(self) -> None:
         """Wait for the thread itself, where no loop runs."""
