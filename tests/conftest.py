@@ -1,6 +1,7 @@
 """What tests share: one embedded mesh a test process, with both walkthrough models on it."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,12 @@ def no_provider() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("OPENAI_")]:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Interrupts arrive, also where the tests run in a shell's background, which has its processes ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
