@@ -13,6 +13,8 @@ from openai import AsyncOpenAI
 
 from benchmarks.provider import TOKEN_CHUNK
 
+_TEXT = json.loads(TOKEN_CHUNK)["choices"][0]["delta"]["content"]
+
 
 class Obvious(MLModel):
     """Relays by the openai package's typed chunks and MLServer's own codec, as one would at first."""
@@ -41,24 +43,22 @@ class Obvious(MLModel):
 
 
 class Stock(MLModel):
-    """Answers with the same response as often as tokens are asked for, which leaves only MLServer's own work."""
+    """Answers with a response for each token that is asked for, and reads no provider: MLServer's own work alone."""
 
     async def load(self) -> bool:
         """Nothing is needed."""
         return True
 
     async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
-        """Repeat the response of one token."""
+        """Build the response of the same token again and again: a relay's tokens differ, and so do its responses."""
         payload = await anext(payloads)
-        response = prepared_response(self.name, self.version)
         for _ in range(asked_of(payload)["max_tokens"]):
-            yield response
+            yield _response(self.name, self.version, _TEXT, TOKEN_CHUNK.decode())
 
 
 def prepared_response(model: str, version: str | None) -> InferenceResponse:
     """The response that one of the provider's tokens becomes."""
-    text = json.loads(TOKEN_CHUNK)["choices"][0]["delta"]["content"]
-    return _response(model, version, text, TOKEN_CHUNK.decode())
+    return _response(model, version, _TEXT, TOKEN_CHUNK.decode())
 
 
 def asked_of(payload: InferenceRequest) -> dict[str, Any]:
