@@ -107,15 +107,10 @@ class ChatRuntime(MLModel, ABC):
             yield stream.respond(event, error=dict(event)["output_all"].decode(), status=raised.status_code)
             raise raised from None
 
-    async def _chunks(self, request: ChatRequest, stream_id: str) -> AsyncGenerator[bytes, None]:
+    def _chunks(self, request: ChatRequest, stream_id: str) -> AsyncGenerator[bytes, None]:
         """An engine's chunks, with an empty one at once and whenever it is silent (contract §2)."""
         empty = protocol.keep_alive_chunk(stream_id, self.name, int(time.time()))
-        yield empty
-        async with aclosing(
-            with_keep_alives(self.opened().stream(request.as_openai()), self.keep_alive, empty)
-        ) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return with_keep_alives(self.opened().stream(request.as_openai()), self.keep_alive, empty)
 
     def opened(self) -> Engine:
         """The engine.

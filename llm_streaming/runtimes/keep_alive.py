@@ -16,9 +16,9 @@ _ROOM = 64
 
 
 async def with_keep_alives(
-    chunks: AsyncGenerator[bytes, None], interval: float, empty: bytes
+    chunks: AsyncGenerator[bytes, None], interval: float, first: bytes
 ) -> AsyncGenerator[bytes, None]:
-    """Yield an engine's chunks, and an empty one after each `interval` seconds without any.
+    """Yield a first chunk at once and then an engine's, and an empty one after each `interval` seconds without any.
 
     A reader who keeps up gets each chunk as it came. For one who lags behind, texts that wait are joined.
 
@@ -28,7 +28,7 @@ async def with_keep_alives(
     Args:
         chunks: OpenAI chat-completion chunks, one JSON object each.
         interval: seconds.
-        empty: the empty chunk until the engine's first has told the stream's own id.
+        first: the chunk to begin with; the engine works while it is sent.
     """
     waiting: deque[bytes] = deque()
     came = 0
@@ -48,11 +48,12 @@ async def with_keep_alives(
     # One task for the whole stream: one for each chunk, to wait for it with a time-out, took a third of a relay's time.
     reading = asyncio.create_task(read())
     reading.add_done_callback(lambda _: changed.set())
-    last: bytes | None = None
+    last = first
     try:
+        yield first
         while waiting or not reading.done():
             if not await _comes(changed, interval):
-                yield empty_like(last) if last else empty
+                yield _empty_like(last)
             changed.clear()
             while waiting:
                 last, before = waiting.popleft(), came
@@ -77,7 +78,7 @@ async def _comes(event: asyncio.Event, within: float) -> bool:
         return False
 
 
-def empty_like(chunk: bytes) -> bytes:
+def _empty_like(chunk: bytes) -> bytes:
     """An empty chunk of the stream that a chunk is from."""
     found = orjson.loads(chunk)
     return keep_alive_chunk(found.get("id") or "", found.get("model") or "", found.get("created") or 0)

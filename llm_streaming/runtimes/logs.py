@@ -10,9 +10,10 @@ from mlserver.logging import logger
 from llm_streaming.errors import EngineError, ProtocolError
 
 # Who logs what a runtime has raised: the HTTP server after an event was sent, and MLServer's gRPC server. And asyncio:
-# when a client leaves, MLServer forgets its generators, which then complain that they are closed by somebody else.
+# when a client leaves, MLServer forgets its generators, which then complain that they are closed by somebody else: by
+# their own name, or, where a task of asyncio's closes them, by that of the variable which they set.
 _LOGGERS = ("uvicorn.error", "mlserver.grpc", "asyncio")
-_FORGOTTEN = "DataPlane.infer_stream"
+_FORGOTTEN = ("DataPlane.infer_stream", "<ContextVar name='model_name'")
 
 
 class ChatError(MLServerError):
@@ -23,7 +24,7 @@ class _Logged(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Pass over failures that stand in the log already, and over clients that have left."""
         if record.name == "asyncio":
-            return _FORGOTTEN not in record.getMessage()
+            return not any(sign in record.getMessage() for sign in _FORGOTTEN)
         error = record.exc_info[1] if record.exc_info else None
         while error is not None and not isinstance(error, ChatError):
             error = error.__cause__ or error.__context__

@@ -19,7 +19,7 @@ from mlserver.handlers.custom import CustomHandler, register_custom_handler
 from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_request
-from llm_streaming.runtimes.keep_alive import empty_like, with_keep_alives
+from llm_streaming.runtimes.keep_alive import with_keep_alives
 from llm_streaming.runtimes.logs import log_failure
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -91,10 +91,8 @@ async def _events(
 ) -> AsyncGenerator[bytes, None]:
     """Server-sent events as OpenAI sends them; a failure is one of them, and then there is no ``[DONE]``."""
     try:
-        async with aclosing(with_keep_alives(chunks, keep_alive, empty_like(first))) as rest:
-            for line in _lines(first):
-                yield line
-            async for chunk in rest:
+        async with aclosing(with_keep_alives(chunks, keep_alive, first)) as kept_alive:
+            async for chunk in kept_alive:
                 if usage or orjson.loads(chunk).get("choices"):
                     for line in _lines(chunk):
                         yield line

@@ -1,4 +1,4 @@
-"""A mesh whose one model relays to a scripted provider: what the provider does is up to the test."""
+"""A mesh whose models relay to a scripted provider: what the provider does is up to the test."""
 
 import asyncio
 import json
@@ -15,9 +15,11 @@ NO_SCRIPT = failed(500, {"error": {"message": "no script for this"}})
 
 
 class Scripted:
-    """The mesh, its model, and the provider's replies by the text of a request's last message."""
+    """The mesh, its models, and the provider's replies by the text of a request's last message."""
 
     model = "scripted"
+    impatient = "impatient"
+    """The same, but it waits for the provider no longer than a second."""
 
     def __init__(self) -> None:
         self.replies: dict[str, Reply] = {}
@@ -52,22 +54,21 @@ def scripted_mesh(folder: Path) -> Iterator[Scripted]:
     """Open the mesh, with `folder` for its manifests and models."""
     scripted = Scripted()
     with provider_in_thread(respond=scripted._reply) as (scripted._provider, scripted._loop):
-        config = {
-            "model_id": "gpt",
-            "base_url": scripted._provider.base_url,
-            "max_retries": 0,
-            "timeout": 1,
-            "keep_alive": 0.2,
-        }
-        settings = {"implementation": "mlserver_llm_api.LLMRuntime", "parameters": {"extra": {"config": config}}}
-        (folder / "models" / "scripted").mkdir(parents=True)
-        (folder / "models" / "scripted" / "model-settings.json").write_text(json.dumps(settings))
         (folder / "servers").mkdir()
         server = Server(name="api", capabilities=("scripted",))
         (folder / "servers" / "api.yaml").write_text(to_yaml(server.as_dict()))
+        _write_settings(folder, scripted.model, base_url=scripted._provider.base_url)
+        _write_settings(folder, scripted.impatient, base_url=scripted._provider.base_url, timeout=1)
         with EmbeddedMesh(servers=folder / "servers", models=folder / "models") as scripted.mesh:
-            scripted.mesh.apply(
-                Model(name="scripted", storage_uri="models/scripted", requirements=("scripted",)).as_dict()
-            )
-            scripted.mesh.wait("scripted")
+            for name in (scripted.model, scripted.impatient):
+                model = Model(name=name, storage_uri=f"models/{name}", requirements=("scripted",))
+                scripted.mesh.apply(model.as_dict())
+            scripted.mesh.wait()
             yield scripted
+
+
+def _write_settings(folder: Path, name: str, **config: Any) -> None:
+    config = {"model_id": "gpt", "max_retries": 0, "keep_alive": 0.2, **config}
+    settings = {"implementation": "mlserver_llm_api.LLMRuntime", "parameters": {"extra": {"config": config}}}
+    (folder / "models" / name).mkdir(parents=True)
+    (folder / "models" / name / "model-settings.json").write_text(json.dumps(settings))

@@ -35,6 +35,7 @@ class Case:
     code: str
     partial: str = ""
     whole: Reply | None = None
+    model: str = Scripted.model
 
 
 def refusal(status: int, message: str, kind: str, code: str | None = None, **headers: str) -> Reply:
@@ -67,7 +68,9 @@ CASES = {
         "rate_limit_exceeded",
     ),
     "provider's own failure": Case(refusal(503, "Overloaded.", "server_error"), "Overloaded.", 503, "server_error"),
-    "time-out": Case(Reply([asyncio.Event()]), "The provider did not answer in time.", 504, "timeout"),
+    "time-out": Case(
+        Reply([asyncio.Event()]), "The provider did not answer in time.", 504, "timeout", model=Scripted.impatient
+    ),
     "silence in mid-stream": Case(
         Reply([SO_FAR, asyncio.Event()]),
         "The provider did not answer in time.",
@@ -75,6 +78,7 @@ CASES = {
         "timeout",
         "so far",
         whole=Reply([b"{", asyncio.Event()]),
+        model=Scripted.impatient,
     ),
     "connection lost": Case(
         Reply([SO_FAR, CUT]), BROKE_OFF, 502, "connection_error", "so far", whole=Reply([b'{"id":', CUT])
@@ -101,16 +105,14 @@ CASES = {
 }
 
 
-def failure_of(kind: str, mode: str, scripted: Scripted, text: str) -> tuple[Failure, str]:
+def failure_of(kind: str, mode: str, scripted: Scripted, text: str, model: str = Scripted.model) -> tuple[Failure, str]:
     """What a client is told of a failure, and the text that it had been told before."""
     client, messages, seen = door(kind, scripted.mesh), [{"role": "user", "content": text}], []
     with pytest.raises((InferenceError, openai.APIError)) as raised:  # noqa: PT012 - one call or the other
         if mode == "complete":
-            client.complete(scripted.model, messages)
+            client.complete(model, messages)
         else:
-            seen.extend(
-                one["choices"][0]["delta"].get("content", "") for one in client.stream(scripted.model, messages)
-            )
+            seen.extend(one["choices"][0]["delta"].get("content", "") for one in client.stream(model, messages))
     partial = "".join(seen)
     if kind != "openai":
         assert raised.value.partial == partial
@@ -135,7 +137,7 @@ def test_every_client_is_told_what_went_wrong(scripted: Scripted, name: str, kin
     case = CASES[name]
     text = f"{name} {kind} {mode}"
     scripted.replies[text] = case.whole if mode == "complete" and case.whole else case.streamed
-    assert failure_of(kind, mode, scripted, text) == expected_of(case, kind, mode)
+    assert failure_of(kind, mode, scripted, text, case.model) == expected_of(case, kind, mode)
 
 
 def test_the_log_has_one_line_for_a_failure_and_no_traceback(scripted: Scripted) -> None:

@@ -25,7 +25,7 @@ async def engine(*steps: bytes | asyncio.Event | Exception) -> AsyncGenerator[by
 
 
 async def test_a_reader_who_keeps_up_gets_each_chunk_as_it_came() -> None:
-    assert [one async for one in with_keep_alives(engine(*TEXTS), LONG, EMPTY)] == TEXTS
+    assert [one async for one in with_keep_alives(engine(*TEXTS), LONG, EMPTY)] == [EMPTY, *TEXTS]
 
 
 async def test_for_a_reader_who_lags_waiting_texts_are_joined() -> None:
@@ -41,9 +41,10 @@ async def test_for_a_reader_who_lags_waiting_texts_are_joined() -> None:
     found = []
     async for one in with_keep_alives(engine_in_two_bursts(), LONG, EMPTY):
         found.append(one)
-        more.set()  # while the first chunk is being sent, five others come
-        await sent.wait()
-    assert found == [TEXTS[0], line(chunk({"content": "bcdef"}))]
+        if one == TEXTS[0]:
+            more.set()  # while it is being sent, five others come
+            await sent.wait()
+    assert found == [EMPTY, TEXTS[0], line(chunk({"content": "bcdef"}))]
 
 
 async def test_a_reader_who_stops_stops_the_engine() -> None:
@@ -56,6 +57,7 @@ async def test_a_reader_who_stops_stops_the_engine() -> None:
             yield line(chunk({"content": "x" * 4096}))
 
     chunks = with_keep_alives(endless(), LONG, EMPTY)
+    assert (await anext(chunks), given) == (EMPTY, 0)
     await anext(chunks)
     held = given
     for _ in range(100):  # turns of the loop in which the engine could go on
@@ -68,10 +70,11 @@ async def test_silence_is_filled_with_the_streams_own_id() -> None:
     silence = asyncio.Event()
     theirs = line(chunk({"content": "a"}, id="theirs"))
     chunks = with_keep_alives(engine(asyncio.Event()), 0.001, EMPTY)
-    assert await anext(chunks) == EMPTY
+    assert [await anext(chunks), await anext(chunks)] == [EMPTY, EMPTY]
     await chunks.aclose()
     chunks = with_keep_alives(engine(theirs, silence), 0.001, EMPTY)
-    assert [await anext(chunks), await anext(chunks)] == [theirs, keep_alive_chunk("theirs", "fake", 1)]
+    found = [await anext(chunks) for _ in range(3)]
+    assert found == [EMPTY, theirs, keep_alive_chunk("theirs", "fake", 1)]
     silence.set()
     assert {one async for one in chunks} <= {keep_alive_chunk("theirs", "fake", 1)}
 
@@ -81,7 +84,7 @@ async def test_an_engines_failure_comes_after_its_chunks() -> None:
     with pytest.raises(ValueError, match="oops"):  # noqa: PT012 - the failure is what ends the loop
         async for one in with_keep_alives(engine(*TEXTS[:2], ValueError("oops")), LONG, EMPTY):
             found.append(one)  # noqa: PERF401 - what came before the failure has to be there
-    assert found == TEXTS[:2]
+    assert found == [EMPTY, *TEXTS[:2]]
 
 
 async def test_closing_closes_the_engine() -> None:
@@ -95,6 +98,6 @@ async def test_closing_closes_the_engine() -> None:
             closed.set()
 
     chunks = with_keep_alives(watched(), LONG, EMPTY)
-    assert await anext(chunks) == TEXTS[0]
+    assert [await anext(chunks), await anext(chunks)] == [EMPTY, TEXTS[0]]
     await chunks.aclose()
     assert closed.is_set()
