@@ -63,5 +63,5 @@ format: $(INSTALLED) ## format the code, clean the notebooks, write the manifest
 
 lock: $(INSTALLED) ## compile requirements/all.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra serve --extra embedded --extra kubernetes --extra grpc --extra notebooks --group model --group dev --group bench \
+		--extra serve --extra embedded --extra kubernetes --extra cli --extra grpc --extra notebooks --group model --group dev --group bench \
 		pyproject.toml --output-file requirements/all.lock
