@@ -10,7 +10,7 @@ Manifest = str | Path | Mapping[str, Any]
 
 
 class Mesh(Protocol):
-    """A place where models are deployed and reached. It prints what kubectl prints."""
+    """A place where models are deployed and reached. It tells what kubectl prints."""
 
     @property
     def closed(self) -> bool:
@@ -35,6 +35,9 @@ class Mesh(Protocol):
 
     def delete(self, manifest: Manifest) -> None:
         """Remove the Model in a manifest."""
+
+    def resources(self, kind: str) -> list[dict[str, Any]]:
+        """The resources of a kind, ``Model`` or ``Server``: each manifest, with its status."""
 
     def logs(self, model: str) -> str:
         """What the server that holds a model has logged."""
