@@ -6,7 +6,7 @@ import time
 from typing import Any, Self
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import API_VERSION, Model, Server, read_manifests
+from llm_streaming.manifests import API_VERSION, Model, Server, capabilities, read_manifests
 from llm_streaming.mesh.base import Manifest
 from llm_streaming.mesh.kubernetes_address import PortForwards, find_address
 from llm_streaming.mesh.kubernetes_api import Cluster, Resource
@@ -221,8 +221,11 @@ class KubernetesMesh:
         """The server that holds a model: the one it names, or the only one that is capable."""
         if model.server:
             return model.server
-        servers = [Server.from_dict(server) for server in self._cluster.list("Server")]
-        capable = [server.name for server in servers if server.holds(model.requirements)]
+        capable = [
+            server["metadata"]["name"]
+            for server in self._cluster.list("Server")
+            if set(model.requirements) <= set(capabilities(server))
+        ]
         if len(capable) == 1:
             return capable[0]
         raise MeshError(
