@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from llm_streaming.cli import chat, doctor, resources, up
+from llm_streaming.cli import chat, doctor, manifest, resources, up
 
 app = typer.Typer(
     name="llm-streaming",
@@ -20,4 +20,5 @@ app.command()(resources.get)
 app.command()(resources.delete)
 app.command()(resources.logs)
 app.command()(chat.chat)
+app.add_typer(manifest.app, name="manifest")
 app.command()(doctor.doctor)

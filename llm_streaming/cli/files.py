@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests import parse_manifests, read_manifests
+from llm_streaming.manifests import read_manifests
 from llm_streaming.project import in_project
+
+_STDIN = Path("/dev/stdin")
 
 
 def manifests_in(names: Iterable[str]) -> list[dict[str, Any]]:
@@ -22,10 +23,7 @@ def manifests_in(names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def _read(name: str) -> Iterator[dict[str, Any]]:
-    if name == "-":
-        yield from parse_manifests(sys.stdin.read(), "standard input")
-        return
-    path = _find(name)
+    path = _STDIN if name == "-" else _find(name)
     files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
     if not files:
         raise ManifestError(f"{name} holds no .yaml file")

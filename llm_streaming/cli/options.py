@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from llm_streaming.errors import MeshError
+from llm_streaming.mesh import Mesh, open_mesh
 from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment
-from llm_streaming.mesh.base import Mesh
 
 
 class Target(StrEnum):
@@ -37,7 +37,7 @@ ContextOption = Annotated[
 ]
 
 
-def open_mesh(target: Target, namespace: str | None, context: str | None) -> Mesh:
+def chosen_mesh(target: Target, namespace: str | None, context: str | None) -> Mesh:
     """Open the mesh that a command is for.
 
     Raises:
@@ -45,9 +45,7 @@ def open_mesh(target: Target, namespace: str | None, context: str | None) -> Mes
         BadParameter: the embedded mesh was given options of a cluster.
     """
     if target is Target.KUBERNETES:
-        from llm_streaming.mesh import open_kubernetes
-
-        return open_kubernetes(namespace=namespace, context=context)
+        return open_mesh(target, namespace=namespace, context=context)
     if namespace or context:
         raise typer.BadParameter("--namespace and --context belong to --target kubernetes")
     control = named_in_environment()

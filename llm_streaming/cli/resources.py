@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from llm_streaming.cli.files import manifests_in
-from llm_streaming.cli.options import ContextOption, NamespaceOption, Target, TargetOption, open_mesh
+from llm_streaming.cli.options import ContextOption, NamespaceOption, Target, TargetOption, chosen_mesh
 from llm_streaming.cli.tables import Format, render
 from llm_streaming.errors import MeshError
 
@@ -42,7 +42,7 @@ def apply(
 ) -> None:
     """Deploy what manifests describe; returns before it is ready."""
     documents = manifests_in(filename)
-    with open_mesh(target, namespace, context) as mesh:
+    with chosen_mesh(target, namespace, context) as mesh:
         for document in documents:
             mesh.apply(document)
 
@@ -55,7 +55,7 @@ def delete(
 ) -> None:
     """Remove what manifests describe; returns when it is gone."""
     documents = manifests_in(filename)
-    with open_mesh(target, namespace, context) as mesh:
+    with chosen_mesh(target, namespace, context) as mesh:
         for document in documents:
             mesh.delete(document)
 
@@ -69,16 +69,17 @@ def _seconds(duration: str) -> float:
 
 
 def wait(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="By default all models.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="By default all models.")] = None,
     timeout: Annotated[
-        float, typer.Option(parser=_seconds, metavar="DURATION", help="How long at most: 30s, 10m, 1h.")
+        float,
+        typer.Option(parser=_seconds, metavar="DURATION", help="How long at most; by default 10m.", show_default=False),
     ] = 600.0,
     target: TargetOption = Target.EMBEDDED,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
 ) -> None:
     """Wait until models are ready."""
-    with open_mesh(target, namespace, context) as mesh:
+    with chosen_mesh(target, namespace, context) as mesh:
         found = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
         if not found:
             raise MeshError("there is no model to wait for: `llm-streaming apply` deploys one")
@@ -86,15 +87,15 @@ def wait(
 
 
 def get(
-    kind: Annotated[Kind, typer.Argument(help="What to show.")] = Kind.MODELS,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="By default all.")] = None,
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to show: models or servers.")] = Kind.MODELS,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="By default all.")] = None,
     output: Annotated[Format, typer.Option("--output", "-o", help="How to show them.")] = Format.TABLE,
     target: TargetOption = Target.EMBEDDED,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
 ) -> None:
     """Show models or servers, and whether they are ready."""
-    with open_mesh(target, namespace, context) as mesh:
+    with chosen_mesh(target, namespace, context) as mesh:
         found = mesh.resources(kind.singular.capitalize())
     if name is not None:
         found = [resource for resource in found if resource["metadata"]["name"] == name]
@@ -113,5 +114,5 @@ def logs(
     context: ContextOption = None,
 ) -> None:
     """Show what the server that holds a model has logged."""
-    with open_mesh(target, namespace, context) as mesh:
+    with chosen_mesh(target, namespace, context) as mesh:
         print(mesh.logs(model))

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
-from llm_streaming.manifests import API_VERSION, Server, to_yaml
+from llm_streaming.manifests import capabilities, to_yaml
+from llm_streaming.mesh.base import qualified
 from llm_streaming.mesh.kubernetes_status import ModelStatus
 
 Resource = dict[str, Any]
@@ -33,7 +34,7 @@ def render(resources: Sequence[Resource], output: Format, *, alone: bool) -> str
         alone: whether one was asked for by its name, and is no list.
     """
     if output is Format.NAME:
-        return "\n".join(f"{_qualified(resource['kind'])}/{resource['metadata']['name']}" for resource in resources)
+        return "\n".join(f"{qualified(resource['kind'])}/{resource['metadata']['name']}" for resource in resources)
     if output is Format.TABLE:
         rows = _servers(resources) if resources[0]["kind"] == "Server" else _models(resources)
         return _table(rows)
@@ -43,7 +44,7 @@ def render(resources: Sequence[Resource], output: Format, *, alone: bool) -> str
 
 
 def _models(resources: Iterable[Resource]) -> list[tuple[str, ...]]:
-    rows = [("NAME", "READY", "MESSAGE")]
+    rows: list[tuple[str, ...]] = [("NAME", "READY", "MESSAGE")]
     for resource in resources:
         status = ModelStatus.of(resource)
         rows.append((resource["metadata"]["name"], str(status.ready), status.words))
@@ -51,10 +52,10 @@ def _models(resources: Iterable[Resource]) -> list[tuple[str, ...]]:
 
 
 def _servers(resources: Iterable[Resource]) -> list[tuple[str, ...]]:
-    rows = [("NAME", "READY", "CAPABILITIES")]
+    rows: list[tuple[str, ...]] = [("NAME", "READY", "CAPABILITIES")]
     for resource in resources:
-        server = Server.from_dict(resource)
-        rows.append((server.name, str(ModelStatus.of(resource).ready), ",".join(server.capabilities)))
+        ready = str(ModelStatus.of(resource).ready)
+        rows.append((resource["metadata"]["name"], ready, ",".join(capabilities(resource))))
     return rows
 
 
@@ -62,10 +63,6 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _qualified(kind: str) -> str:
-    return f"{kind.lower()}.{API_VERSION.partition('/')[0]}"
 
 
 def _without_bookkeeping(resource: Resource) -> Resource:

@@ -11,7 +11,7 @@ from llm_streaming.errors import MeshError
 from llm_streaming.mesh.attached import AttachedMesh, named_in_environment
 from llm_streaming.mesh.base import Mesh
 
-__all__ = ["Mesh", "connect", "get_mesh_ip"]
+__all__ = ["Mesh", "connect", "get_mesh_ip", "open_mesh"]
 
 # What `connect` has opened, in order, with the arguments it was asked for.
 _opened: list[tuple[dict[str, Any], Mesh]] = []
@@ -36,7 +36,7 @@ def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 -
         if arguments == asked:
             print(f"The {target} mesh is already open {_where(mesh, target)}.")
             return mesh
-    mesh = _open(target, options)
+    mesh = open_mesh(target, **options)
     _opened.append((asked, mesh))
     print(f"The {target} mesh is open {_where(mesh, target)}.")
     return mesh
@@ -53,7 +53,7 @@ def get_mesh_ip() -> str:
     """
     if not _still_open():
         target = _found()
-        _opened.append(({"target": target}, _open(target, {})))
+        _opened.append(({"target": target}, open_mesh(target)))
     return _opened[-1][1].address
 
 
@@ -81,7 +81,13 @@ def _still_open() -> list[tuple[dict[str, Any], Mesh]]:
     return _opened
 
 
-def _open(target: str, options: dict[str, Any]) -> Mesh:
+def open_mesh(target: str, **options: Any) -> Mesh:  # noqa: ANN401 - each target has its own
+    """Open a mesh, as `connect` does, that belongs to the caller alone and is not announced.
+
+    Raises:
+        MeshError: there is no such target or option, or the mesh does not start.
+        ManifestError: a Server's manifest cannot be read.
+    """
     control = named_in_environment()
     if target == "embedded" and control and not options:
         return AttachedMesh(control)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from llm_streaming.manifests import API_VERSION
+
 Manifest = str | Path | Mapping[str, Any]
 
 
@@ -48,3 +50,8 @@ class Mesh(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
+
+
+def qualified(kind: str) -> str:
+    """A kind as kubectl names it: ``model.mlops.seldon.io``."""
+    return f"{kind.lower()}.{API_VERSION.partition('/')[0]}"

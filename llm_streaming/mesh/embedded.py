@@ -86,11 +86,9 @@ class EmbeddedMesh:
     def apply(self, manifest: Manifest) -> None:
         """Deploy the Model in a manifest (a YAML file's path, or a mapping); returns before it is ready.
 
-        A Server must be one that the mesh was opened with.
-
         Raises:
             ManifestError: the manifest or the model's folder cannot be used.
-            MeshError: no server can hold the model, or one of the servers has ended.
+            MeshError: no server can hold the model, one has ended, or a Server is none that the mesh was opened with.
         """
         self.check()
         documents = list(read_manifests(manifest))

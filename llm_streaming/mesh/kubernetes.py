@@ -6,8 +6,8 @@ import time
 from typing import Any, Self
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import API_VERSION, Model, Server, capabilities, read_manifests
-from llm_streaming.mesh.base import Manifest
+from llm_streaming.manifests import Model, Server, capabilities, read_manifests
+from llm_streaming.mesh.base import Manifest, qualified
 from llm_streaming.mesh.kubernetes_address import PortForwards, find_address
 from llm_streaming.mesh.kubernetes_api import Cluster, Resource
 from llm_streaming.mesh.kubernetes_config import find_connection
@@ -92,7 +92,7 @@ class KubernetesMesh:
             result = "created" if before is None else _change(before, after)
             if kind == "Model" and (result != "unchanged" or name not in self._applied):
                 self._applied[name] = ModelStatus.of(before) if before and result == "configured" else None
-            tell(f"{_qualified(kind)}/{name} {result}")
+            tell(f"{qualified(kind)}/{name} {result}")
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, by default all that were applied here, for `timeout` seconds at most.
@@ -129,7 +129,7 @@ class KubernetesMesh:
             self._await_end(kind, name, uid)
             if kind == "Model":
                 self._applied.pop(name, None)
-            tell(f'{_qualified(kind)} "{name}" deleted')
+            tell(f'{qualified(kind)} "{name}" deleted')
 
     def resources(self, kind: str) -> list[Resource]:
         """The Models or Servers in the mesh's namespace.
@@ -221,7 +221,7 @@ class KubernetesMesh:
         """The server that holds a model: the one it names, or the only one that is capable."""
         if model.server:
             return model.server
-        capable = [
+        capable: list[str] = [
             server["metadata"]["name"]
             for server in self._cluster.list("Server")
             if set(model.requirements) <= set(capabilities(server))
@@ -232,10 +232,6 @@ class KubernetesMesh:
             f"any of {len(capable)} servers could hold model '{model.name}': "
             f"{self._connection.kubectl(f'logs -l {_SERVER_LABEL}=<server> -c mlserver')} shows a server's log"
         )
-
-
-def _qualified(kind: str) -> str:
-    return f"{kind.lower()}.{API_VERSION.partition('/')[0]}"
 
 
 def _change(before: Resource, after: Resource) -> str:
