@@ -64,26 +64,24 @@ def _seconds(duration: str) -> float:
     """Read a duration: seconds, or as kubectl writes it, ``30s``, ``10m``, ``1h``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", duration)
     if not found:
-        raise typer.BadParameter(f"expected a duration such as 30s, 10m or 1h, but got '{duration}'")
+        raise typer.BadParameter(f"--timeout takes a duration such as 30s, 10m or 1h, but got '{duration}'")
     return float(found[1]) * _UNITS[found[2] or "s"]
 
 
 def wait(
     names: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="By default all models.")] = None,
-    timeout: Annotated[
-        float,
-        typer.Option(parser=_seconds, metavar="DURATION", help="How long at most; by default 10m.", show_default=False),
-    ] = 600.0,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most: 30s, 10m, 1h.")] = "10m",
     target: TargetOption = Target.EMBEDDED,
     namespace: NamespaceOption = None,
     context: ContextOption = None,
 ) -> None:
     """Wait until models are ready."""
+    seconds = _seconds(timeout)
     with chosen_mesh(target, namespace, context) as mesh:
         found = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
         if not found:
             raise MeshError("there is no model to wait for: `llm-streaming apply` deploys one")
-        mesh.wait(*found, timeout=timeout)
+        mesh.wait(*found, timeout=seconds)
 
 
 def get(

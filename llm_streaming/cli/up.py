@@ -29,16 +29,14 @@ def up(
     from llm_streaming.mesh.telling import telling
 
     ended = threading.Event()
-    with telling(_say), EmbeddedMesh(port=port) as mesh:
+    with telling(_say), EmbeddedMesh(port=port) as mesh, Control(mesh) as control:
         for number in (signal.SIGINT, signal.SIGTERM):
             # Noted and not raised: an exception could come in the middle of closing the mesh.
             signal.signal(number, lambda *_: ended.set())
-        control = Control(mesh)
         _say(f"The embedded mesh is open at {mesh.address}, until Ctrl-C. In other shells, before JupyterLab too, run:")
         print(f"export {VARIABLE}={shlex.quote(str(control.path))}", flush=True)
         while not ended.wait(_LOOK):
             mesh.check()
-        control.close()
 
 
 def _say(line: str) -> None:

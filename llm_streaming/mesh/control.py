@@ -12,7 +12,7 @@ import json
 import threading
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
-from typing import Any
+from typing import Any, Self
 
 from llm_streaming.errors import LLMStreamingError, MeshError
 from llm_streaming.mesh.embedded import EmbeddedMesh
@@ -22,7 +22,7 @@ CALLS = ("apply", "delete", "logs", "metrics_address", "resources", "wait")
 
 
 class Control:
-    """Serves an embedded mesh to other processes of this user, until it is closed.
+    """Serves an embedded mesh to other processes of this user, until it is closed. Use as a context manager.
 
     Args:
         mesh: what they use.
@@ -40,6 +40,13 @@ class Control:
         """Take no more calls; those that run are cut with the mesh."""
         self._server.shutdown()
         self._server.server_close()
+        self.path.unlink(missing_ok=True)  # gone already where the mesh has lost a server
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 class _Server(ThreadingUnixStreamServer):
