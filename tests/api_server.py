@@ -31,6 +31,7 @@ class ApiServer(Objects):
         endings: how the next watches end: ``"410"``, ``"504"`` or ``"drop"``; further ones stay open.
         on_watch: called with the number of watches so far whenever one opens.
         requests: method and path of every request.
+        kubeconfig: the file that was written last to lead here.
         has_seldon: whether Seldon Core 2's resources are installed.
     """
 
@@ -41,6 +42,7 @@ class ApiServer(Objects):
         self.endings: list[str] = []
         self.on_watch: Callable[[int], None] = lambda _: None
         self.requests: list[str] = []
+        self.kubeconfig: Path
         self.logs: dict[str, str] = {}
         self.ended = ("", 0)  # how the open watches were last ended, and how often they were
         self.watches = itertools.count(1)
@@ -68,6 +70,7 @@ class ApiServer(Objects):
             "contexts": [{"name": "test", "context": context}],
         }
         path.write_text(yaml.safe_dump(config))
+        self.kubeconfig = path
         return str(path)
 
     def set_status(self, name: str, *conditions: Object, plural: str = "models") -> None:

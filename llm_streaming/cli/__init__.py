@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,13 +22,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     from llm_streaming.cli.app import app
 
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        status = app(list(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False)
+        status = app(words, prog_name="llm-streaming", standalone_mode=False)
+        sys.stdout.flush()
     except typer.TyperException as error:
-        print(f"error: {error.format_message()}{_more(error)}", file=sys.stderr)
+        print(f"error: {' '.join(error.format_message().split())}{_more(error)}", file=sys.stderr)
         return error.exit_code
     except LLMStreamingError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read the output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return int(status or 0)
 
