@@ -145,9 +145,9 @@ class Handler(BaseHTTPRequestHandler):
         elif route["sub"] == "status":
             self.send(200, api.patch(key, {"status": body["status"]}))
         else:
-            changed = merge(api.get(key), {k: v for k, v in body.items() if k != "status"})
-            api.check(key, changed)
-            self.send(200, api.store(key, changed))
+            change = {k: v for k, v in body.items() if k != "status"}
+            api.check(key, merge(api.get(key), change))
+            self.send(200, api.patch(key, change))
 
     def watch(self, plural: str, namespace: str | None, query: dict[str, str]) -> None:
         """Send what happens from a version on, until the time is over or a test ends it."""
