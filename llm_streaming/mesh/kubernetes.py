@@ -212,7 +212,7 @@ class KubernetesMesh:
         if model.server:
             return model.server
         capable = [
-            server["metadata"]["name"]
+            str(server["metadata"]["name"])
             for server in self._cluster.list("Server")
             if set(model.requirements) <= set(capabilities(server))
         ]
