@@ -9,7 +9,7 @@ import difflib
 import functools
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_streaming.errors import ManifestError
@@ -17,7 +17,7 @@ from llm_streaming.manifests.fields import API_VERSION
 from llm_streaming.manifests.quantity import check_quantity
 
 if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator, ValidationError
+    from fastjsonschema import JsonSchemaValueException
 
 KINDS = ("Model", "Server")
 
@@ -38,29 +38,34 @@ def check(manifest: Mapping[str, Any]) -> None:
     Raises:
         ManifestError: with the first fault, and for an unknown field the nearest that there is.
     """
+    from fastjsonschema import JsonSchemaValueException
+
     kind = manifest.get("kind")
     if manifest.get("apiVersion") != API_VERSION or kind not in KINDS:
         return
-    faults = sorted(_validator(kind).iter_errors(_without_nulls(manifest)), key=_rank)
-    if faults:
-        metadata = manifest.get("metadata")
-        name = metadata.get("name") if isinstance(metadata, Mapping) else None
-        raise ManifestError(f"{kind} {name!r}: {_sentence(faults[0])}" if name else f"{kind}: {_sentence(faults[0])}")
+    metadata = manifest.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    try:
+        _validator(kind)(_without_nulls(manifest))
+    except JsonSchemaValueException as fault:
+        raise ManifestError(f"{kind} '{name}': {_sentence(fault)}" if name else f"{kind}: {_sentence(fault)}") from None
 
 
 @functools.cache
-def _validator(kind: str) -> Draft202012Validator:
-    from jsonschema import Draft202012Validator, FormatChecker
+def _validator(kind: str) -> Callable[[object], object]:
+    import fastjsonschema
 
-    formats = FormatChecker(formats=())
-    formats.checks("quantity", raises=ManifestError)(_is_quantity)
     schemas = json.loads((importlib.resources.files(__package__) / "crds.json").read_text())
-    return Draft202012Validator({"$defs": schemas["$defs"], **schemas[kind]}, format_checker=formats)
+    schema = {"$defs": schemas["$defs"], **schemas[kind]}
+    validate: Callable[[object], object] = fastjsonschema.compile(schema, formats={"quantity": _is_quantity})
+    return validate
 
 
-def _is_quantity(value: object) -> bool:
-    if isinstance(value, str | int):  # another type is another rule's fault
-        check_quantity("it", value)
+def _is_quantity(text: str) -> bool:
+    try:
+        check_quantity("", text)
+    except ManifestError:
+        return False
     return True
 
 
@@ -73,35 +78,28 @@ def _without_nulls(value: object) -> object:
     return value
 
 
-def _rank(fault: ValidationError) -> tuple[bool, str]:
-    """An unknown field goes first: it is why another is missing."""
-    return fault.validator != "additionalProperties", fault.json_path
-
-
-def _sentence(fault: ValidationError) -> str:
+def _sentence(fault: JsonSchemaValueException) -> str:
     """Say what is wrong with one field, in a person's words."""
-    if fault.validator == "additionalProperties":
-        return _unknown(fault)
-    if fault.validator == "required":
-        missing = next(name for name in fault.validator_value if name not in fault.instance)
-        return f"{_path(fault, missing)} is missing"
-    if fault.validator == "format":
-        return str(fault.cause).replace("it ", f"{_path(fault)} ", 1)
-    types = [fault.validator_value] if isinstance(fault.validator_value, str) else fault.validator_value
+    path = (fault.name or "").removeprefix("data").removeprefix(".")
+    if fault.rule in ("required", "additionalProperties"):
+        return _unfitting(f"{path}." if path else "", fault.value, fault.definition)
+    if fault.rule == "format":
+        try:
+            check_quantity(path, fault.value)
+        except ManifestError as error:
+            return str(error)
+    types = [fault.rule_definition] if isinstance(fault.rule_definition, str) else fault.rule_definition
     wanted = " or ".join(_WORDS[one] for one in types)
-    quote = " (quote it)" if types == ["string"] and isinstance(fault.instance, int | float) else ""
-    return f"{_path(fault)} must be {wanted}{quote}, but got {fault.instance!r}"
+    quote = " (quote it)" if types == ["string"] and isinstance(fault.value, int | float) else ""
+    return f"{path} must be {wanted}{quote}, but got {fault.value!r}"
 
 
-def _unknown(fault: ValidationError) -> str:
-    known = fault.schema["properties"]
-    unknown = next(name for name in fault.instance if name not in known)
-    near = difflib.get_close_matches(str(unknown), known, n=1)
-    hint = f" (did you mean {_path(fault, near[0])}?)" if near else ""
-    return f"there is no field {_path(fault, unknown)}{hint}"
-
-
-def _path(fault: ValidationError, *more: str) -> str:
-    """Where a fault is, as in ``spec.podSpec.containers[0].image``."""
-    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in (*fault.absolute_path, *more)]
-    return "".join(steps).removeprefix(".")
+def _unfitting(path: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """Name the field of a mapping that there is not, or else the one that is missing: the first may be why."""
+    known = schema["properties"]
+    for name in value:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            return f"there is no field {path}{name}" + (f" (did you mean {path}{near[0]}?)" if near else "")
+    missing = next(name for name in schema["required"] if name not in value)
+    return f"{path}{missing} is missing"
