@@ -61,7 +61,10 @@ format: $(INSTALLED) ## format the code, clean the notebooks, write the manifest
 	@$(BIN)/python -m llm_streaming.catalogue
 	@$(CLEAN) notebooks/*.ipynb
 
-lock: $(INSTALLED) ## compile requirements/all.lock from pyproject.toml
+lock: $(INSTALLED) ## compile requirements/all.lock and vllm.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra serve --extra embedded --extra kubernetes --extra cli --extra grpc --extra notebooks --group model --group dev --group bench \
 		pyproject.toml --output-file requirements/all.lock
+	@$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.12 --generate-hashes \
+		--no-header --extra vllm --override requirements/vllm-overrides.txt \
+		pyproject.toml --output-file requirements/vllm.lock

@@ -10,6 +10,7 @@ import yaml
 
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests.fields import mapping
+from llm_streaming.manifests.schema import check
 from llm_streaming.project import in_project
 
 
@@ -17,9 +18,11 @@ def read_manifests(source: str | Path | Mapping[str, Any]) -> Iterator[dict[str,
     """Yield the manifests in a YAML file (several, if ``---`` divides them), or the one given as a mapping.
 
     Raises:
-        ManifestError: the file is missing, is not YAML, or holds no manifest.
+        ManifestError: the file is missing, is not YAML, or holds no manifest, or one holds what SC2's custom resources
+            do not.
     """
     if isinstance(source, Mapping):
+        check(source)
         yield dict(source)
         return
     if not isinstance(source, str | Path):
@@ -34,7 +37,9 @@ def read_manifests(source: str | Path | Mapping[str, Any]) -> Iterator[dict[str,
     if not documents:
         raise ManifestError(f"{source} holds no manifest")
     for document in documents:
-        yield mapping(str(source), document)
+        manifest = mapping(str(source), document)
+        check(manifest)
+        yield manifest
 
 
 def to_yaml(manifest: Mapping[str, Any], *, comment: str = "") -> str:

@@ -221,8 +221,8 @@ class KubernetesMesh:
         """The server that holds a model: the one it names, or the only one that is capable."""
         if model.server:
             return model.server
-        capable: list[str] = [
-            server["metadata"]["name"]
+        capable = [
+            str(server["metadata"]["name"])
             for server in self._cluster.list("Server")
             if set(model.requirements) <= set(capabilities(server))
         ]

@@ -9,6 +9,7 @@ from llm_streaming.errors import ManifestError
 from llm_streaming.mesh import connect, get_mesh_ip
 from llm_streaming.mesh.kubernetes import KubernetesMesh
 from llm_streaming.mesh.kubernetes_config import find_connection
+from tests.api_objects import TYPES
 from tests.api_server import TOKEN, ApiServer
 from tests.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, shows
 
@@ -25,15 +26,20 @@ def test_a_conflict_names_the_owner(api: ApiServer, mesh: KubernetesMesh):
     )
 
 
-def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMesh):
-    assert failure(mesh.apply, model(replicas="two")) == (
-        'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "str": '
+def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMesh, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TYPES, "replicas", str)  # a cluster whose SC2 has other fields than the one known here
+    assert failure(mesh.apply, model(replicas=2)) == (
+        'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "int": '
         f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows what it takes"
     )
 
 
 def test_a_manifest_is_checked_before_it_is_sent(api: ApiServer, mesh: KubernetesMesh):
     sent = len(api.requests)
+    with pytest.raises(
+        ManifestError, match=r"Model 'm': there is no field spec\.replica \(did you mean spec\.replicas\?\)"
+    ):
+        mesh.apply(model(replica=2))
     with pytest.raises(ManifestError, match=r"expected a manifest of .* Model, but got v1 Pod"):
         mesh.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "m"}})
     with pytest.raises(ManifestError) as caught:
