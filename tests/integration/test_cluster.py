@@ -48,7 +48,7 @@ def test_a_whole_notebook_runs_on_a_cluster(cluster: ApiServer, own: EmbeddedMes
     assert set(results) == {"seconds_to_first_token", "tokens_per_second", "tokens_of_the_first_answer"}
     assert results["tokens_of_the_first_answer"] > 20
     lines = printed(nbformat.read(output, as_version=4))
-    told = [line for line in lines if line.startswith(("The kubernetes mesh", "model.mlops", "http", "different"))]
+    told = [line for line in lines if line.startswith(("The kubernetes mesh", "model.mlops", "http://", "different"))]
     assert told == [
         f"The kubernetes mesh is open in {HERE}.",
         f"model.mlops.seldon.io/{CPU} created",
