@@ -174,12 +174,12 @@ def conflict(owners: dict[str, str]) -> Refusal:
     return Refusal(409, "Conflict", message, causes=causes)
 
 
-def forbidden(verb: str, plural: str, namespace: str | None, name: str) -> Refusal:
+def forbidden(user: str, verb: str, plural: str, namespace: str | None, name: str) -> Refusal:
     group = GROUP if plural in KINDS else ""
     full = f"{plural}.{group}" if group else plural
     place = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     message = (
-        f'{full} "{name}" is forbidden: User "reader" cannot {verb} resource "{plural}" in API group "{group}" {place}'
+        f'{full} "{name}" is forbidden: User "{user}" cannot {verb} resource "{plural}" in API group "{group}" {place}'
     )
     return Refusal(403, "Forbidden", message, name=name, group=group, kind=plural)
 

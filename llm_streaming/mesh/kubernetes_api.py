@@ -134,7 +134,7 @@ class Cluster:
             _request_timeout=(_CONNECT_TIMEOUT, seconds),
             serialize=False,
         )
-        for event in events:
+        for event in filter(None, events):  # a line that is no JSON, as of a connection that was cut, is None
             yield None if event["type"] == "DELETED" else event["object"]
 
     def _find(self, kind: str, name: str, api_version: str) -> Resource | None:

@@ -76,7 +76,8 @@ def test_a_cluster_without_seldon_says_how_to_install_it(api: ApiServer):
     api.has_seldon = False
     assert failure(KubernetesMesh) == (
         "Seldon Core 2 is not installed on this cluster, which knows no Model of mlops.seldon.io/v1alpha1: `helm "
-        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it; "
+        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it, and docs/cluster.md says what comes "
+        "after it; "
         f"{shows('api-resources --api-group mlops.seldon.io')} shows what there is"
     )
 
@@ -84,6 +85,16 @@ def test_a_cluster_without_seldon_says_how_to_install_it(api: ApiServer):
 def test_expired_credentials_are_said_to_be_so(api: ApiServer, tmp_path: Path):
     api.write_kubeconfig(tmp_path / "config", token="an old one")
     assert failure(KubernetesMesh) == (
+        f"the cluster refuses the credentials for {HERE}, which may have expired: log in again; "
+        f"{shows('auth whoami')} shows whether that helped"
+    )
+
+
+def test_a_user_whom_the_cluster_does_not_know_is_told_so(api: ApiServer, mesh: KubernetesMesh):
+    """Where the API server lets everybody in, credentials that it does not know are those of nobody."""
+    api.user = "system:anonymous"
+    api.forbidden = {("get", "models")}
+    assert failure(mesh.apply, model()) == (
         f"the cluster refuses the credentials for {HERE}, which may have expired: log in again; "
         f"{shows('auth whoami')} shows whether that helped"
     )
