@@ -53,6 +53,14 @@ def not_installed(kind: str, connection: Connection) -> MeshError:
     )
 
 
+def no_api_server(connection: Connection) -> MeshError:
+    """Say that something else answers at the cluster's address."""
+    return MeshError(
+        f"what answers at {connection.client.configuration.host} is no Kubernetes API server: is it the right address "
+        f"for {connection}, and reached without a proxy? {connection.kubectl('cluster-info')} shows more"
+    )
+
+
 def _sentence(status: int, message: str, details: dict[str, Any], connection: Connection, subject: str) -> str:
     if status == 401 or _ANONYMOUS in message:
         return (

@@ -2,8 +2,10 @@
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +139,17 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
         'server.mlops.seldon.io "api" deleted\nmodel.mlops.seldon.io "m" deleted\n',
         "",
     )
+
+
+def test_ctrl_c_while_it_waits_is_status_130(cluster: Run, api: ApiServer, manifest: str) -> None:
+    cluster("apply", "-f", manifest)
+    waiting = threading.Event()
+    api.on_watch = lambda _: waiting.set()
+    argv = [COMMAND, "wait", "m", "--target", "kubernetes"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert waiting.wait(timeout=60)
+        process.send_signal(signal.SIGINT)
+        assert (*process.communicate(timeout=60), process.returncode) == ("", "", 130)
 
 
 def test_the_namespace_and_the_context_are_kubectls(api: ApiServer, run: Run) -> None:

@@ -1,5 +1,6 @@
 """What a cluster refuses, and which cluster it is: one sentence each, with the kubectl command that shows more."""
 
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,25 @@ def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: Kubernete
     assert failure(KubernetesMesh) == (
         f"the cluster of {HERE} cannot be reached at {api.url} (Connection refused): start it, or choose another "
         f"context; {shows('cluster-info')} shows more"
+    )
+
+
+def test_what_is_no_api_server_is_said_to_be_none(api: ApiServer, monkeypatch: pytest.MonkeyPatch):
+    class LoginPage(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = b"<html>Log in</html>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    monkeypatch.setattr(api.http, "RequestHandlerClass", LoginPage)
+    assert failure(KubernetesMesh) == (
+        f"what answers at {api.url} is no Kubernetes API server: is it the right address for {HERE}, and reached "
+        f"without a proxy? {shows('cluster-info')} shows more"
     )
 
 
