@@ -193,6 +193,12 @@ SCALING = "Model 'm': spec"
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"requirements": "openai"}, f"{SCALING}.requirements must be a list of non-empty strings, but got 'openai'"),
+        (
+            {"parameters": {"keep_alive": 5}},
+            f"{SCALING}.parameters: expected name and value as strings (quote numbers), but got "
+            "{'name': 'keep_alive', 'value': 5}",
+        ),
         ({"memory": "-1Gi"}, f"{SCALING}.memory must not be negative, but got '-1Gi'"),
         ({"replicas": -1}, f"{SCALING}.replicas must be a whole number from 0 to 2147483647, but got -1"),
         ({"replicas": True}, f"{SCALING}.replicas must be a whole number from 0 to 2147483647, but got True"),
@@ -235,6 +241,9 @@ def test_a_model_that_a_cluster_would_refuse_is_refused_in_one_sentence(
             {"cpu": "two"},
             "cpu must be a quantity, a number with a unit such as 500m, 2Gi or 2G or with none, but got 'two'",
         ),
+        ({"capabilities": "openai"}, "spec.capabilities must be a list of non-empty strings, but got 'openai'"),
+        ({"tolerations": ("gpu",)}, "tolerations must be a list of mappings, but got ('gpu',)"),
+        ({"secret_env": {"A": "openai"}}, "A must name a Secret and its key, but got 'openai'"),
         ({"gpus": 0.5}, "gpus must be a whole number from 0 to 2147483647, but got 0.5"),
         ({"image": " "}, "image must be a non-empty string, but got ' '"),
         ({"env": {"A": 1}}, "environment variable A must be a string, but got 1"),
@@ -256,7 +265,7 @@ def test_a_model_that_a_cluster_would_refuse_is_refused_in_one_sentence(
 def test_a_server_that_a_cluster_would_refuse_is_refused_in_one_sentence(
     fields: dict[str, object], message: str
 ) -> None:
-    assert refusal(lambda: Server(name="m", capabilities=(), **fields)) == f"Server 'm': {message}"
+    assert refusal(lambda: Server(**{"name": "m", "capabilities": (), **fields})) == f"Server 'm': {message}"
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HF_TOKEN", "db_password", "AWS_SECRET"])
