@@ -1,16 +1,32 @@
 """What only a cluster acts on: every field of a Model and a Server, written, read back, and refused in one sentence."""
 
+import doctest
 import os
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_streaming import catalogue
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests import API_VERSION, STREAMING_ENV, Model, SecretKey, Server, check, read_manifests, to_yaml
+from llm_streaming.manifests import (
+    API_VERSION,
+    STREAMING_ENV,
+    Model,
+    SecretKey,
+    Server,
+    check,
+    model,
+    read_manifests,
+    server,
+    to_yaml,
+)
+
+# A slow machine is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 text = st.text(max_size=12)
 labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
@@ -36,9 +52,10 @@ def replicas(draw: st.DrawFn) -> dict[str, int | None]:
     return {name: count if draw(st.booleans()) else None for name, count in given_.items()}
 
 
+@patient
 @given(st.data())
 def test_every_model_reads_back_as_it_was_written(data: st.DataObject) -> None:
-    model = Model(
+    written = Model(
         name=data.draw(labels),
         storage_uri=data.draw(st.text(min_size=1, max_size=12)),
         requirements=data.draw(words),
@@ -49,15 +66,16 @@ def test_every_model_reads_back_as_it_was_written(data: st.DataObject) -> None:
         artifact_version=data.draw(counts),
         **data.draw(replicas()),
     )
-    check(model.as_dict())
-    assert Model.from_dict(yaml.safe_load(to_yaml(model.as_dict()))) == model
+    check(written.as_dict())
+    assert Model.from_dict(yaml.safe_load(to_yaml(written.as_dict()))) == written
 
 
+@patient
 @given(st.data())
 def test_every_server_reads_back_as_it_was_written(data: st.DataObject) -> None:
     env = data.draw(st.dictionaries(variables, text, max_size=3))
     named = data.draw(st.dictionaries(variables, secrets, max_size=3))
-    server = Server(
+    written = Server(
         name=data.draw(labels),
         capabilities=data.draw(words),
         env=env,
@@ -69,12 +87,12 @@ def test_every_server_reads_back_as_it_was_written(data: st.DataObject) -> None:
         secret_env={name: secret for name, secret in named.items() if name not in env},
         **data.draw(replicas()),
     )
-    check(server.as_dict())
-    assert Server.from_dict(yaml.safe_load(to_yaml(server.as_dict()))) == server
+    check(written.as_dict())
+    assert Server.from_dict(yaml.safe_load(to_yaml(written.as_dict()))) == written
 
 
 def test_a_server_for_a_gpu_is_written_in_full() -> None:
-    server = Server.of_runtime(
+    gpus = Server.of_runtime(
         "local",
         name="local-gpu",
         secret="hugging-face",
@@ -276,6 +294,13 @@ def test_a_key_in_the_manifest_is_refused_without_repeating_it(name: str) -> Non
         f"Server 'm': {name} stands in the manifest, where everybody can read it: keep it in a Secret, and name the "
         "Secret in valueFrom.secretKeyRef (here: secret_env)"
     )
+
+
+@pytest.mark.parametrize("module", [model, server], ids=["model", "server"])
+def test_the_examples_in_the_docstrings_are_so(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 def test_an_unknown_runtime_is_refused() -> None:
