@@ -40,8 +40,8 @@ def check_environment(server: str, env: Mapping[str, str], secret_env: Mapping[s
             raise ManifestError(f"{server}: environment variable {name} must be a string, but got {value!r}")
         if value and _KEPT_SECRET.search(name):
             raise ManifestError(
-                f"{server}: {name} stands in the manifest, where everybody can read it: keep it in a Secret, and name "
-                "the Secret in valueFrom.secretKeyRef (here: secret_env)"
+                f"{server}: {name} stands in the manifest, where everybody can read it: keep it in a Secret, and take "
+                "it from there by valueFrom.secretKeyRef (in Python: secret_env)"
             )
     for name, reference in secret_env.items():
         check_variable(f"{server}: environment variable {name}", name)
