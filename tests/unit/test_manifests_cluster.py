@@ -291,8 +291,8 @@ def test_a_key_in_the_manifest_is_refused_without_repeating_it(name: str) -> Non
     value = os.urandom(8).hex()
     message = refusal(lambda: Server(name="m", capabilities=(), env={name: value}))
     assert message == (
-        f"Server 'm': {name} stands in the manifest, where everybody can read it: keep it in a Secret, and take it from "
-        "there by valueFrom.secretKeyRef (in Python: secret_env)"
+        f"Server 'm': {name} stands in the manifest, where everybody can read it: keep it in a Secret, and take it "
+        "from there by valueFrom.secretKeyRef (in Python: secret_env)"
     )
 
 
