@@ -40,13 +40,15 @@ def check_environment(server: str, env: Mapping[str, str], secret_env: Mapping[s
             raise ManifestError(f"{server}: environment variable {name} must be a string, but got {value!r}")
         if value and _KEPT_SECRET.search(name):
             raise ManifestError(
-                f"{server}: {name} stands in the manifest, where everybody can read it: keep it in a Secret, and name "
-                "the Secret in valueFrom.secretKeyRef (here: secret_env)"
+                f"{server}: {name} stands in the manifest, where everybody can read it: keep it in a Secret, and take "
+                "it from there by valueFrom.secretKeyRef (in Python: secret_env)"
             )
-    for name, (secret, key) in secret_env.items():
+    for name, reference in secret_env.items():
         check_variable(f"{server}: environment variable {name}", name)
-        check_subdomain(f"{server}: the Secret of {name}", secret)
-        check_secret_key(f"{server}: the Secret's key of {name}", key)
+        if not isinstance(reference, tuple) or len(reference) != 2:
+            raise ManifestError(f"{server}: {name} must name a Secret and its key, but got {reference!r}")
+        check_subdomain(f"{server}: the Secret of {name}", reference[0])
+        check_secret_key(f"{server}: the Secret's key of {name}", reference[1])
         if name in env:
             raise ManifestError(f"{server}: {name} is given both as a value and from a Secret: keep one of them")
 

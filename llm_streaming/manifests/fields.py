@@ -43,8 +43,30 @@ def check_strings(where: str, values: Sequence[object]) -> None:
     Raises:
         ManifestError: it does.
     """
-    if not all(isinstance(value, str) and value for value in values):
-        raise ManifestError(f"{where} must be a list of non-empty strings, but got {list(values)!r}")
+    if isinstance(values, str) or not all(isinstance(value, str) and value for value in values):
+        found = values if isinstance(values, str) else list(values)
+        raise ManifestError(f"{where} must be a list of non-empty strings, but got {found!r}")
+
+
+def check_mappings(where: str, values: object) -> None:
+    """Refuse what is not a list of mappings.
+
+    Raises:
+        ManifestError: it is none.
+    """
+    if not isinstance(values, list | tuple) or not all(isinstance(value, Mapping) for value in values):
+        raise ManifestError(f"{where} must be a list of mappings, but got {values!r}")
+
+
+def check_named(where: str, item: object) -> None:
+    """Refuse what is not ``{name, value}``, both strings: the API server takes no others.
+
+    Raises:
+        ManifestError: it is something else.
+    """
+    pair = (item.get("name"), item.get("value", "")) if isinstance(item, Mapping) else (None,)
+    if not all(isinstance(text, str) for text in pair):
+        raise ManifestError(f"{where}: expected name and value as strings (quote numbers), but got {item!r}")
 
 
 def check_count(where: str, value: object) -> None:
@@ -107,8 +129,6 @@ def named_values(where: str, items: object) -> dict[str, str]:
     if not isinstance(items, list | None):
         raise ManifestError(f"{where} must be a list of names and values, but got {items!r}")
     for item in items or ():
-        name, value = (item.get("name"), item.get("value", "")) if isinstance(item, dict) else (None, None)
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise ManifestError(f"{where}: expected name and value as strings (quote numbers), but got {item!r}")
-        named[name] = value
+        check_named(where, item)
+        named[item["name"]] = item.get("value", "")
     return named

@@ -9,6 +9,7 @@ from typing import Any
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests.fields import (
     check_count,
+    check_named,
     check_scaling,
     check_strings,
     envelope,
@@ -67,6 +68,8 @@ class Model:
         if not isinstance(self.storage_uri, str) or not self.storage_uri:
             raise ManifestError(f"{spec}.storageUri must be a non-empty string")
         check_strings(f"{spec}.requirements", self.requirements)
+        for name, value in self.parameters.items():
+            check_named(f"{spec}.parameters", {"name": name, "value": value})
         check_scaling(spec, self.replicas, self.min_replicas, self.max_replicas)
         if self.server is not None:
             check_label(f"{spec}.server", self.server)

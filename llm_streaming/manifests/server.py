@@ -10,6 +10,7 @@ from llm_streaming.errors import ManifestError
 from llm_streaming.manifests.container import SecretKey, as_container, check_environment, read_container
 from llm_streaming.manifests.fields import (
     check_count,
+    check_mappings,
     check_scaling,
     check_strings,
     envelope,
@@ -84,6 +85,7 @@ class Server:
         check_strings(f"{server}: spec.capabilities", self.capabilities)
         check_scaling(f"{server}: spec", self.replicas, self.min_replicas, self.max_replicas)
         check_environment(server, self.env, self.secret_env)
+        check_mappings(f"{server}: tolerations", self.tolerations)
         check_count(f"{server}: gpus", self.gpus)
         if self.image is not None and (not isinstance(self.image, str) or not self.image.strip()):
             raise ManifestError(f"{server}: image must be a non-empty string, but got {self.image!r}")
@@ -151,13 +153,15 @@ class Server:
         name, spec = open_envelope(manifest, "Server")
         server = f"Server '{name}'"
         pod = mapping(f"{server}: spec.podSpec", spec.get("podSpec"))
+        tolerations = pod.get("tolerations") or []
+        check_mappings(f"{server}: spec.podSpec.tolerations", tolerations)
         return cls(
             name=name,
             capabilities=capabilities(manifest),
             replicas=spec.get("replicas"),
             min_replicas=spec.get("minReplicas"),
             max_replicas=spec.get("maxReplicas"),
-            tolerations=tuple(pod.get("tolerations") or ()),
+            tolerations=tuple(tolerations),
             **read_container(server, pod.get("containers")),
         )
 

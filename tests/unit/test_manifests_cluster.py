@@ -1,16 +1,32 @@
 """What only a cluster acts on: every field of a Model and a Server, written, read back, and refused in one sentence."""
 
+import doctest
 import os
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_streaming import catalogue
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests import API_VERSION, STREAMING_ENV, Model, SecretKey, Server, check, read_manifests, to_yaml
+from llm_streaming.manifests import (
+    API_VERSION,
+    STREAMING_ENV,
+    Model,
+    SecretKey,
+    Server,
+    check,
+    model,
+    read_manifests,
+    server,
+    to_yaml,
+)
+
+# A slow machine is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 text = st.text(max_size=12)
 labels = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
@@ -36,9 +52,10 @@ def replicas(draw: st.DrawFn) -> dict[str, int | None]:
     return {name: count if draw(st.booleans()) else None for name, count in given_.items()}
 
 
+@patient
 @given(st.data())
 def test_every_model_reads_back_as_it_was_written(data: st.DataObject) -> None:
-    model = Model(
+    written = Model(
         name=data.draw(labels),
         storage_uri=data.draw(st.text(min_size=1, max_size=12)),
         requirements=data.draw(words),
@@ -49,15 +66,16 @@ def test_every_model_reads_back_as_it_was_written(data: st.DataObject) -> None:
         artifact_version=data.draw(counts),
         **data.draw(replicas()),
     )
-    check(model.as_dict())
-    assert Model.from_dict(yaml.safe_load(to_yaml(model.as_dict()))) == model
+    check(written.as_dict())
+    assert Model.from_dict(yaml.safe_load(to_yaml(written.as_dict()))) == written
 
 
+@patient
 @given(st.data())
 def test_every_server_reads_back_as_it_was_written(data: st.DataObject) -> None:
     env = data.draw(st.dictionaries(variables, text, max_size=3))
     named = data.draw(st.dictionaries(variables, secrets, max_size=3))
-    server = Server(
+    written = Server(
         name=data.draw(labels),
         capabilities=data.draw(words),
         env=env,
@@ -69,12 +87,12 @@ def test_every_server_reads_back_as_it_was_written(data: st.DataObject) -> None:
         secret_env={name: secret for name, secret in named.items() if name not in env},
         **data.draw(replicas()),
     )
-    check(server.as_dict())
-    assert Server.from_dict(yaml.safe_load(to_yaml(server.as_dict()))) == server
+    check(written.as_dict())
+    assert Server.from_dict(yaml.safe_load(to_yaml(written.as_dict()))) == written
 
 
 def test_a_server_for_a_gpu_is_written_in_full() -> None:
-    server = Server.of_runtime(
+    gpus = Server.of_runtime(
         "local",
         name="local-gpu",
         secret="hugging-face",
@@ -86,7 +104,7 @@ def test_a_server_for_a_gpu_is_written_in_full() -> None:
         tolerations=({"key": "nvidia.com/gpu", "operator": "Exists"},),
     )
     assert (
-        to_yaml(server.as_dict())
+        to_yaml(gpus.as_dict())
         == """\
 apiVersion: mlops.seldon.io/v1alpha1
 kind: Server
@@ -193,6 +211,12 @@ SCALING = "Model 'm': spec"
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"requirements": "openai"}, f"{SCALING}.requirements must be a list of non-empty strings, but got 'openai'"),
+        (
+            {"parameters": {"keep_alive": 5}},
+            f"{SCALING}.parameters: expected name and value as strings (quote numbers), but got "
+            "{'name': 'keep_alive', 'value': 5}",
+        ),
         ({"memory": "-1Gi"}, f"{SCALING}.memory must not be negative, but got '-1Gi'"),
         ({"replicas": -1}, f"{SCALING}.replicas must be a whole number from 0 to 2147483647, but got -1"),
         ({"replicas": True}, f"{SCALING}.replicas must be a whole number from 0 to 2147483647, but got True"),
@@ -235,6 +259,9 @@ def test_a_model_that_a_cluster_would_refuse_is_refused_in_one_sentence(
             {"cpu": "two"},
             "cpu must be a quantity, a number with a unit such as 500m, 2Gi or 2G or with none, but got 'two'",
         ),
+        ({"capabilities": "openai"}, "spec.capabilities must be a list of non-empty strings, but got 'openai'"),
+        ({"tolerations": ("gpu",)}, "tolerations must be a list of mappings, but got ('gpu',)"),
+        ({"secret_env": {"A": "openai"}}, "A must name a Secret and its key, but got 'openai'"),
         ({"gpus": 0.5}, "gpus must be a whole number from 0 to 2147483647, but got 0.5"),
         ({"image": " "}, "image must be a non-empty string, but got ' '"),
         ({"env": {"A": 1}}, "environment variable A must be a string, but got 1"),
@@ -256,7 +283,7 @@ def test_a_model_that_a_cluster_would_refuse_is_refused_in_one_sentence(
 def test_a_server_that_a_cluster_would_refuse_is_refused_in_one_sentence(
     fields: dict[str, object], message: str
 ) -> None:
-    assert refusal(lambda: Server(name="m", capabilities=(), **fields)) == f"Server 'm': {message}"
+    assert refusal(lambda: Server(**{"name": "m", "capabilities": (), **fields})) == f"Server 'm': {message}"
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HF_TOKEN", "db_password", "AWS_SECRET"])
@@ -264,9 +291,16 @@ def test_a_key_in_the_manifest_is_refused_without_repeating_it(name: str) -> Non
     value = os.urandom(8).hex()
     message = refusal(lambda: Server(name="m", capabilities=(), env={name: value}))
     assert message == (
-        f"Server 'm': {name} stands in the manifest, where everybody can read it: keep it in a Secret, and name the "
-        "Secret in valueFrom.secretKeyRef (here: secret_env)"
+        f"Server 'm': {name} stands in the manifest, where everybody can read it: keep it in a Secret, and take it "
+        "from there by valueFrom.secretKeyRef (in Python: secret_env)"
     )
+
+
+@pytest.mark.parametrize("module", [model, server], ids=["model", "server"])
+def test_the_examples_in_the_docstrings_are_so(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 def test_an_unknown_runtime_is_refused() -> None:
