@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo course lab test check bench bench-full format outputs lock
+.PHONY: help setup demo course lab test-cluster test check bench bench-full format outputs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -16,7 +16,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 WALKTHROUGHS := notebooks/openai-streaming.ipynb notebooks/local-streaming.ipynb
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## install everything into .venv
 
@@ -32,6 +32,10 @@ course: $(INSTALLED) ## execute every notebook, into build/notebooks
 
 lab: $(INSTALLED) ## open JupyterLab on the walkthroughs
 	@$(BIN)/jupyter lab --ip=127.0.0.1 $(AS_ROOT) notebooks/openai-streaming.ipynb
+
+test-cluster: $(INSTALLED) ## execute every notebook on the cluster of kubectl's current context, into build/cluster
+	@$(BIN)/llm-streaming get servers --target kubernetes
+	@$(BIN)/python -m llm_streaming.execute --output build/cluster -p target kubernetes $(sort $(wildcard notebooks/*.ipynb))
 
 test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -61,7 +65,10 @@ format: $(INSTALLED) ## format the code, clean the notebooks, write the manifest
 	@$(BIN)/python -m llm_streaming.catalogue
 	@$(CLEAN) notebooks/*.ipynb
 
-lock: $(INSTALLED) ## compile requirements/all.lock from pyproject.toml
+lock: $(INSTALLED) ## compile requirements/all.lock and vllm.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra serve --extra embedded --extra kubernetes --extra grpc --extra notebooks --group model --group dev --group bench \
+		--extra serve --extra embedded --extra kubernetes --extra cli --extra grpc --extra notebooks --group model --group dev --group bench \
 		pyproject.toml --output-file requirements/all.lock
+	@$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.12 --generate-hashes \
+		--no-header --extra vllm --override requirements/vllm-overrides.txt \
+		pyproject.toml --output-file requirements/vllm.lock

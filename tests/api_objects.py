@@ -18,6 +18,7 @@ TYPES = {
     "replicas": int,
 }
 REQUIRED = {"models": "storageUri", "servers": "serverConfig"}
+SERVERS_OWN = ("uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp")
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 Object = dict[str, Any]
@@ -53,7 +54,8 @@ class Objects:
         with self.changed:
             before = self.objects.get(key)
             fresh = {"uid": str(uuid.uuid4()), "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-            kept = before["metadata"] if before else fresh | {"generation": 1}
+            own = {k: v for k, v in before["metadata"].items() if k in SERVERS_OWN} if before else {}
+            kept = own or fresh | {"generation": 1}
             group = f"{GROUP}/v1alpha1" if key[0] in KINDS else "v1"
             after = {"apiVersion": group, "kind": (KINDS | CORE)[key[0]], **wanted}
             after["metadata"] = kept | wanted["metadata"]
@@ -101,7 +103,12 @@ class Objects:
         return self.store(key, {k: v for k, v in body.items() if k != "status"})
 
     def patch(self, key: Key, change: Object) -> Object:
-        return self.store(key, merge(self.get(key), change))
+        """Merge a change; what was deleted goes when its last finalizer does."""
+        with self.changed:
+            after = self.store(key, merge(self.get(key), change))
+            if after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers"):
+                self.remove(key)
+            return after
 
     def delete(self, key: Key) -> Object:
         found = self.get(key)
@@ -167,12 +174,12 @@ def conflict(owners: dict[str, str]) -> Refusal:
     return Refusal(409, "Conflict", message, causes=causes)
 
 
-def forbidden(verb: str, plural: str, namespace: str | None, name: str) -> Refusal:
+def forbidden(user: str, verb: str, plural: str, namespace: str | None, name: str) -> Refusal:
     group = GROUP if plural in KINDS else ""
     full = f"{plural}.{group}" if group else plural
     place = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     message = (
-        f'{full} "{name}" is forbidden: User "reader" cannot {verb} resource "{plural}" in API group "{group}" {place}'
+        f'{full} "{name}" is forbidden: User "{user}" cannot {verb} resource "{plural}" in API group "{group}" {place}'
     )
     return Refusal(403, "Forbidden", message, name=name, group=group, kind=plural)
 

@@ -27,20 +27,25 @@ class ApiServer(Objects):
     """What a test sees of the server. Use as a context manager.
 
     Attributes:
+        user: whom it takes the client for.
         forbidden: pairs of verb and resource, such as ``("patch", "models")``, that the user may not do.
-        endings: how the next watches end: ``"410"``, ``"504"`` or ``"drop"``; further ones stay open.
+        endings: how the next watches end: ``"410"``, ``"504"``, ``"drop"`` (the connection is cut) or ``"half"`` (a
+            line is); further ones stay open.
         on_watch: called with the number of watches so far whenever one opens.
         requests: method and path of every request.
+        kubeconfig: the file that was written last to lead here.
         has_seldon: whether Seldon Core 2's resources are installed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.has_seldon = True
+        self.user = "reader"
         self.forbidden: set[tuple[str, str]] = set()
         self.endings: list[str] = []
         self.on_watch: Callable[[int], None] = lambda _: None
         self.requests: list[str] = []
+        self.kubeconfig: Path
         self.logs: dict[str, str] = {}
         self.ended = ("", 0)  # how the open watches were last ended, and how often they were
         self.watches = itertools.count(1)
@@ -68,6 +73,7 @@ class ApiServer(Objects):
             "contexts": [{"name": "test", "context": context}],
         }
         path.write_text(yaml.safe_dump(config))
+        self.kubeconfig = path
         return str(path)
 
     def set_status(self, name: str, *conditions: Object, plural: str = "models") -> None:
@@ -124,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         if verb == "get" and not route["name"]:
             verb = "watch" if query.get("watch", "").lower() in ("true", "1") else "list"
         if (verb, plural) in api.forbidden:
-            raise forbidden(verb, plural, namespace, name)
+            raise forbidden(api.user, verb, plural, namespace, name)
         if route["sub"] == "log":
             self.send(200, api.logs[name])
         elif verb == "watch":
@@ -142,9 +148,9 @@ class Handler(BaseHTTPRequestHandler):
         elif route["sub"] == "status":
             self.send(200, api.patch(key, {"status": body["status"]}))
         else:
-            changed = merge(api.get(key), {k: v for k, v in body.items() if k != "status"})
-            api.check(key, changed)
-            self.send(200, api.store(key, changed))
+            change = {k: v for k, v in body.items() if k != "status"}
+            api.check(key, merge(api.get(key), change))
+            self.send(200, api.patch(key, change))
 
     def watch(self, plural: str, namespace: str | None, query: dict[str, str]) -> None:
         """Send what happens from a version on, until the time is over or a test ends it."""
@@ -174,6 +180,8 @@ class Handler(BaseHTTPRequestHandler):
         if ending == "drop":
             self.wfile.write(b'40\r\n{"type": "MODIFIED", "obj')
             self.close_connection = True
+        elif ending == "half":
+            self.wfile.write(b'f\r\n{"type": "MODI\n\r\n0\r\n\r\n')
         else:
             self.wfile.write(b"0\r\n\r\n")
 

@@ -38,14 +38,14 @@ def shows(command: str) -> str:
     return f"`kubectl {command} -n seldon --context test`"
 
 
-def service(**parts: object) -> dict[str, object]:
-    ports = [{"name": "http", "port": 80, "nodePort": 30080}]
+def service(port: int = 80, **parts: object) -> dict[str, object]:
+    ports = [{"name": "http", "port": port, "nodePort": 30080}]
     spec = {"type": "LoadBalancer", "clusterIP": "10.0.0.7", "ports": ports}
     return {"spec": spec | parts.pop("spec", {}), **parts}  # type: ignore[operator]
 
 
-def balanced(**ingress: str) -> dict[str, object]:
-    return service(status={"loadBalancer": {"ingress": [ingress]}})
+def balanced(port: int = 80, **ingress: str) -> dict[str, object]:
+    return service(port, status={"loadBalancer": {"ingress": [ingress]}})
 
 
 def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from llm_streaming.mesh.attached import VARIABLE
 from llm_streaming.mesh.base import Mesh
 from tests.integration.scripted import Scripted, scripted_mesh
 
@@ -15,9 +16,9 @@ OPENAI = "openai-chat-completions"
 
 @pytest.fixture(scope="session", autouse=True)
 def no_provider() -> Iterator[None]:
-    """Nobody's key or provider is used by a test, whatever the environment holds."""
+    """Nobody's key, provider or open mesh is used by a test, whatever the environment holds."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+        for name in [name for name in os.environ if name.startswith("OPENAI_") or name == VARIABLE]:
             patch.delenv(name)
         yield
 

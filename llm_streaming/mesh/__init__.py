@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from llm_streaming.errors import MeshError
+from llm_streaming.mesh.attached import AttachedMesh, named_in_environment
 from llm_streaming.mesh.base import Mesh
 
-__all__ = ["Mesh", "connect", "get_mesh_ip"]
+__all__ = ["Mesh", "connect", "get_mesh_ip", "open_mesh"]
 
 # What `connect` has opened, in order, with the arguments it was asked for.
 _opened: list[tuple[dict[str, Any], Mesh]] = []
@@ -18,6 +19,9 @@ _opened: list[tuple[dict[str, Any], Mesh]] = []
 
 def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 - each target has its own
     """Open a mesh, or return the one that is open with the same arguments, as when a cell is run again.
+
+    Where ``LLM_STREAMING_MESH`` names the embedded mesh that ``llm-streaming up`` keeps, ``connect("embedded")``
+    without options uses that one, and leaves it open.
 
     Args:
         target: ``"embedded"``, Envoy and MLServer on this machine, or ``"kubernetes"``, Seldon Core 2 on a cluster.
@@ -32,7 +36,7 @@ def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 -
         if arguments == asked:
             print(f"The {target} mesh is already open {_where(mesh, target)}.")
             return mesh
-    mesh = _open(target, options)
+    mesh = open_mesh(target, **options)
     _opened.append((asked, mesh))
     print(f"The {target} mesh is open {_where(mesh, target)}.")
     return mesh
@@ -41,23 +45,35 @@ def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 -
 def get_mesh_ip() -> str:
     """Return what fits in ``f"http://{get_mesh_ip()}/v2/models/…"``: the mesh that was opened last and is still open.
 
-    With none open it is that of the cluster that kubectl is configured for, which is then opened once.
+    With none open it is the one that ``LLM_STREAMING_MESH`` names, and else that of the cluster that kubectl is
+    configured for; it is then opened once.
 
     Raises:
         MeshError: no mesh is open and kubectl is not configured, or the cluster's mesh has no address.
     """
     if not _still_open():
-        from llm_streaming.mesh.kubernetes_config import is_configured
-
-        if not is_configured():
-            raise MeshError('no mesh is open: open one with connect("embedded"), or configure kubectl for a cluster')
-        _opened.append(({"target": "kubernetes"}, _open("kubernetes", {})))
+        target = _found()
+        _opened.append(({"target": target}, open_mesh(target)))
     return _opened[-1][1].address
+
+
+def _found() -> str:
+    """The target of a mesh that was opened elsewhere."""
+    from llm_streaming.mesh.kubernetes_config import is_configured
+
+    if named_in_environment():
+        return "embedded"
+    if is_configured():
+        return "kubernetes"
+    raise MeshError('no mesh is open: open one with connect("embedded"), or configure kubectl for a cluster')
 
 
 def _where(mesh: Mesh, target: str) -> str:
     # A cluster's mesh is asked for its address no sooner than it is needed: models can be applied before it has one.
-    return f"in {mesh}" if target == "kubernetes" else f"at {mesh.address}"
+    if target == "kubernetes":
+        return f"in {mesh}"
+    kept = ", kept by `llm-streaming up`" if isinstance(mesh, AttachedMesh) else ""
+    return f"at {mesh.address}{kept}"
 
 
 def _still_open() -> list[tuple[dict[str, Any], Mesh]]:
@@ -65,7 +81,16 @@ def _still_open() -> list[tuple[dict[str, Any], Mesh]]:
     return _opened
 
 
-def _open(target: str, options: dict[str, Any]) -> Mesh:
+def open_mesh(target: str, **options: Any) -> Mesh:  # noqa: ANN401 - each target has its own
+    """Open a mesh, as `connect` does, that belongs to the caller alone and is not announced.
+
+    Raises:
+        MeshError: there is no such target or option, or the mesh does not start.
+        ManifestError: a Server's manifest cannot be read.
+    """
+    control = named_in_environment()
+    if target == "embedded" and control and not options:
+        return AttachedMesh(control)
     kind = _kind(target)
     known = inspect.signature(kind).parameters
     if unknown := options.keys() - known.keys():

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from llm_streaming.manifests import API_VERSION
+
 Manifest = str | Path | Mapping[str, Any]
 
 
 class Mesh(Protocol):
-    """A place where models are deployed and reached. It prints what kubectl prints."""
+    """A place where models are deployed and reached. It tells what kubectl prints."""
 
     @property
     def closed(self) -> bool:
@@ -36,6 +38,9 @@ class Mesh(Protocol):
     def delete(self, manifest: Manifest) -> None:
         """Remove the Model in a manifest."""
 
+    def resources(self, kind: str) -> list[dict[str, Any]]:
+        """The resources of a kind, ``Model`` or ``Server``: each manifest, with its status."""
+
     def logs(self, model: str) -> str:
         """What the server that holds a model has logged."""
 
@@ -45,3 +50,8 @@ class Mesh(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
+
+
+def qualified(kind: str) -> str:
+    """A kind as kubectl names it: ``model.mlops.seldon.io``."""
+    return f"{kind.lower()}.{API_VERSION.partition('/')[0]}"

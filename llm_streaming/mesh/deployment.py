@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ class Deployment:
     settings: dict[str, Any]
     folder: Path
     server: MLServer
+    manifest: Mapping[str, Any] = field(compare=False)
     loaded: Future[None] = field(default_factory=Future, compare=False)
 
     @property
@@ -28,3 +30,15 @@ class Deployment:
     def stands_as(self, wanted: Deployment) -> bool:
         """Whether it is what is wanted, and has not failed."""
         return self == wanted and not (self.loaded.done() and self.loaded.exception())
+
+    def resource(self) -> dict[str, Any]:
+        """The Model as a cluster shows it: its manifest, and SC2's conditions."""
+        failure = self.loaded.exception() if self.loaded.done() else None
+        if failure:
+            said = {"status": "False", "message": "ModelFailed", "reason": str(failure)}
+        elif self.loaded.done():
+            said = {"status": "True"}
+        else:
+            said = {"status": "Unknown", "message": "ModelProgressing"}
+        conditions = [{"type": kind, **said} for kind in ("ModelReady", "Ready")]
+        return {**self.manifest, "status": {"conditions": conditions}}

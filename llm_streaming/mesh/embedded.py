@@ -6,18 +6,21 @@ import atexit
 import threading
 import time
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
-from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Model, Server, read_manifests
 from llm_streaming.mesh import storage
 from llm_streaming.mesh.base import Manifest
 from llm_streaming.mesh.deployment import Deployment
 from llm_streaming.mesh.mlserver import MLServer
+from llm_streaming.mesh.offline_provider import NOTICE
+from llm_streaming.mesh.placement import check_standing, place, read_servers
 from llm_streaming.mesh.processes import LOOPBACK
 from llm_streaming.mesh.stack import Stack
+from llm_streaming.mesh.telling import tell
 from llm_streaming.project import in_project
 
 
@@ -38,16 +41,14 @@ class EmbeddedMesh:
         self, *, servers: str | Path = "manifests/servers", models: str | Path = "models", port: int | None = None
     ) -> None:
         self._models = in_project(models)
-        self._stack = Stack(_read_servers(in_project(servers)), port)
+        self._stack = Stack(read_servers(in_project(servers)), port)
         self._deployments: dict[str, Deployment] = {}
         self._last_servers: dict[str, MLServer] = {}  # of models that have gone, too
+        self._changing = threading.RLock()  # several may use one mesh: other threads, other processes
         self._closed = False
         atexit.register(self.close)
         if self._stack.provider:
-            print(
-                "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server "
-                "with SmolLM2-135M-Instruct, on this machine."
-            )
+            tell(NOTICE)
 
     @property
     def closed(self) -> bool:
@@ -77,23 +78,26 @@ class EmbeddedMesh:
             raise MeshError(f"there is no server '{server}' on this mesh, only {', '.join(mlservers)}")
         return f"{LOOPBACK}:{mlservers[server].ports[2]}"
 
+    @property
+    def home(self) -> Path:
+        """Its private folder, which goes with it."""
+        return self._stack.home
+
     def apply(self, manifest: Manifest) -> None:
         """Deploy the Model in a manifest (a YAML file's path, or a mapping); returns before it is ready.
 
         Raises:
             ManifestError: the manifest or the model's folder cannot be used.
-            MeshError: no server can hold the model, or one of the servers has ended.
+            MeshError: no server can hold the model, one has ended, or a Server is none that the mesh was opened with.
         """
-        self._check()
-        for wanted in [self._plan(Model.from_dict(document)) for document in read_manifests(manifest)]:
-            current = self._deployments.get(wanted.name)
-            if current and current.stands_as(wanted):
-                print(f"model.mlops.seldon.io/{wanted.name} unchanged")
-                continue
-            if current:
-                self._withdraw(current)
-            self._deploy(wanted)
-            print(f"model.mlops.seldon.io/{wanted.name} {'configured' if current else 'created'}")
+        self.check()
+        documents = list(read_manifests(manifest))
+        for server in [Server.from_dict(document) for document in documents if document.get("kind") == "Server"]:
+            check_standing(server, self._stack.mlservers)
+            tell(f"server.mlops.seldon.io/{server.name} unchanged")
+        with self._changing:
+            for wanted in [self._plan(document) for document in documents if document.get("kind") != "Server"]:
+                self._settle(wanted)
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, all of them by default, for `timeout` seconds at most.
@@ -101,7 +105,7 @@ class EmbeddedMesh:
         Raises:
             MeshError: a model is not deployed, failed to load (then it is removed), or is still loading.
         """
-        self._check()
+        self.check()
         deadline = time.monotonic() + timeout
         for name in names or list(self._deployments):
             deployment = self._deployed(name)
@@ -114,7 +118,7 @@ class EmbeddedMesh:
             except MeshError:
                 self._withdraw(deployment)
                 raise
-            print(f"model.mlops.seldon.io/{name} condition met")
+            tell(f"model.mlops.seldon.io/{name} condition met")
 
     def delete(self, manifest: Manifest) -> None:
         """Remove the Model in a manifest; returns when it is gone.
@@ -123,11 +127,24 @@ class EmbeddedMesh:
             ManifestError: the manifest cannot be read.
             MeshError: the model is not deployed, or one of the servers has ended.
         """
-        self._check()
+        self.check()
         models = [Model.from_dict(document) for document in read_manifests(manifest)]
-        for deployment in [self._deployed(model.name) for model in models]:
-            self._withdraw(deployment)
-            print(f'model.mlops.seldon.io "{deployment.name}" deleted')
+        with self._changing:
+            for deployment in [self._deployed(model.name) for model in models]:
+                self._withdraw(deployment)
+                tell(f'model.mlops.seldon.io "{deployment.name}" deleted')
+
+    def resources(self, kind: str) -> list[dict[str, Any]]:
+        """The Models or Servers there are, as a cluster shows them: each manifest, with a status.
+
+        Raises:
+            MeshError: one of the servers has ended.
+        """
+        self.check()
+        if kind == "Model":
+            return [deployment.resource() for deployment in list(self._deployments.values())]
+        ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+        return [server.manifest.as_dict() | ready for server in self._stack.mlservers.values()]
 
     def logs(self, model: str) -> str:
         """What the server that holds a model has logged, or held it until it failed or was deleted.
@@ -138,6 +155,20 @@ class EmbeddedMesh:
         if model not in self._last_servers:
             raise MeshError(f"model '{model}' has not been deployed on this mesh: apply its manifest first")
         return self._stack.log(self._last_servers[model].name)
+
+    def check(self) -> None:
+        """Check that the mesh can be used; one that has lost a server is closed.
+
+        Raises:
+            MeshError: it cannot; the message says which server ended, and its last lines.
+        """
+        if self._closed:
+            raise MeshError("the mesh is closed: connect again")
+        try:
+            self._stack.check()
+        except MeshError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End every server; returns when they and their files are gone. May be called again."""
@@ -151,40 +182,28 @@ class EmbeddedMesh:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _check(self) -> None:
-        """Raise if the mesh cannot be used any more; a mesh that has lost a server is closed."""
-        if self._closed:
-            raise MeshError("the mesh is closed: connect again")
-        try:
-            self._stack.check()
-        except MeshError:
-            self.close()
-            raise
-
     def _deployed(self, name: str) -> Deployment:
         if name not in self._deployments:
             raise MeshError(f"model '{name}' is not deployed on this mesh: apply its manifest first")
         return self._deployments[name]
 
-    def _plan(self, model: Model) -> Deployment:
+    def _plan(self, manifest: dict[str, Any]) -> Deployment:
         """Find where a Model goes, and what it is there, without touching anything."""
-        server = self._place(model)
+        model = Model.from_dict(manifest)
+        server = place(model, self._stack.mlservers)
         folder = storage.resolve(model.storage_uri, self._models)
-        return Deployment(model.name, storage.settings(model, folder), folder, server)
+        return Deployment(model.name, storage.settings(model, folder), folder, server, manifest)
 
-    def _place(self, model: Model) -> MLServer:
-        for server in self._stack.mlservers.values():
-            if server.manifest.holds(model.requirements) and model.server in (None, server.name):
-                return server
-        offers = "; ".join(
-            f"{name} is capable of {', '.join(server.manifest.capabilities) or 'nothing'}"
-            for name, server in self._stack.mlservers.items()
-        )
-        asked = f" on server '{model.server}'" if model.server else ""
-        raise MeshError(
-            f"model '{model.name}' requires {', '.join(model.requirements) or 'nothing'}{asked}, and no server of this "
-            f"mesh fits: {offers}"
-        )
+    def _settle(self, wanted: Deployment) -> None:
+        """Make a deployment what is wanted, and tell what that took."""
+        current = self._deployments.get(wanted.name)
+        if current and current.stands_as(wanted):
+            tell(f"model.mlops.seldon.io/{wanted.name} unchanged")
+            return
+        if current:
+            self._withdraw(current)
+        self._deploy(wanted)
+        tell(f"model.mlops.seldon.io/{wanted.name} {'configured' if current else 'created'}")
 
     def _deploy(self, deployment: Deployment) -> None:
         storage.install(deployment.settings, deployment.folder, deployment.target)
@@ -216,24 +235,15 @@ class EmbeddedMesh:
     def _withdraw(self, deployment: Deployment) -> None:
         """Undo a deployment, also one that failed; returns when nothing of it is left."""
         deployment.loaded.exception()  # a model that is being loaded can be unloaded only after that
-        self._stack.remove_route(deployment.name)
-        try:
-            deployment.server.unload(deployment.name)
-        except httpx.TransportError:
-            self._stack.loss()
-            self._check()  # a server that has ended is named here
-        finally:
-            storage.remove(deployment.target)
-            del self._deployments[deployment.name]
-
-
-def _read_servers(folder: Path) -> list[Server]:
-    """Read every `Server` in a folder of manifests."""
-    servers = [
-        Server.from_dict(manifest) for path in sorted(folder.glob("*.yaml")) for manifest in read_manifests(path)
-    ]
-    if not servers:
-        raise ManifestError(f"{folder} holds no Server manifest: the mesh has nothing to start")
-    if len({server.name for server in servers}) < len(servers):
-        raise ManifestError(f"{folder} holds two Servers of the same name")
-    return servers
+        with self._changing:
+            if self._deployments.get(deployment.name) is not deployment:
+                return  # another has done it
+            self._stack.remove_route(deployment.name)
+            try:
+                deployment.server.unload(deployment.name)
+            except httpx.TransportError:
+                self._stack.loss()
+                self.check()  # a server that has ended is named here
+            finally:
+                storage.remove(deployment.target)
+                del self._deployments[deployment.name]

@@ -6,12 +6,13 @@ import time
 from typing import Any, Self
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import API_VERSION, Model, Server, read_manifests
-from llm_streaming.mesh.base import Manifest
+from llm_streaming.manifests import Model, Server, capabilities, read_manifests
+from llm_streaming.mesh.base import Manifest, qualified
 from llm_streaming.mesh.kubernetes_address import PortForwards, find_address
 from llm_streaming.mesh.kubernetes_api import Cluster, Resource
 from llm_streaming.mesh.kubernetes_config import find_connection
 from llm_streaming.mesh.kubernetes_status import ModelStatus
+from llm_streaming.mesh.telling import tell
 
 _DELETE_TIMEOUT = 300.0  # seconds; a model that is unloaded goes in a few
 _METRICS_PORT = 8082  # MLServer's own; the one that SC2's agent opens, 9006, knows nothing of the runtimes
@@ -91,7 +92,7 @@ class KubernetesMesh:
             result = "created" if before is None else _change(before, after)
             if kind == "Model" and (result != "unchanged" or name not in self._applied):
                 self._applied[name] = ModelStatus.of(before) if before and result == "configured" else None
-            print(f"{_qualified(kind)}/{name} {result}")
+            tell(f"{qualified(kind)}/{name} {result}")
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, by default all that were applied here, for `timeout` seconds at most.
@@ -104,7 +105,7 @@ class KubernetesMesh:
         for name in names or list(self._applied):
             status = self._follow(name, deadline)
             if status.ready:
-                print(f"model.mlops.seldon.io/{name} condition met")
+                tell(f"model.mlops.seldon.io/{name} condition met")
                 continue
             more = f"{self._connection.kubectl(f'describe model {name}')} shows more"
             if status.failed:
@@ -128,7 +129,16 @@ class KubernetesMesh:
             self._await_end(kind, name, uid)
             if kind == "Model":
                 self._applied.pop(name, None)
-            print(f'{_qualified(kind)} "{name}" deleted')
+            tell(f'{qualified(kind)} "{name}" deleted')
+
+    def resources(self, kind: str) -> list[Resource]:
+        """The Models or Servers in the mesh's namespace.
+
+        Raises:
+            MeshError: the cluster forbids this or cannot be reached.
+        """
+        self._check()
+        return self._cluster.list(kind)
 
     def logs(self, model: str) -> str:
         """What the server that holds a model has logged, one replica after the other.
@@ -192,7 +202,7 @@ class KubernetesMesh:
             status = ModelStatus.of(model)
             if status.words not in ("", words):
                 words = status.words
-                print(f"model.mlops.seldon.io/{name} {words}")
+                tell(f"model.mlops.seldon.io/{name} {words}")
             if status.ready or (status.failed and status != outdated):
                 return status
         return ModelStatus(ready=False, failed=False, words=words, since="")
@@ -211,18 +221,17 @@ class KubernetesMesh:
         """The server that holds a model: the one it names, or the only one that is capable."""
         if model.server:
             return model.server
-        servers = [Server.from_dict(server) for server in self._cluster.list("Server")]
-        capable = [server.name for server in servers if server.holds(model.requirements)]
+        capable = [
+            str(server["metadata"]["name"])
+            for server in self._cluster.list("Server")
+            if set(model.requirements) <= set(capabilities(server))
+        ]
         if len(capable) == 1:
             return capable[0]
         raise MeshError(
             f"any of {len(capable)} servers could hold model '{model.name}': "
             f"{self._connection.kubectl(f'logs -l {_SERVER_LABEL}=<server> -c mlserver')} shows a server's log"
         )
-
-
-def _qualified(kind: str) -> str:
-    return f"{kind.lower()}.{API_VERSION.partition('/')[0]}"
 
 
 def _change(before: Resource, after: Resource) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sys
 from typing import Any
 
 from llm_streaming.errors import MeshError
+from llm_streaming.mesh import port_forward
 from llm_streaming.mesh.kubernetes_api import Cluster
 from llm_streaming.mesh.kubernetes_config import Connection
 from llm_streaming.mesh.processes import LOOPBACK, Process, ProcessGroup, free_ports, is_free, wait_until
@@ -19,7 +21,8 @@ _FORWARD_TIMEOUT = 15.0  # seconds; one or two are usual
 class PortForwards:
     """Ports on loopback that lead into the cluster, for as long as this process lives.
 
-    ``kubectl`` does it, in processes of its own that end with this one even if that is killed.
+    ``kubectl`` does it, started again whenever it loses its pod (see `llm_streaming.mesh.port_forward`), in processes
+    of its own that end with this one even if that is killed.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -48,7 +51,8 @@ class PortForwards:
         argv = [kubectl, *self._connection.argv(f"port-forward {target} {local}:{port}")[1:]]
         group = ProcessGroup()
         self._forwards[target] = (f"{LOOPBACK}:{local}", group)
-        group.start([Process("kubectl", argv, self._connection.environment())])
+        keeper = [sys.executable, "-m", port_forward.__name__]
+        group.start([Process("kubectl", [*keeper, *argv], self._connection.environment())])
         wait_until(lambda: not is_free(local) or group.ended() is not None, timeout=_FORWARD_TIMEOUT)
         if is_free(local):
             said = " ".join(group.log("kubectl", lines=3).split()) or "kubectl said nothing"
@@ -58,7 +62,7 @@ class PortForwards:
         return f"{LOOPBACK}:{local}"
 
     def has_lost_one(self) -> bool:
-        """Whether one of them has ended, as when its pod was replaced."""
+        """Whether one of them has been ended from outside."""
         return any(group.ended() for _, group in self._forwards.values())
 
     def close(self) -> None:
@@ -90,7 +94,7 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
         return _join(host, port["port"])
     if connection.context is None:
         return _join(service["spec"]["clusterIP"], port["port"])
-    if service["spec"].get("type") == "NodePort" and (host := _node(cluster)):
+    if service["spec"].get("type") == "NodePort" and (host := _node_if_allowed(cluster)):
         return _join(host, port["nodePort"])
     return forwards.open(f"svc/{SERVICE}", port["port"])
 
@@ -106,6 +110,14 @@ def _resolvable(hostname: str | None, connection: Connection) -> str | None:
                 f"new; {connection.kubectl(f'get svc {SERVICE}')} shows it"
             ) from None
     return hostname
+
+
+def _node_if_allowed(cluster: Cluster) -> str | None:
+    """A node's address; None where a user may not see nodes, which belong to no namespace and to few users' roles."""
+    try:
+        return _node(cluster)
+    except MeshError:
+        return None
 
 
 def _node(cluster: Cluster) -> str | None:

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh.kubernetes_config import Connection
-from llm_streaming.mesh.kubernetes_errors import explain, is_transient, not_installed
+from llm_streaming.mesh.kubernetes_errors import explain, is_transient, no_api_server, not_installed
 
 FIELD_MANAGER = "llm-streaming"
 
@@ -54,9 +54,12 @@ class Cluster:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        with self._explaining():
-            self._client = _Client(connection.client, cache_file=_NO_CACHE)  # type: ignore[no-untyped-call]
-        self._resource("Model", API_VERSION)
+        try:
+            with self._explaining():
+                self._client = _Client(connection.client, cache_file=_NO_CACHE)  # type: ignore[no-untyped-call]
+            self._resource("Model", API_VERSION)
+        except (AttributeError, KeyError, TypeError, ValueError):  # what the client trips over in a login page, say
+            raise no_api_server(connection) from None
 
     def get(self, kind: str, name: str, *, api_version: str = API_VERSION) -> Resource | None:
         """Read a resource; None if there is none of that name."""
@@ -134,7 +137,7 @@ class Cluster:
             _request_timeout=(_CONNECT_TIMEOUT, seconds),
             serialize=False,
         )
-        for event in events:
+        for event in filter(None, events):  # a line that is no JSON, as of a connection that was cut, is None
             yield None if event["type"] == "DELETED" else event["object"]
 
     def _find(self, kind: str, name: str, api_version: str) -> Resource | None:

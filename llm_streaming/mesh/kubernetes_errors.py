@@ -16,6 +16,9 @@ from llm_streaming.mesh.kubernetes_config import Connection
 # What the API server answers when it is busy or restarting, and when a watch has become too old (contract §6).
 _TRANSIENT = {410, 429, 500, 502, 503, 504}
 
+# Whom the API server takes for one whose credentials it does not know, where it lets such a one in at all.
+_ANONYMOUS = "system:anonymous"
+
 _VERB = re.compile(r'cannot (\S+) resource "([^"]+)"')
 
 
@@ -45,13 +48,21 @@ def not_installed(kind: str, connection: Connection) -> MeshError:
     """Say that the cluster knows no such resource of Seldon Core 2."""
     return MeshError(
         f"Seldon Core 2 is not installed on this cluster, which knows no {kind} of {API_VERSION}: `helm install "
-        "seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it; "
+        "seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it, and docs/cluster.md says what comes after it; "
         f"{connection.kubectl('api-resources --api-group mlops.seldon.io')} shows what there is"
     )
 
 
+def no_api_server(connection: Connection) -> MeshError:
+    """Say that something else answers at the cluster's address."""
+    return MeshError(
+        f"what answers at {connection.client.configuration.host} is no Kubernetes API server: is it the right address "
+        f"for {connection}, and reached without a proxy? {connection.kubectl('cluster-info')} shows more"
+    )
+
+
 def _sentence(status: int, message: str, details: dict[str, Any], connection: Connection, subject: str) -> str:
-    if status == 401:
+    if status == 401 or _ANONYMOUS in message:
         return (
             f"the cluster refuses the credentials for {connection}, which may have expired: log in again; "
             f"{connection.kubectl('auth whoami')} shows whether that helped"

@@ -20,6 +20,12 @@ from llm_streaming.mesh.processes import LOOPBACK, Process
 _PORT = "LLM_STREAMING_PROVIDER_PORT"
 _KEY = "LLM_STREAMING_PROVIDER_KEY"
 
+NOTICE = (
+    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server with "
+    "SmolLM2-135M-Instruct, on this machine."
+)
+"""What the user is told where it stands in."""
+
 # The small model rarely comes to an end by itself; a request's own max_tokens goes before this.
 _MAX_TOKENS = 256
 

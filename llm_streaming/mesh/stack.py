@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 
@@ -43,7 +44,7 @@ class Stack:
         self.port = _mesh_port(port)
         self._processes = ProcessGroup()
         self._http = httpx.Client(trust_env=False)  # what it calls is on this machine: never through a proxy
-        self._routes = self._processes.home / "envoy" / "routes.json"
+        self._routes = self.home / "envoy" / "routes.json"
         self._placements: dict[str, str] = {}
         self._routing = threading.Lock()  # models load in threads of their own
         self.mlservers = {manifest.name: self._mlserver(manifest) for manifest in manifests}
@@ -54,6 +55,11 @@ class Stack:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def home(self) -> Path:
+        """The folder that goes with it."""
+        return self._processes.home
 
     def check(self) -> None:
         """Raise if a process has ended by itself.
@@ -118,7 +124,7 @@ class Stack:
 
     def _mlserver(self, manifest: Server) -> MLServer:
         http, grpc, metrics = free_ports(3)
-        return MLServer(manifest, (http, grpc, metrics), self._processes.home / "models" / manifest.name, self._http)
+        return MLServer(manifest, (http, grpc, metrics), self.home / "models" / manifest.name, self._http)
 
     def _start(self, asking: Sequence[MLServer]) -> None:
         processes = [self._envoy()]

@@ -21,6 +21,7 @@ from llm_streaming.manifests import Model, Server, to_yaml
 from llm_streaming.mesh.embedded import EmbeddedMesh
 from llm_streaming.mesh.processes import free_ports, wait_until
 from llm_streaming.project import project_root
+from tests.running import processes_in
 
 QUESTION = [{"role": "user", "content": "Say something."}]
 CPU_FOLDER = "models/local-chat-completions-cpu"
@@ -59,16 +60,6 @@ def says(mesh: EmbeddedMesh, name: str) -> str:
 
 def processes_of(mesh: EmbeddedMesh) -> list[psutil.Process]:
     return processes_in(mesh._stack._processes.home)
-
-
-def processes_in(home: Path) -> list[psutil.Process]:
-    """Every process that works in a mesh's private folder, or is asked to by its command line."""
-    found = []
-    for process in psutil.process_iter(["cwd", "cmdline"]):
-        places = [process.info["cwd"] or "", *(process.info["cmdline"] or [])]
-        if any(str(home) in place for place in places):
-            found.append(process)
-    return found
 
 
 def test_kubectls_words(own: EmbeddedMesh, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,9 @@ def test_extra_capabilities_add_and_secrets_are_left_to_the_environment() -> Non
         "metadata": {"name": "s"},
         "spec": {"capabilities": ["x"], "extraCapabilities": ["y"], "podSpec": {"containers": containers}},
     }
-    assert Server.from_dict(manifest) == Server(name="s", capabilities=("x", "y"), env={"A": "1"})
+    assert Server.from_dict(manifest) == Server(
+        name="s", capabilities=("x", "y"), env={"A": "1"}, secret_env={"OPENAI_API_KEY": ("openai", "key")}
+    )
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,12 @@ def test_a_status_written_meanwhile_is_no_change(api: ApiServer, mesh: Kubernete
 
 def test_wait_outlives_watches_that_end(api: ApiServer, mesh: KubernetesMesh, capsys):
     mesh.apply(model())
-    api.endings = ["410", "504", "drop"]
-    api.on_watch = lambda number: api.set_status("m", *READY) if number == 4 else None
+    api.endings = ["410", "504", "drop", "half"]
+    api.on_watch = lambda number: api.set_status("m", *READY) if number == 5 else None
     mesh.wait("m", timeout=60)
     assert capsys.readouterr().out.splitlines()[1:] == ["model.mlops.seldon.io/m condition met"]
     started = [request for request in api.requests if request == f"GET {MODELS}"]
-    assert len(started) == 4
+    assert len(started) == 5
 
 
 @pytest.mark.parametrize("how", ["410", "drop"])

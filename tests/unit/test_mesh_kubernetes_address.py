@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_streaming.mesh.kubernetes import KubernetesMesh
+from llm_streaming.mesh.processes import wait_until
 from tests.api_server import ApiServer
 from tests.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, server, service, shows
 
@@ -60,6 +61,35 @@ def test_without_an_address_kubectl_forwards_a_port(
     mesh.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)))
+
+
+def test_a_port_forward_that_ends_is_begun_again(
+    api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    serve_one = "server = socket.create_server(('127.0.0.1', int(port))); print('Forwarding from', port, flush=True)"
+    install_kubectl(tmp_path, monkeypatch, f"{serve_one}; server.accept(); sys.exit('lost connection to pod')")
+    api.add("services", "seldon", "seldon-mesh", service())
+    host, port = mesh.address.split(":")
+
+    def answers() -> bool:
+        try:
+            socket.create_connection((host, int(port))).close()
+        except OSError:
+            return False
+        return True
+
+    assert [wait_until(answers, timeout=30) for _ in range(3)] == [True] * 3
+    assert mesh.address == f"{host}:{port}"
+
+
+def test_a_user_who_may_not_see_nodes_is_led_through_the_cluster(
+    api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    install_kubectl(tmp_path, monkeypatch, "server = socket.create_server(('127.0.0.1', int(port)))")
+    api.add("services", "seldon", "seldon-mesh", service(spec={"type": "NodePort"}))
+    api.forbidden = {("list", "nodes")}
+    port = mesh.address.removeprefix("127.0.0.1:")
+    assert (tmp_path / "kubectl.argv").read_text().split()[1:3] == ["svc/seldon-mesh", f"{port}:80"]
 
 
 def test_without_kubectl_the_command_is_named(api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch):

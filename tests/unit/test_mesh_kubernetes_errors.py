@@ -1,5 +1,6 @@
 """What a cluster refuses, and which cluster it is: one sentence each, with the kubectl command that shows more."""
 
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from llm_streaming.errors import ManifestError
 from llm_streaming.mesh import connect, get_mesh_ip
 from llm_streaming.mesh.kubernetes import KubernetesMesh
 from llm_streaming.mesh.kubernetes_config import find_connection
+from tests.api_objects import TYPES
 from tests.api_server import TOKEN, ApiServer
 from tests.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, shows
 
@@ -25,15 +27,20 @@ def test_a_conflict_names_the_owner(api: ApiServer, mesh: KubernetesMesh):
     )
 
 
-def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMesh):
-    assert failure(mesh.apply, model(replicas="two")) == (
-        'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "str": '
+def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMesh, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TYPES, "replicas", str)  # a cluster whose SC2 has other fields than the one known here
+    assert failure(mesh.apply, model(replicas=2)) == (
+        'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "int": '
         f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows what it takes"
     )
 
 
 def test_a_manifest_is_checked_before_it_is_sent(api: ApiServer, mesh: KubernetesMesh):
     sent = len(api.requests)
+    with pytest.raises(
+        ManifestError, match=r"Model 'm': there is no field spec\.replica \(did you mean spec\.replicas\?\)"
+    ):
+        mesh.apply(model(replica=2))
     with pytest.raises(ManifestError, match=r"expected a manifest of .* Model, but got v1 Pod"):
         mesh.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "m"}})
     with pytest.raises(ManifestError) as caught:
@@ -70,7 +77,8 @@ def test_a_cluster_without_seldon_says_how_to_install_it(api: ApiServer):
     api.has_seldon = False
     assert failure(KubernetesMesh) == (
         "Seldon Core 2 is not installed on this cluster, which knows no Model of mlops.seldon.io/v1alpha1: `helm "
-        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it; "
+        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it, and docs/cluster.md says what comes "
+        "after it; "
         f"{shows('api-resources --api-group mlops.seldon.io')} shows what there is"
     )
 
@@ -83,6 +91,16 @@ def test_expired_credentials_are_said_to_be_so(api: ApiServer, tmp_path: Path):
     )
 
 
+def test_a_user_whom_the_cluster_does_not_know_is_told_so(api: ApiServer, mesh: KubernetesMesh):
+    """Where the API server lets everybody in, credentials that it does not know are those of nobody."""
+    api.user = "system:anonymous"
+    api.forbidden = {("get", "models")}
+    assert failure(mesh.apply, model()) == (
+        f"the cluster refuses the credentials for {HERE}, which may have expired: log in again; "
+        f"{shows('auth whoami')} shows whether that helped"
+    )
+
+
 def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: KubernetesMesh):
     api.http.shutdown()
     api.http.server_close()
@@ -90,6 +108,25 @@ def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: Kubernete
     assert failure(KubernetesMesh) == (
         f"the cluster of {HERE} cannot be reached at {api.url} (Connection refused): start it, or choose another "
         f"context; {shows('cluster-info')} shows more"
+    )
+
+
+def test_what_is_no_api_server_is_said_to_be_none(api: ApiServer, monkeypatch: pytest.MonkeyPatch):
+    class LoginPage(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = b"<html>Log in</html>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    monkeypatch.setattr(api.http, "RequestHandlerClass", LoginPage)
+    assert failure(KubernetesMesh) == (
+        f"what answers at {api.url} is no Kubernetes API server: is it the right address for {HERE}, and reached "
+        f"without a proxy? {shows('cluster-info')} shows more"
     )
 
 

@@ -1,0 +1,56 @@
+"""What ``llm-streaming doctor`` looks at on a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+
+from llm_streaming.cli.check import Check
+from llm_streaming.cli.options import Target
+from llm_streaming.errors import MeshError
+from llm_streaming.manifests import API_VERSION
+from llm_streaming.mesh import open_mesh
+from llm_streaming.mesh.kubernetes_config import find_connection
+
+_CONNECT_TIMEOUT = 5.0  # seconds
+
+
+def cluster_checks(namespace: str | None, context: str | None) -> list[Check]:
+    """The checks of a cluster, each of which needs what the one before has found."""
+
+    def kubeconfig() -> str:
+        return str(find_connection(namespace=namespace, context=context, kubeconfig=None))
+
+    def resources() -> str:
+        with open_mesh("kubernetes", namespace=namespace, context=context):
+            return f"Seldon Core 2 is there, with Models of {API_VERSION}"
+
+    def service() -> str:
+        with open_mesh("kubernetes", namespace=namespace, context=context) as mesh:
+            _check_answers(mesh.address)
+            return f"seldon-mesh answers at {mesh.address}"
+
+    there = frozenset({Target.KUBERNETES})
+    return [
+        Check("client", _client, there),
+        Check("kubeconfig", kubeconfig, there, after="client"),
+        Check("CRDs", resources, there, after="kubeconfig"),
+        Check("service", service, there, after="CRDs"),
+    ]
+
+
+def _client() -> str:
+    if importlib.util.find_spec("kubernetes") is None:
+        raise MeshError("kubernetes is not installed: run `make setup`, or `pip install 'llm-streaming[kubernetes]'`")
+    return "the package kubernetes is installed"
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise MeshError(
+            f"nobody answers at seldon-mesh's address {address} ({error.strerror or error}): is this machine in a "
+            "network that reaches it? `kubectl port-forward svc/seldon-mesh 8080:80` leads there too"
+        ) from None

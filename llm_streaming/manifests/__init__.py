@@ -1,0 +1,25 @@
+"""Seldon Core 2 manifests: `Model` and `Server`, generated, read and checked.
+
+The same two classes write manifests for a cluster and read them for the embedded mesh. Field names and defaults are
+those of the custom resources ``mlops.seldon.io/v1alpha1`` (contract §5).
+"""
+
+from llm_streaming.manifests.container import SecretKey
+from llm_streaming.manifests.fields import API_VERSION
+from llm_streaming.manifests.model import Model
+from llm_streaming.manifests.schema import check
+from llm_streaming.manifests.server import RUNTIMES, STREAMING_ENV, Server, capabilities
+from llm_streaming.manifests.text import read_manifests, to_yaml
+
+__all__ = [
+    "API_VERSION",
+    "RUNTIMES",
+    "STREAMING_ENV",
+    "Model",
+    "SecretKey",
+    "Server",
+    "capabilities",
+    "check",
+    "read_manifests",
+    "to_yaml",
+]

@@ -1,0 +1,306 @@
+"""The command line against a mesh that another process keeps open: verbs, output, exit statuses, and its end."""
+
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+import llm_streaming.mesh
+from llm_streaming import connect, get_mesh_ip
+from llm_streaming.cli import main
+from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.manifests import Model, to_yaml
+from llm_streaming.mesh.attached import VARIABLE, AttachedMesh
+from llm_streaming.mesh.control import Control
+from llm_streaming.mesh.processes import wait_until
+from llm_streaming.project import project_root
+from tests.conftest import CPU, OPENAI
+from tests.integration.scripted import Scripted
+from tests.provider import streamed
+from tests.running import processes_in
+
+COMMAND = Path(sys.executable).with_name("llm-streaming")
+NOTICE = (
+    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server with "
+    "SmolLM2-135M-Instruct, on this machine."
+)
+
+
+class Up:
+    """`llm-streaming up` in a process of its own: its address, its control socket and its processes."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [COMMAND, "up"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=project_root()
+        )
+        exported = self.process.stdout.readline()
+        assert exported.startswith(f"export {VARIABLE}="), self.process.stderr.read()
+        self.control = exported.removeprefix(f"export {VARIABLE}=").rstrip("\n")
+        self.told = [self.process.stderr.readline().rstrip("\n") for _ in range(2)]
+        self.address = re.search(r"127\.0\.0\.1:\d+", self.told[1])[0]
+        self.home = Path(self.control).parent
+
+    def end(self, number: signal.Signals) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def up(no_provider: None) -> Iterator[Up]:
+    up = Up()
+    yield up
+    up.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def shell(up: Up, monkeypatch: pytest.MonkeyPatch) -> Up:
+    """The environment of a shell in which the line that `up` printed was run."""
+    monkeypatch.setenv(VARIABLE, up.control)
+    monkeypatch.setattr(llm_streaming.mesh, "_opened", [])
+    return up
+
+
+@pytest.fixture
+def run(shell: Up, capfd: pytest.CaptureFixture[str]):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = main(arguments)
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+def manifest(folder: Path, name: str, **fields: object) -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(to_yaml(Model(name=name, **fields).as_dict()))
+    return str(path)
+
+
+def test_one_line_on_standard_output_and_the_rest_beside_it(up: Up) -> None:
+    assert up.told == [
+        NOTICE,
+        f"The embedded mesh is open at {up.address}, until Ctrl-C. In other shells, before JupyterLab too, run:",
+    ]
+    assert stat.S_IMODE(up.home.stat().st_mode) == 0o700
+
+
+def test_from_a_manifest_to_an_answer_and_back(run, shell: Up) -> None:
+    file = f"manifests/{CPU}.yaml"
+    assert run("get") == (0, "", "No models found.\n")
+    assert run("wait") == (1, "", "error: there is no model to wait for: `llm-streaming apply` deploys one\n")
+    assert run("apply", "-f", file, "-f", "manifests/servers") == (
+        0,
+        f"model.mlops.seldon.io/{CPU} created\n"
+        "server.mlops.seldon.io/api unchanged\n"
+        "server.mlops.seldon.io/local unchanged\n",
+        "",
+    )
+    assert run("wait", "--timeout", "10m") == (0, f"model.mlops.seldon.io/{CPU} condition met\n", "")
+    assert run("apply", "-f", file) == (0, f"model.mlops.seldon.io/{CPU} unchanged\n", "")
+    assert run("get") == (0, f"NAME{' ' * 25}READY   MESSAGE\n{CPU}   True\n", "")
+    status, answer, _ = run("chat", CPU, "Say something.", "--max-tokens", "8")
+    assert (status, bool(answer.strip())) == (0, True)
+    status, log, _ = run("logs", CPU)
+    assert (status, f"Loaded model '{CPU}' successfully" in log) == (0, True)
+    assert run("delete", "-f", file) == (0, f'model.mlops.seldon.io "{CPU}" deleted\n', "")
+    assert httpx.get(f"http://{shell.address}/v2/models/{CPU}/ready").status_code == 404
+
+
+def test_resources_in_every_form(run) -> None:
+    servers = "NAME    READY   CAPABILITIES\napi     True    openai\nlocal   True    llm-local\n"
+    assert run("get", "servers") == (0, servers, "")
+    assert run("get", "servers", "-o", "name") == (
+        0,
+        "server.mlops.seldon.io/api\nserver.mlops.seldon.io/local\n",
+        "",
+    )
+    ready = 'status:\n  conditions:\n  - type: Ready\n    status: "True"\n'
+    assert run("get", "servers", "api", "-o", "yaml") == (
+        0,
+        (project_root() / "manifests/servers/api.yaml").read_text() + ready,
+        "",
+    )
+    assert run("get", "servers", "absent") == (
+        1,
+        "",
+        "error: there is no server 'absent': `llm-streaming get servers` shows those there\n",
+    )
+
+
+def test_a_manifest_can_come_through_a_pipe(run, shell: Up, tmp_path: Path) -> None:
+    made = subprocess.run(
+        [COMMAND, "manifest", "model", "piped", "--storage-uri", f"models/{CPU}", "--requirement", "llm-local"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    done = subprocess.run([COMMAND, "apply", "-f", "-"], input=made, capture_output=True, check=True)
+    assert done.stdout.decode() == "model.mlops.seldon.io/piped created\n"
+    (tmp_path / "piped.yaml").write_bytes(made)
+    assert run("delete", "-f", str(tmp_path)) == (0, 'model.mlops.seldon.io "piped" deleted\n', "")
+
+
+def test_what_the_mesh_refuses_is_one_line(run, tmp_path: Path) -> None:
+    absent = manifest(tmp_path, "absent", storage_uri="models/none", requirements=("openai",))
+    nowhere = manifest(tmp_path, "nowhere", storage_uri=f"models/{CPU}", requirements=("gpu",))
+    root = project_root()
+    assert run("apply", "-f", absent) == (
+        1,
+        "",
+        f"error: storageUri models/none: there is no folder {root}/models/none\n",
+    )
+    assert run("apply", "-f", nowhere) == (
+        1,
+        "",
+        "error: model 'nowhere' requires gpu, and no server of this mesh fits: api is capable of openai; local is "
+        "capable of llm-local\n",
+    )
+    assert run("delete", "-f", absent) == (
+        1,
+        "",
+        "error: model 'absent' is not deployed on this mesh: apply its manifest first\n",
+    )
+    assert run("wait", "m") == (1, "", "error: model 'm' is not deployed on this mesh: apply its manifest first\n")
+    assert run("apply", "-f", str(tmp_path / "no.yaml")) == (
+        1,
+        "",
+        f"error: cannot read the manifest {tmp_path}/no.yaml: No such file or directory\n",
+    )
+    assert run("chat", "m", "Hello?") == (
+        1,
+        "",
+        "error: model 'm' is not deployed here: apply its manifest and wait until it is ready\n",
+    )
+
+
+def test_a_server_that_the_mesh_was_not_opened_with(run, tmp_path: Path) -> None:
+    for name, capability in (("api", "gpu"), ("other", "openai")):
+        made = subprocess.run(
+            [COMMAND, "manifest", "server", name, "--runtime", "api"], capture_output=True, text=True, check=True
+        ).stdout
+        (tmp_path / f"{name}.yaml").write_text(made.replace("- openai", f"- {capability}"))
+    assert run("apply", "-f", str(tmp_path / "api.yaml")) == (
+        1,
+        "",
+        "error: server 'api' was started from another manifest: open the mesh again to change it\n",
+    )
+    assert run("apply", "-f", str(tmp_path / "other.yaml")) == (
+        1,
+        "",
+        "error: server 'other' is none of this mesh's, api, local: put its manifest into the folder of the servers' "
+        "manifests and open the mesh again\n",
+    )
+
+
+def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.CaptureFixture[str]) -> None:
+    assert get_mesh_ip() == shell.address
+    llm_streaming.mesh._opened.clear()
+    with connect("embedded") as mesh:
+        assert isinstance(mesh, AttachedMesh)
+        assert [mesh.address, mesh.grpc_address, connect() is mesh] == [shell.address, shell.address, True]
+        assert httpx.get(f"http://{mesh.metrics_address('api')}/metrics").status_code == 200
+        mesh.apply(f"manifests/{OPENAI}.yaml")
+        mesh.wait()
+        mesh.delete(f"manifests/{OPENAI}.yaml")
+        with pytest.raises(ManifestError, match=r"^expected a manifest of .* Model, but got v1 Pod$"):
+            mesh.apply({"apiVersion": "v1", "kind": "Pod"})
+        with pytest.raises(MeshError, match=r"^there is no server 'absent' on this mesh, only api, local$"):
+            mesh.metrics_address("absent")
+    assert capsys.readouterr().out.splitlines() == [
+        f"The embedded mesh is open at {shell.address}, kept by `llm-streaming up`.",
+        f"The embedded mesh is already open at {shell.address}, kept by `llm-streaming up`.",
+        f"model.mlops.seldon.io/{OPENAI} created",
+        f"model.mlops.seldon.io/{OPENAI} condition met",
+        f'model.mlops.seldon.io "{OPENAI}" deleted',
+    ]
+    assert mesh.closed
+    with pytest.raises(MeshError, match=r"^the mesh is closed: connect again$"):
+        mesh.wait()
+    assert [server["metadata"]["name"] for server in AttachedMesh(shell.control).resources("Server")] == [
+        "api",
+        "local",
+    ]
+
+
+@pytest.fixture
+def kept(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
+    """A mesh with a scripted model, as `up` would keep it."""
+    with Control(scripted.mesh) as control:
+        monkeypatch.setenv(VARIABLE, str(control.path))
+        yield scripted
+
+
+def test_a_model_that_fails_says_why_to_whoever_waits(kept: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also what a failure looks like to `get`, before anybody has waited."""
+    (kept.mesh._models / "broken").mkdir()
+    (kept.mesh._models / "broken" / "model-settings.json").write_text('{"implementation": "no_such_package.R"}')
+    broken = Model(name="broken", storage_uri="models/broken", requirements=("scripted",)).as_dict()
+    kept.mesh.apply(broken)
+    assert wait_until(lambda: "ModelFailed" in str(kept.mesh.resources("Model")), timeout=60)
+    capsys.readouterr()
+    assert main(["get", "models", "broken"]) == 0
+    assert re.fullmatch(
+        r"NAME     READY   MESSAGE\nbroken   False   ModelFailed: model 'broken' failed to load: .*no_such_package.*\n",
+        capsys.readouterr().out,
+    )
+    assert main(["wait", "broken"]) == 1
+    assert re.fullmatch(
+        r"error: model 'broken' failed to load: .*No module named 'no_such_package'.*\n", capsys.readouterr().err
+    )
+    assert main(["get", "models", "broken"]) == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGINT", 0), ("SIGTERM", 0), ("SIGKILL", -9)])
+def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    up = Up()
+    running = processes_in(up.home)
+    assert len(running) == 5  # the supervisor, Envoy, two MLServers, the provider
+    assert up.end(signal.Signals[number]) == (status, "", "")
+    assert psutil.wait_procs(running, timeout=20)[1] == []
+    assert wait_until(lambda: not up.home.exists(), timeout=5)
+    monkeypatch.setenv(VARIABLE, up.control)
+    assert main(["get"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {VARIABLE} names {up.control}, where no mesh is open any more: run `llm-streaming up` again and the "
+        "line that it prints, or unset the variable\n"
+    )
+
+
+def test_it_ends_when_a_server_does() -> None:
+    up = Up()
+    next(process for process in processes_in(up.home) if process.name() == "envoy").kill()
+    out, err = up.process.communicate(timeout=60)
+    assert (up.process.returncode, out) == (1, "")
+    assert err.startswith("error: envoy ended with status -9; its last lines were:\n")
+    assert processes_in(up.home) == []
+
+
+def test_a_question_can_come_through_a_pipe(kept: Scripted) -> None:
+    kept.replies["Why?"] = streamed("Be", "cause.")
+
+    def ask(question: str) -> tuple[int, str, str]:
+        argv = [COMMAND, "chat", "scripted", "--system", "Be brief.", "--max-tokens", "5"]
+        done = subprocess.run(argv, input=question, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    assert ask("Why?\n") == (0, "Because.\n", "")
+    assert kept.last_request() == {
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}],
+        "max_tokens": 5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    assert ask(" \n") == (
+        2,
+        "",
+        "error: Invalid value: there is no question: give it as an argument, or through a pipe (`llm-streaming chat "
+        "--help` shows the usage)\n",
+    )
+    assert ask("What?") == (1, "", "error: no script for this\n")

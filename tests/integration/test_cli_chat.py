@@ -1,0 +1,70 @@
+"""A chat in a terminal: it remembers, Ctrl-C stops an answer and not the chat, Ctrl-D leaves."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from llm_streaming.mesh.attached import VARIABLE
+from llm_streaming.mesh.control import Control
+from tests.integration.scripted import Scripted
+from tests.provider import Reply, chunk, sse, streamed
+
+
+@pytest.fixture
+def terminal(scripted: Scripted) -> Iterator[pexpect.spawn]:
+    command = str(Path(sys.executable).with_name("llm-streaming"))
+    with Control(scripted.mesh) as control:
+        environment = {**os.environ, VARIABLE: str(control.path), "TERM": "dumb"}
+        terminal = pexpect.spawn(command, ["chat", "scripted"], env=environment, encoding="utf-8", timeout=60)
+        terminal.expect_exact("> ")
+        yield terminal
+        terminal.sendeof()
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+    assert terminal.exitstatus == 0
+
+
+def spoken(scripted: Scripted) -> list[tuple[str, str]]:
+    return [(message["role"], message["content"]) for message in scripted.last_request()["messages"]]
+
+
+def test_each_question_carries_the_conversation(terminal: pexpect.spawn, scripted: Scripted) -> None:
+    scripted.replies |= {"One?": streamed("A", "nswer."), "Two?": streamed("Another.")}
+    terminal.sendline("One?")
+    terminal.expect_exact("Answer.\r\n> ")
+    terminal.sendline("")
+    terminal.expect_exact("> ")
+    terminal.sendline("Two?")
+    terminal.expect_exact("Another.\r\n> ")
+    assert spoken(scripted) == [("user", "One?"), ("assistant", "Answer."), ("user", "Two?")]
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(terminal: pexpect.spawn, scripted: Scripted) -> None:
+    scripted.replies |= {
+        "Count.": Reply([sse(chunk({"content": "one"})), asyncio.Event()]),
+        "Go on?": streamed("Yes."),
+    }
+    terminal.sendline("Count.")
+    terminal.expect_exact("one")
+    terminal.sendintr()
+    terminal.expect_exact("> ")
+    scripted.wait_for_disconnection()
+    terminal.sendintr()  # at the prompt it ends nothing
+    terminal.expect_exact("> ")
+    terminal.sendline("Go on?")
+    terminal.expect_exact("Yes.\r\n> ")
+    assert spoken(scripted) == [("user", "Count."), ("assistant", "one"), ("user", "Go on?")]
+
+
+def test_a_failure_is_said_and_forgotten(terminal: pexpect.spawn, scripted: Scripted) -> None:
+    scripted.replies["Well?"] = streamed("Fine.")
+    terminal.sendline("What?")
+    terminal.expect_exact("error: no script for this\r\n> ")
+    terminal.sendline("Well?")
+    terminal.expect_exact("Fine.\r\n> ")
+    assert spoken(scripted) == [("user", "Well?")]

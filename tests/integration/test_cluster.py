@@ -1,0 +1,93 @@
+"""From laptop to cluster: a whole notebook and the command line, on an API server whose Models really run.
+
+A toy controller deploys what is applied on a real embedded mesh, and the "cluster's" address is that mesh's.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from llm_streaming.cli import main
+from llm_streaming.execute import execute
+from llm_streaming.manifests import Model, to_yaml
+from llm_streaming.mesh.embedded import EmbeddedMesh
+from llm_streaming.project import project_root
+from tests.api_server import ApiServer
+from tests.cluster import HERE, api_server, shows
+from tests.conftest import CPU
+from tests.toy_controller import ToyController
+
+api = pytest.fixture(api_server)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMesh]:
+    """A mesh with the Server for local models alone."""
+    servers = tmp_path_factory.mktemp("servers")
+    (servers / "local.yaml").write_text((project_root() / "manifests/servers/local.yaml").read_text())
+    with EmbeddedMesh(servers=servers) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+def cluster(api: ApiServer, own: EmbeddedMesh) -> Iterator[ApiServer]:
+    with ToyController(api, own):
+        yield api
+
+
+def printed(notebook: nbformat.NotebookNode) -> list[str]:
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return "".join(output.text for output in outputs if output.output_type == "stream").splitlines()
+
+
+def test_a_whole_notebook_runs_on_a_cluster(cluster: ApiServer, own: EmbeddedMesh, tmp_path: Path) -> None:
+    output = tmp_path / "executed.ipynb"
+    results = execute(project_root() / "notebooks" / "local-streaming.ipynb", output, {"target": "kubernetes"})
+    assert set(results) == {"seconds_to_first_token", "tokens_per_second", "tokens_of_the_first_answer"}
+    assert results["tokens_of_the_first_answer"] > 20
+    lines = printed(nbformat.read(output, as_version=4))
+    told = [line for line in lines if line.startswith(("The kubernetes mesh", "model.mlops", "http://", "different"))]
+    assert told == [
+        f"The kubernetes mesh is open in {HERE}.",
+        f"model.mlops.seldon.io/{CPU} created",
+        f"model.mlops.seldon.io/{CPU} condition met",
+        f"http://{own.address}/v2/models/{CPU}/infer_stream",
+        "different answers: 1",
+        f'model.mlops.seldon.io "{CPU}" deleted',
+    ]
+    assert [line.split(":")[0].strip() for line in lines if "first words after" in line] == ["infer_stream", "infer"]
+    assert [key for key in cluster.objects if key[0] == "models"] == []
+    assert own.resources("Model") == []
+
+
+def test_the_command_line_does_the_same(
+    cluster: ApiServer, own: EmbeddedMesh, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = main([*arguments, "--target", "kubernetes"])
+        return (status, *capfd.readouterr())
+
+    file = f"manifests/{CPU}.yaml"
+    assert run("apply", "-f", file) == (0, f"model.mlops.seldon.io/{CPU} created\n", "")
+    assert run("wait", CPU) == (0, f"model.mlops.seldon.io/{CPU} condition met\n", "")
+    assert run("doctor")[1].splitlines()[-1] == f"ok     service     seldon-mesh answers at {own.address}"
+    status, answer, error = run("chat", CPU, "Say something.", "--max-tokens", "8")
+    assert (status, error, bool(answer.strip())) == (0, "", True)
+    assert run("delete", "-f", file) == (0, f'model.mlops.seldon.io "{CPU}" deleted\n', "")
+
+    misplaced = tmp_path / "misplaced.yaml"
+    misplaced.write_text(to_yaml(Model(name="misplaced", storage_uri="models/x", requirements=("gpu",)).as_dict()))
+    assert run("apply", "-f", str(misplaced))[0] == 0
+    why = (
+        "ScheduleFailed: model 'misplaced' requires gpu, and no server of this mesh fits: local is capable of llm-local"
+    )
+    assert run("wait", "misplaced") == (
+        1,
+        f"model.mlops.seldon.io/misplaced {why}\n",
+        f"error: model 'misplaced' has failed ({why}); it stays on the cluster, where "
+        f"{shows('describe model misplaced')} shows more\n",
+    )
+    assert run("delete", "-f", str(misplaced))[0] == 0

@@ -1,0 +1,269 @@
+"""The images, as far as they can be tried without a container engine.
+
+The build's own steps, read from the Dockerfile, make a clean environment; from it the server runs as an unprivileged
+user, on a read-only models folder and with the variables that SC2 sets, and loads what SC2's agent writes there.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from llm_streaming import ChatClient
+from llm_streaming.manifests import Model, Server
+from llm_streaming.mesh import storage
+from llm_streaming.mesh.processes import free_ports, wait_until
+from llm_streaming.project import project_root
+from tests import dockerfile
+
+ROOT = project_root()
+STAGES = dockerfile.read(ROOT / "Dockerfile")
+SERVER = STAGES["server"]
+MODEL = "local-chat-completions-cpu"
+MESSAGES = [{"role": "user", "content": "Does money buy happiness?"}]
+
+# What pip and uv say without a network.
+_UNREACHABLE = re.compile(
+    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|dns error|[Cc]onnect(ion)? error"
+)
+
+# The mlserver container of SC2's server configuration (SeldonIO/seldon-core, k8s/helm-charts/seldon-core-v2-setup,
+# templates/_components-statefulsets.tpl). Its ports, 9000 and 9500, may be taken here.
+SC2 = {
+    "MLSERVER_MODEL_PARALLEL_WORKERS": "1",
+    "MLSERVER_LOAD_MODELS_AT_STARTUP": "false",
+    "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": "1048576000",
+}
+
+
+def unprivileged_python() -> str | None:
+    """A Python that user 1000 may run, if this is root: root's own often lies in root's home."""
+    found = [sys.executable, *(shutil.which(f"python3.{minor}", path="/usr/local/bin:/usr/bin") for minor in (12, 11))]
+    check = "import ensurepip, sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))"
+    for python in filter(None, found):
+        path = str(Path(python).resolve())
+        with contextlib.suppress(OSError):
+            if subprocess.run([path, "-c", check], **unprivileged()).returncode == 0:
+                return path
+    return None
+
+
+def unprivileged() -> dict[str, object]:
+    """How a process of user 1000 is started, if this one may; it may not be root in any case."""
+    return {"user": 1000, "group": 1000, "extra_groups": [], "cwd": "/"} if os.getuid() == 0 else {}
+
+
+class Build:
+    """The build's stages, with a folder in place of the image's root.
+
+    Args:
+        home: the folder.
+        python: the Python of the base image.
+    """
+
+    def __init__(self, home: Path, python: str) -> None:
+        self.home = home
+        self.venv = home / "opt" / "venv"
+        subprocess.run([python, "-m", "venv", str(home / "base")], check=True)
+        self.context = home / "context"
+        self.context.mkdir()
+        for name in re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE):
+            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, self.context / name)
+
+    def run(self, *names: str) -> None:
+        """Run stages, each after those that it needs."""
+        for name in names:
+            stage, folder = STAGES[name], self._folder(name)
+            if stage.base in STAGES:
+                shutil.copytree(self._folder(stage.base), folder)
+            else:
+                folder.mkdir(parents=True)
+            for word, rest in stage.steps:
+                if word == "COPY":
+                    self._copy(folder, *rest.split())
+                elif word == "RUN":
+                    self._shell(folder, rest)
+
+    def python(self, code: str) -> str:
+        """What the Python of the image prints."""
+        python = [str(self.venv / "bin" / "python"), "-c", code]
+        return subprocess.run(python, cwd=self.home, capture_output=True, text=True, check=True).stdout
+
+    def _folder(self, stage: str) -> Path:
+        return self.home / "src" / stage
+
+    def _copy(self, folder: Path, *arguments: str) -> None:
+        *options, source, target = arguments
+        origin = self.context / source
+        if options:
+            origin = self._folder(options[0].removeprefix("--from=")) / source.removeprefix("/src/")
+        if origin.is_dir():
+            shutil.copytree(origin, folder / target, dirs_exist_ok=True)
+        else:
+            (folder / target).mkdir(exist_ok=True)
+            shutil.copy(origin, folder / target)
+
+    def _shell(self, folder: Path, script: str) -> None:
+        place = {"PATH": f"{self.home / 'base' / 'bin'}:/usr/bin:/bin", "VIRTUAL_ENV": str(self.venv)}
+        done = subprocess.run(
+            ["sh", "-ec", script.replace("/opt/venv", str(self.venv))],
+            cwd=folder,
+            env={**os.environ, **place},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode and _UNREACHABLE.search(done.stderr):
+            pytest.skip("the image's packages cannot be fetched: no package index can be reached")
+        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+
+
+class Container:
+    """What the image runs, as user 1000, with the variables that SC2 sets and a models folder that it may only read."""
+
+    def __init__(self, build: Build, models: Path) -> None:
+        self.http, grpc, metrics = free_ports(3)
+        own = dockerfile.environment(SERVER)
+        env = Server.from_dict(yaml.safe_load((ROOT / "manifests" / "servers" / "local.yaml").read_text())).env
+        placed = {
+            "MLSERVER_HTTP_PORT": str(self.http),
+            "MLSERVER_GRPC_PORT": str(grpc),
+            "MLSERVER_METRICS_PORT": str(metrics),
+            "MLSERVER_HOST": "127.0.0.1",
+            "MLSERVER_MODELS_DIR": str(models),
+        }
+        self.environment = {**own, **SC2, **env, **placed, "HOME": str(home_of(build))}
+        self.environment["PATH"] = f"{build.venv / 'bin'}:/usr/bin:/bin"
+        self.log = build.home / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                dockerfile.command(SERVER),
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                **unprivileged() | {"cwd": home_of(build)},
+            )
+
+    def is_well(self) -> bool:
+        """What the image's health check says."""
+        check = subprocess.run(dockerfile.health_check(SERVER), env=self.environment, capture_output=True)
+        return check.returncode == 0
+
+    def stop(self) -> int:
+        """End it as Kubernetes does, and return its status."""
+        self.process.terminate()
+        return self.process.wait(timeout=60)
+
+
+def home_of(build: Build) -> Path:
+    """The home of the image's user, which alone it may write."""
+    home = build.home / "home"
+    if not home.exists():
+        home.mkdir()
+        if os.getuid() == 0:
+            os.chown(home, 1000, 1000)
+    return home
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A folder that user 1000 may enter, where pytest's own is for its owner alone."""
+    folder = Path(tempfile.mkdtemp(prefix="llm-streaming-image-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def api_build(home: Path) -> Build:
+    python = unprivileged_python()
+    if python is None:
+        pytest.skip("there is no Python here that an unprivileged user may run")
+    build = Build(home, python)
+    build.run("build", "wheel", "build-api")
+    return build
+
+
+@pytest.fixture(scope="module")
+def build(api_build: Build) -> Build:
+    """The other runtime's, which goes on from there."""
+    api_build.run("build-local-cpu")
+    return api_build
+
+
+@pytest.fixture(scope="module")
+def models(home: Path) -> Iterator[Path]:
+    """What SC2's agent makes of the model (contract §4): a version of it, its name and its settings rewritten."""
+    models = home / "models"
+    folder = models / f"{MODEL}_1"
+    folder.mkdir(parents=True)
+    found = storage.settings(
+        Model(name=MODEL, storage_uri=f"models/{MODEL}", parameters={"keep_alive": "5"}), ROOT / "models" / MODEL
+    )
+    (folder / "model-settings.json").write_text(json.dumps({**found, "name": f"{MODEL}_1"}))
+    for one in (folder, models):
+        one.chmod(0o555)
+    yield models
+    for one in (models, folder):
+        one.chmod(0o755)
+
+
+LOADS = "import {}, importlib.util as i; print([i.find_spec(m) is not None for m in ('xllamacpp', 'jupyterlab')])"
+
+
+def test_the_api_image_holds_its_runtime_and_no_engine(api_build: Build) -> None:
+    assert api_build.python(LOADS.format("mlserver_llm_api")) == "[False, False]\n"
+
+
+def test_the_cpu_image_holds_its_runtime_and_llama_cpp(build: Build) -> None:
+    assert build.python(LOADS.format("mlserver_llm_local")) == "[True, False]\n"
+
+
+def test_the_server_streams_as_an_unprivileged_user_from_a_read_only_folder(build: Build, models: Path) -> None:
+    container = Container(build, models)
+    try:
+        assert wait_until(lambda: container.process.poll() is not None or container.is_well(), timeout=120)
+        assert container.process.poll() is None, container.log.read_text()
+        status = Path(f"/proc/{container.process.pid}/status").read_text()
+        assert re.search(r"^Uid:\t(\d+)", status, re.MULTILINE)[1] == str(1000 if os.getuid() == 0 else os.getuid())
+        loaded = httpx.post(f"http://127.0.0.1:{container.http}/v2/repository/models/{MODEL}_1/load", timeout=120)
+        assert (loaded.status_code, loaded.text) == (200, "")
+        client = ChatClient(f"127.0.0.1:{container.http}")
+        events = list(client.stream(f"{MODEL}_1", MESSAGES, max_tokens=24))
+        whole = client.complete(f"{MODEL}_1", MESSAGES, max_tokens=24)
+        assert len(events) > 12
+        assert "".join(event.content for event in events) == whole.content
+        assert whole.content
+        assert sorted(path.name for path in models.iterdir()) == [f"{MODEL}_1"]
+    finally:
+        status = container.stop()
+    assert status == 0, container.log.read_text()
+    assert not container.is_well()
+
+
+def test_the_last_word_of_each_target_is_that_it_does_not_run_as_root() -> None:
+    targets = ("api", "local-cpu", "local-vllm")
+    users = [[rest for word, rest in (*SERVER.steps, *STAGES[name].steps) if word == "USER"][-1] for name in targets]
+    assert users == ["1000:1000"] * 3
+
+
+def test_vllm_is_locked_with_the_packages_that_it_and_mlserver_need() -> None:
+    lock = (ROOT / "requirements" / "vllm.lock").read_text()
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
+    assert pins["mlserver"] == "1.7.1"
+    assert (0, 28) <= version(pins["vllm"]) < (0, 33)
+    assert (0, 133) <= version(pins["fastapi"]) < (0, 137)
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", lock)) > len(pins)
+
+
+def version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])

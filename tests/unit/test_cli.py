@@ -1,0 +1,320 @@
+"""The command line without a mesh of its own: usage, manifests, help, and kubectl's verbs on a small API server."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from llm_streaming.cli import main
+from llm_streaming.cli.app import app
+from llm_streaming.manifests import to_yaml
+from llm_streaming.mesh.attached import VARIABLE
+from llm_streaming.project import project_root
+from tests.api_server import TOKEN, ApiServer
+from tests.cluster import HERE, READY, api_server, balanced, model, server, shows, unmet
+
+api = pytest.fixture(api_server)
+
+Run = Callable[..., tuple[int, str, str]]
+COMMAND = Path(sys.executable).with_name("llm-streaming")
+DOCUMENTS = [project_root() / "README.md", *sorted((project_root() / "docs").glob("*.md"))]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = main(arguments)
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def cluster(api: ApiServer, run: Run) -> Run:
+    return lambda *arguments: run(*arguments, "--target", "kubernetes")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    path = tmp_path / "m.yaml"
+    path.write_text("\n---\n".join(to_yaml(each) for each in (server("api", "openai"), model())))
+    return str(path)
+
+
+def usage(words: str, command: str) -> tuple[int, str, str]:
+    return 2, "", f"error: {words} (`llm-streaming{command} --help` shows the usage)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "command"),
+    [
+        ("aply", "No such command 'aply'. Did you mean 'apply'?", ""),
+        ("apply", "Missing option '--filename' / '-f'.", " apply"),
+        ("apply -f x -n a", "Invalid value: --namespace and --context belong to --target kubernetes", " apply"),
+        (
+            "wait --timeout soon",
+            "Invalid value: --timeout takes a duration such as 30s, 10m or 1h, but got 'soon'",
+            " wait",
+        ),
+        ("chat", "Missing argument 'MODEL'.", " chat"),
+        ("get --all", "No such option: --all", " get"),
+        ("manifest server s", "Missing option '--runtime'. Choose from: api, local", " manifest server"),
+        (
+            "manifest model m --storage-uri u --parameter p",
+            "Invalid value: expected NAME=VALUE, but got 'p'",
+            " manifest model",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    run: Run, arguments: str, words: str, command: str, manifest: str
+) -> None:
+    assert run(*arguments.replace("-f x", f"-f {manifest}").split()) == usage(words, command)
+
+
+def test_without_a_mesh_it_says_how_to_open_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert run("get") == (
+        1,
+        "",
+        "error: no embedded mesh is open for this shell: run `llm-streaming up` in another one and, here, the line "
+        f"that it prints, which sets {VARIABLE}; or name a cluster's with --target kubernetes\n",
+    )
+
+
+def test_a_file_is_found_from_here_and_from_the_project(run: Run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.chdir(project_root() / "notebooks")
+    assert run("apply", "-f", "manifests/servers")[2].startswith("error: no embedded mesh is open for this shell")
+    monkeypatch.chdir(tmp_path)
+    assert run("apply", "-f", "m.yaml") == (
+        1,
+        "",
+        f"error: cannot read the manifest {tmp_path}/m.yaml: No such file or directory\n",
+    )
+    assert run("apply", "-f", ".") == (1, "", "error: . holds no .yaml file\n")
+
+
+def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> None:
+    assert cluster("get") == (0, "", "No models found.\n")
+    assert cluster("apply", "-f", manifest) == (
+        0,
+        "server.mlops.seldon.io/api created\nmodel.mlops.seldon.io/m created\n",
+        "",
+    )
+    assert cluster("apply", "-f", manifest)[1] == (
+        "server.mlops.seldon.io/api unchanged\nmodel.mlops.seldon.io/m unchanged\n"
+    )
+    assert cluster("get") == (0, "NAME   READY   MESSAGE\nm      False\n", "")
+    assert cluster("wait", "m", "--timeout", "0s") == (
+        1,
+        "",
+        f"error: model 'm' is not ready after 0 s: wait longer; {shows('describe model m')} shows more\n",
+    )
+    api.set_status("m", *unmet("ScheduleFailed", "no server fits"))
+    assert cluster("get")[1] == "NAME   READY   MESSAGE\nm      False   ScheduleFailed: no server fits\n"
+    assert cluster("wait") == (
+        1,
+        "model.mlops.seldon.io/m ScheduleFailed: no server fits\n",
+        "error: model 'm' has failed (ScheduleFailed: no server fits); it stays on the cluster, where "
+        f"{shows('describe model m')} shows more\n",
+    )
+    api.set_status("m", *READY)
+    assert cluster("wait", "--timeout", "30s") == (0, "model.mlops.seldon.io/m condition met\n", "")
+    assert cluster("get", "servers")[1] == "NAME   READY   CAPABILITIES\napi    False   openai\n"
+    assert cluster("get", "models", "-o", "name")[1] == "model.mlops.seldon.io/m\n"
+    api.add("pods", "seldon", "api-0", {"metadata": {"labels": {"seldon-server-name": "api"}}})
+    api.logs = {"api-0": "loaded m"}
+    assert cluster("logs", "m") == (0, "loaded m\n", "")
+    assert cluster("delete", "-f", manifest) == (
+        0,
+        'server.mlops.seldon.io "api" deleted\nmodel.mlops.seldon.io "m" deleted\n',
+        "",
+    )
+
+
+def test_ctrl_c_while_it_waits_is_status_130(cluster: Run, api: ApiServer, manifest: str) -> None:
+    cluster("apply", "-f", manifest)
+    waiting = threading.Event()
+    api.on_watch = lambda _: waiting.set()
+    argv = [COMMAND, "wait", "m", "--target", "kubernetes"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert waiting.wait(timeout=60)
+        process.send_signal(signal.SIGINT)
+        assert (*process.communicate(timeout=60), process.returncode) == ("", "", 130)
+
+
+def test_the_namespace_and_the_context_are_kubectls(api: ApiServer, run: Run) -> None:
+    assert run("get", "--target", "kubernetes", "--context", "other") == (
+        1,
+        "",
+        f"error: the kubeconfig {api.kubeconfig} has no context 'other' (there are test): `kubectl config "
+        "get-contexts` shows them\n",
+    )
+    api.add("namespaces", None, "elsewhere", {})
+    api.add("models", "elsewhere", "there", model("there"))
+    assert run("get", "--target", "kubernetes", "-n", "elsewhere", "-o", "name") == (
+        0,
+        "model.mlops.seldon.io/there\n",
+        "",
+    )
+
+
+def test_a_manifest_is_printed(run: Run) -> None:
+    asked = "model m --storage-uri gs://b/models/m --requirement openai --memory 2Gi --parameter keep_alive=1"
+    assert run("manifest", *asked.split()) == (
+        0,
+        "apiVersion: mlops.seldon.io/v1alpha1\nkind: Model\nmetadata:\n  name: m\nspec:\n"
+        '  storageUri: "gs://b/models/m"\n  requirements:\n  - openai\n  memory: 2Gi\n'
+        '  parameters:\n  - name: keep_alive\n    value: "1"\n',
+        "",
+    )
+    asked = "server s --runtime local --image example.com/local:1 --gpu 1 --replicas 2 --secret hf --env A=b --cpu 2"
+    assert run("manifest", *asked.split(), "--toleration", "nvidia.com/gpu") == (
+        0,
+        "apiVersion: mlops.seldon.io/v1alpha1\nkind: Server\nmetadata:\n  name: s\nspec:\n  serverConfig: mlserver\n"
+        "  capabilities:\n  - llm-local\n  replicas: 2\n  podSpec:\n    containers:\n    - name: mlserver\n"
+        '      image: "example.com/local:1"\n      env:\n'
+        '      - name: MLSERVER_PARALLEL_WORKERS\n        value: "0"\n'
+        '      - name: MLSERVER_GZIP_ENABLED\n        value: "false"\n'
+        "      - name: A\n        value: b\n"
+        "      - name: HF_TOKEN\n        valueFrom:\n"
+        "          secretKeyRef:\n            name: hf\n            key: HF_TOKEN\n"
+        '      resources:\n        requests:\n          cpu: "2"\n        limits:\n          nvidia.com/gpu: 1\n'
+        "    tolerations:\n    - key: nvidia.com/gpu\n      operator: Exists\n",
+        "",
+    )
+    assert run("manifest", "model", "M", "--storage-uri", "u")[0] == 1
+
+
+def doctor(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:
+    """The doctor's exit status, and what it says of each thing, by name."""
+    status, out, err = run("doctor", *arguments)
+    assert err == ""
+    lines = [re.fullmatch(r"(ok|wrong|-) +(\S+(?: file)?) +(.+)", line).groups() for line in out.splitlines()]
+    return status, {name: f"{state}: {words}" for state, name, words in lines}
+
+
+def test_the_doctor_finds_a_cluster_well(api: ApiServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-that-nobody-may-see")
+    api.add("services", "seldon", "seldon-mesh", balanced(ip="127.0.0.1", port=api.http.server_port))
+    status, found = doctor(run, "--target", "kubernetes")
+    names = "Python, packages, model file, Envoy, ports, mesh, keys, client, kubeconfig, CRDs, service"
+    assert (status, ", ".join(found)) == (0, names)
+    assert (found["keys"], found["kubeconfig"], found["CRDs"], found["service"]) == (
+        "ok: OPENAI_API_KEY is set",
+        f"ok: {HERE}",
+        "ok: Seldon Core 2 is there, with Models of mlops.seldon.io/v1alpha1",
+        f"ok: seldon-mesh answers at 127.0.0.1:{api.http.server_port}",
+    )
+    assert not {"secret-that-nobody-may-see", TOKEN} & set(" ".join(found.values()).split())
+
+
+def test_the_doctor_says_what_is_wrong_and_what_comes_after_it(api: ApiServer, run: Run) -> None:
+    api.has_seldon = False
+    status, found = doctor(run, "--target", "kubernetes")
+    assert (status, found["service"]) == (1, "-: not looked at until CRDs is ok")
+    assert found["CRDs"].startswith("wrong: Seldon Core 2 is not installed on this cluster")
+
+
+def test_what_the_target_does_not_need_is_no_fault(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    status, found = doctor(run)
+    assert (status, found["kubeconfig"][0], found["CRDs"], found["service"]) == (
+        0,
+        "-",
+        "-: not looked at until kubeconfig is ok",
+        "-: not looked at until CRDs is ok",
+    )
+    monkeypatch.setenv("LLM_STREAMING_MODEL", str(tmp_path / "none.gguf"))
+    monkeypatch.setenv("OPENAI_API_KEY", "key-with-a-line-break\n")
+    status, found = doctor(run)
+    assert (status, found["model file"], found["keys"]) == (
+        1,
+        f"wrong: LLM_STREAMING_MODEL names {tmp_path}/none.gguf, and there is no such file: correct it or unset it.",
+        "wrong: OPENAI_API_KEY has blanks or line breaks around it: set it again without them",
+    )
+    assert doctor(run, "--target", "kubernetes")[1]["model file"].startswith("-: LLM_STREAMING_MODEL names")
+
+
+def test_help_is_there_for_each_command(run: Run) -> None:
+    status, out, err = run()
+    assert (status, err, out) == (0, "", run("--help")[1])
+    commands = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
+    assert commands == ["up", "apply", "wait", "get", "delete", "logs", "chat", "doctor", "manifest"]
+    for command in commands:
+        status, out, err = run(command, "--help")
+        assert (status, err, out.startswith(f"Usage: llm-streaming {command} [OPTIONS]")) == (0, "", True)
+
+
+def test_without_typer_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "typer", None)
+    assert run("get") == (
+        1,
+        "",
+        "error: the command line needs the package typer, which is not installed: run `make setup`, or `pip install "
+        "'llm-streaming[cli]'`\n",
+    )
+
+
+def test_help_imports_no_client_and_no_server() -> None:
+    script = "import sys, llm_streaming.cli.app; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert {"typer", "llm_streaming"} <= set(loaded)
+    assert not {"httpx", "kubernetes", "mlserver", "openai", "grpc", "rich", "xllamacpp"} & set(loaded)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["manifest", "server", "s", "--runtime", "api"]])
+def test_a_pipe_that_closes_early_is_no_traceback(arguments: list[str]) -> None:
+    with subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def commands_in(text: str) -> list[str]:
+    """Every ``llm-streaming …`` in Markdown: lines of code blocks, with their continuations, and code spans."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    found = [re.search(r"(?:^|[|$(]\s*)(llm-streaming\s.*)", line) for line in [*lines, *spans]]
+    return [match[1] for match in found if match]
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line as running it would, without running it."""
+    command = typer.main.get_command(app)
+    name = "llm-streaming"
+    while True:
+        context = command.make_context(name, list(words))
+        if not hasattr(command, "resolve_command"):
+            return
+        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_the_documents_are_understood(path: Path) -> None:
+    for line in commands_in(path.read_text()):
+        words = shlex.split(re.split(r"\s[|>&]|\s#|\)", line)[0])[1:]
+        if words and "…" not in words:
+            parse(words)
+
+
+def test_a_command_that_is_not_understood_is_found() -> None:
+    text = "`llm-streaming up`\n```console\n$ llm-streaming apply \\\n    -f x | cat\n$ llm-streaming applied\n```\n"
+    assert [line.split() for line in commands_in(text)] == [
+        ["llm-streaming", "apply", "-f", "x", "|", "cat"],
+        ["llm-streaming", "applied"],
+        ["llm-streaming", "up"],
+    ]
+    parse(["apply", "-f", "x"])
+    with pytest.raises(typer.TyperException, match="No such command"):
+        parse(["applied"])
