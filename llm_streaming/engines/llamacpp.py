@@ -38,6 +38,8 @@ class LlamaCppEngine:
         settings: what it was loaded with.
     """
 
+    alive = True  # in this process
+
     def __init__(self, server: xllamacpp.Server, settings: LlamaCppSettings) -> None:
         self._server: xllamacpp.Server | None = server
         self._settings = settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
@@ -13,13 +14,13 @@ from llm_streaming.errors import EngineError
 _OPTION = re.compile(r"--([a-z][a-z0-9-]+)(?:/-\w+)?")
 # What Python and pydantic add to a message, and vLLM's note of which value was refused.
 _TAIL = re.compile(r"\s*(?:\[type=.*| \(parameter=\w+, value=.*\))$", re.DOTALL)
-_HEAD = re.compile(r"^(?:argument |\d+ validation errors? for \w+ |Value error, |Assertion failed, )+")
+_NOISE = re.compile(r"^argument (?=--)|\d+ validation errors? for \w+ |\b(?:Value error|Assertion failed), |^Error: ")
 
 
 def plain(message: str) -> str:
     """A message of vLLM on one line, without decoration, and with options named as settings are."""
     text = " ".join(_TAIL.sub("", message).split())
-    return _OPTION.sub(lambda match: match[1].replace("-", "_"), _HEAD.sub("", text)).rstrip(". ")
+    return _OPTION.sub(lambda match: match[1].replace("-", "_"), _NOISE.sub("", text)).rstrip(". ")
 
 
 def request_error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
@@ -37,6 +38,17 @@ def dead() -> EngineError:
     return EngineError(
         "vLLM's engine process has ended, and its log says why: load the model again.", status=503, code="engine_dead"
     )
+
+
+def silence_refusals() -> None:
+    """Keep the tracebacks of refused requests out of the log, which says in one line that they were refused."""
+    from vllm.exceptions import VLLMClientError
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], VLLMClientError))
+
+    logger = logging.getLogger("vllm.entrypoints.openai.chat_completion.serving")
+    logger.filters = [is_news]
 
 
 def invalid_request(failure: Any) -> EngineError:  # noqa: ANN401 - pydantic's ValidationError
@@ -57,18 +69,19 @@ def load_error(failure: BaseException, told: str, model: str) -> EngineError:
     message = plain(told or _message(failure))
     for pattern, advice in _ADVICE.items():
         if re.search(pattern, message, re.IGNORECASE):
-            return EngineError(advice.format(model=model, message=message, small=_small(model)))
+            first = message.split(". ")[0]
+            return EngineError(advice.format(model=model, message=first, small=_small(model)))
     return failure if isinstance(failure, EngineError) else EngineError(f"vLLM cannot load {model}: {message}.")
 
 
 _ADVICE = {
     r"not a valid model|gated repo|does not appear to have a file|couldn't connect|cannot find the requested|offline"
-    r"|Repo id must be|invalid repository": (
+    r"|invalid repository": (
         "There is no model {model} that vLLM can read: it is neither a folder inside the model's folder nor, as far "
         "as this machine can see, a model of the Hugging Face hub{small}; a private or gated one needs its token in "
         "the server's environment, as HF_TOKEN ({message})."
     ),
-    r"chat template": (
+    r"must provide a chat template": (
         "The model {model} has no chat template: give one as the setting chat_template, as text or as a path inside "
         "the model's folder."
     ),

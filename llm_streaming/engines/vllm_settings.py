@@ -62,7 +62,7 @@ class VLLMSettings:
         given.setdefault("served_model_name", Path(given["model"]).name if _is_path(given["model"]) else given["model"])
         for name in ("model", "tokenizer", "chat_template"):
             if name in given:
-                given[name] = in_folder(given[name], folder)
+                given[name] = in_folder(str(given[name]), folder)
         line = [word for name, value in given.items() for word in _words(known[name], value)]
         return cls(parser.parse_args(line), kwargs, parameters)
 
@@ -71,15 +71,19 @@ def in_folder(value: str, folder: Path) -> str:
     """A setting that may be the path of something in the model's folder, which it is if there is such a thing.
 
     Raises:
-        EngineError: the path leads out of the folder.
+        EngineError: the path leads out of the folder, or nowhere.
     """
-    if any(sign in value for sign in "{}\n") or Path(value).is_absolute():  # the former is a template's own text
+    if any(sign in value for sign in "{}\n"):  # a chat template's own text
         return value
     # By its wording, because an entry of the folder may be a link to where large files are kept.
-    if ".." in Path(value).parts:
+    if not Path(value).is_absolute() and ".." in Path(value).parts:
         raise bad_request(f"{value} lies outside {folder}: name something inside it, or give an absolute path.")
     path = folder / value
-    return str(path) if path.exists() or value.startswith("./") else value
+    if path.exists():
+        return str(path)
+    if _is_path(value):
+        raise bad_request(f"There is no {path}: put it there, or correct the setting.")
+    return value
 
 
 def _is_path(model: str) -> bool:
