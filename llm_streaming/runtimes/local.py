@@ -10,6 +10,11 @@ from llm_streaming.errors import EngineError
 from llm_streaming.runtimes.chat import ChatRuntime
 from llm_streaming.runtimes.settings import LocalSettings, read_settings
 
+_INSTEAD = {
+    "deepspeed": "'vllm', which runs the same models",
+    "transformers": "'vllm' with the setting model_impl 'transformers', which runs the model by Transformers' own code",
+}
+
 
 class Local(ChatRuntime):
     """Answers chat requests with a model of its own, run by the backend that the settings name."""
@@ -25,10 +30,8 @@ class Local(ChatRuntime):
             from llm_streaming.engines.vllm import VLLMEngine
 
             return await VLLMEngine.load(model_settings, folder)
-        if settings.backend == "deepspeed":
-            raise EngineError(
-                "backend 'deepspeed' is not supported: use 'vllm', which runs the same models.", status=422
-            )
+        if advice := _INSTEAD.get(settings.backend):
+            raise EngineError(f"backend '{settings.backend}' is not supported: use {advice}", status=422)
         from llm_streaming.engines.llamacpp import LlamaCppEngine
         from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
 

@@ -68,8 +68,8 @@ class LocalConfig(_Settings):
 class LocalSettings(_Settings):
     """``parameters.extra`` of the Local runtime."""
 
-    backend: Literal["llamacpp", "vllm", "deepspeed"]
-    """What runs the model: llama.cpp on a CPU, vLLM on GPUs. DeepSpeed is known by name, to be refused."""
+    backend: Literal["llamacpp", "vllm", "transformers", "deepspeed"]
+    """What runs the model: llama.cpp on a CPU, vLLM on GPUs. The others are known by name, to be refused."""
 
     config: LocalConfig
 
