@@ -31,7 +31,9 @@ def start() -> None:
 def _end_with(parent: BaseProcess) -> None:
     """End at once when the parent has ended: after a SIGKILL of it, vLLM would keep the engine and its GPU's memory.
 
-    The sentinel is a pipe's end, which the kernel closes; vLLM's workers are the engine's children and follow it.
+    The sentinel is a pipe's end, which the kernel closes; vLLM's workers are the engine's children and follow it. An
+    engine whose server is killed before plugins are called, in its first seconds, holds no GPU's memory yet; it waits
+    for a handshake, for which vLLM gives it 5 minutes.
     """
     connection.wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGKILL)
