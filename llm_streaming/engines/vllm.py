@@ -158,6 +158,7 @@ def _settings(model_settings: Mapping[str, Any], folder: Path) -> VLLMSettings:
     """Read the settings, in a thread: importing vLLM takes 10 s and more."""
     # CUDA's default would be to fork, which is not safe in a server with threads.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # else its makers are told of the machine and the model
     vllm_compat.check_version()
     return VLLMSettings.from_mapping(model_settings, folder)
 

@@ -177,7 +177,11 @@ def test_an_answer_fits_its_schema(through: Door, mode: str) -> None:
     assert (answer["colour"] in ("red", "green"), type(answer["warm"])) == (True, bool)
 
 
-TOOL = {"type": "function", "function": {"name": "paint", "description": "Paint the wall", "parameters": SCHEMA}}
+# Strict, for the model would call it with anything.
+TOOL = {
+    "type": "function",
+    "function": {"name": "paint", "description": "Paint the wall", "parameters": SCHEMA, "strict": True},
+}
 
 
 @each_mode
