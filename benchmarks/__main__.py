@@ -26,7 +26,7 @@ def main() -> None:
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="few sizes and rounds, under 3 minutes; the default")
     sizes.add_argument("--full", action="store_true", help="all sizes, and LiteLLM's proxy as a peer")
-    parser.add_argument("--only", choices=_PARTS, action="append", help="one measurement; may be repeated")
+    parser.add_argument("--only", choices=(*_PARTS, "vllm"), action="append", help="one measurement; may be repeated")
     options = parser.parse_args()
 
     run = {**_machine(), "run": "full" if options.full else "quick"}

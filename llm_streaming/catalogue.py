@@ -11,6 +11,9 @@ _CPU_COMMENT = """\
 A folder of this repository, which the embedded mesh reads as it is. For a cluster, copy the folder to a bucket that
 the cluster can read, such as gs://<bucket>/models/local-chat-completions-cpu, and put that address here."""
 
+_VLLM_COMMENT = """\
+A folder of this repository for vLLM on a machine without a GPU. `make setup-vllm-cpu` puts the weights into it."""
+
 
 def manifests() -> dict[str, str]:
     """The text of every manifest, by its path inside ``manifests/``."""
@@ -29,10 +32,16 @@ def manifests() -> dict[str, str]:
         storage_uri="models/local-chat-completions-cpu",
         requirements=("llm-local",),
     )
+    vllm = Model(
+        name="local-chat-completions-vllm-cpu",
+        storage_uri="models/local-chat-completions-vllm-cpu",
+        requirements=("llm-local",),
+    )
     return {
         "openai-chat-completions.yaml": to_yaml(openai.as_dict()),
         "local-chat-completions.yaml": to_yaml(local.as_dict()),
         "local-chat-completions-cpu.yaml": to_yaml(cpu.as_dict(), comment=_CPU_COMMENT),
+        "local-chat-completions-vllm-cpu.yaml": to_yaml(vllm.as_dict(), comment=_VLLM_COMMENT),
         "servers/api.yaml": to_yaml(Server(name="api", capabilities=("openai",)).as_dict()),
         "servers/local.yaml": to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()),
     }

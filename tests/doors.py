@@ -34,7 +34,7 @@ class Door(Protocol):
 
 
 class OurDoor:
-    """Our clients, over HTTP or gRPC; the empty event that comes at once is passed over."""
+    """Our clients, over HTTP or gRPC; the empty events that keep a stream alive are passed over."""
 
     def __init__(self, client: ChatClient | GrpcChatClient) -> None:
         self.client = client
@@ -42,7 +42,7 @@ class OurDoor:
     def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]:
         with closing(self.client.stream(model, messages, **parameters)) as events:
             for event in events:
-                if event.content or event.tool_calls or event.finish_reason or event.usage:
+                if event.usage or any(one["delta"] or one["finish_reason"] for one in event.raw["choices"]):
                     yield event.raw
 
     def complete(self, model: str, messages: list[Chunk], **parameters: Any) -> Chunk:

@@ -13,6 +13,11 @@ class Engine(Protocol):
     tools and sampling parameters. Every failure is an `llm_streaming.errors.EngineError`.
     """
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can answer; False when what computes has ended by itself."""
+        ...
+
     def stream(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """Stream an answer.
 

@@ -14,7 +14,8 @@ import orjson
 import xllamacpp
 
 from llm_streaming.engines.chunks import ChunkChecker, engine_error
-from llm_streaming.engines.llamacpp_settings import PARAMETERS, LlamaCppSettings, refuse_unknown
+from llm_streaming.engines.llamacpp_settings import PARAMETERS, LlamaCppSettings
+from llm_streaming.engines.refusals import bad_request, refuse_unknown, unloaded
 from llm_streaming.engines.small_model import resolve_model
 from llm_streaming.engines.thread_stream import ThreadStream
 from llm_streaming.errors import EngineError
@@ -36,6 +37,8 @@ class LlamaCppEngine:
         server: llama.cpp with the model.
         settings: what it was loaded with.
     """
+
+    alive = True  # in this process
 
     def __init__(self, server: xllamacpp.Server, settings: LlamaCppSettings) -> None:
         self._server: xllamacpp.Server | None = server
@@ -77,7 +80,7 @@ class LlamaCppEngine:
         await self._slots.acquire()
         if self._server is None:
             self._slots.release()
-            raise _closed()
+            raise unloaded()
         thread = self._start(self._server, body)
         checker = ChunkChecker("llama.cpp", _error)
         try:
@@ -88,7 +91,7 @@ class LlamaCppEngine:
             thread.cancel()
             await thread.wait()
         if self._server is None and not checker.finished:
-            raise _closed()
+            raise unloaded()
         checker.end()
 
     async def complete(self, request: dict[str, Any]) -> bytes:
@@ -111,13 +114,13 @@ class LlamaCppEngine:
         # OpenAI takes a null for "not given"; llama.cpp would take a null seed for a random one.
         given = {name: value for name, value in request.items() if value is not None}
         body = {"seed": self._settings.seed, **self._settings.default_generate_kwargs, **given}
-        refuse_unknown("parameter", body, PARAMETERS, "unknown_parameter")
+        refuse_unknown("llama.cpp", "parameter", body, PARAMETERS)
         if not body.get("messages"):
-            raise _bad_request("There are no messages: send at least one.")
+            raise bad_request("There are no messages: send at least one.")
         if body.pop("n", 1) != 1:
-            raise _bad_request("n must be 1: llama.cpp does not tell the choices of a stream apart.")
+            raise bad_request("n must be 1: llama.cpp does not tell the choices of a stream apart.")
         if body.get("tool_choice") not in (None, "auto", "none"):
-            raise _bad_request("tool_choice must be auto or none: llama.cpp cannot be relied on to force a call.")
+            raise bad_request("tool_choice must be auto or none: llama.cpp cannot be relied on to force a call.")
         return orjson.dumps(body | _ALWAYS)
 
     def _start(self, server: xllamacpp.Server, body: bytes) -> ThreadStream:
@@ -128,7 +131,7 @@ class LlamaCppEngine:
             try:
                 server.handle_chat_completions(body, take)
             except (ValueError, RuntimeError) as error:  # it raises for malformed requests only
-                raise _bad_request(f"llama.cpp refused the request: {error}.") from None
+                raise bad_request(f"llama.cpp refused the request: {error}.") from None
 
         def end(stream: ThreadStream) -> None:
             self._running.discard(stream)
@@ -170,17 +173,9 @@ def _stop(running: set[ThreadStream]) -> None:
 
 def _error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
     if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
-        return _bad_request(
+        return bad_request(
             f"The prompt has {error['n_prompt_tokens']} tokens and the context holds {error['n_ctx']}: "
             "shorten the messages, or raise n_ctx.",
             code="context_length_exceeded",
         )
     return engine_error(error)
-
-
-def _bad_request(message: str, code: str | None = None) -> EngineError:
-    return EngineError(message, status=400, type="invalid_request_error", code=code)
-
-
-def _closed() -> EngineError:
-    return EngineError("The model has been unloaded: load it again.", status=503, code="model_unloaded")

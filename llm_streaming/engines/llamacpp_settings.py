@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
 
+from llm_streaming.engines.refusals import bad_request, refuse_unknown
 from llm_streaming.engines.small_model import SMALL_MODEL
 from llm_streaming.errors import EngineError
 
@@ -29,26 +29,6 @@ _OWN = frozenset({
 })
 # fmt: on
 PARAMETERS = _OPENAI | _OWN
-
-
-def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str], code: str) -> None:
-    """Refuse a name that would have no effect, and say which one was probably meant.
-
-    Args:
-        what: what is named, for the message.
-        given: the names to check.
-        known: all that there are.
-        code: the error's code.
-
-    Raises:
-        EngineError: one of them is unknown.
-    """
-    known = sorted(known)
-    for name in given:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}."
-            raise _refusal(f"llama.cpp has no {what} {name}: {hint}", code)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +69,14 @@ class LlamaCppSettings:
         Raises:
             EngineError: there is no such setting, or its value does not fit.
         """
-        refuse_unknown("setting", mapping, (each.name for each in fields(cls)), "unknown_setting")
+        refuse_unknown("llama.cpp", "setting", mapping, (each.name for each in fields(cls)))
         read: dict[str, Callable[[str, object], Any]] = {"model": _text, "default_generate_kwargs": _parameters}
         given = {name: value for name, value in mapping.items() if value is not None}
         return cls(**{name: read.get(name, _number)(name, value) for name, value in given.items()})
 
 
-def _refusal(message: str, code: str) -> EngineError:
-    return EngineError(message, status=400, type="invalid_request_error", code=code)
-
-
 def _misfit(name: str, expected: str, value: object) -> EngineError:
-    return _refusal(f"The setting {name} must be {expected}, not {value!r}.", "invalid_setting")
+    return bad_request(f"The setting {name} must be {expected}, not {value!r}.", "invalid_setting")
 
 
 def _text(name: str, value: object) -> str:
@@ -124,5 +100,5 @@ def _parameters(name: str, value: object) -> Mapping[str, Any]:
         parameters = None
     if not isinstance(parameters, Mapping):
         raise _misfit(name, "a mapping of parameters", value)
-    refuse_unknown("parameter", parameters, PARAMETERS, "unknown_parameter")
+    refuse_unknown("llama.cpp", "parameter", parameters, PARAMETERS)
     return parameters

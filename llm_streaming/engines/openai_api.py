@@ -50,6 +50,8 @@ class OpenAIEngine:
         EngineError: the base URL is not one.
     """
 
+    alive = True  # whether the provider is shows in each call
+
     def __init__(
         self,
         model_id: str,

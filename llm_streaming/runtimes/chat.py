@@ -40,6 +40,15 @@ class ChatRuntime(MLModel, ABC):
         # MLServer looks for handlers among a model's attributes, before it loads it.
         self.openai_infer, self.openai_infer_stream = openai_handlers(self)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded, and its engine has not died since."""
+        return self._ready and (self._engine is None or self._engine.alive)
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._ready = ready
+
     @abstractmethod
     async def open_engine(self, extra: dict[str, Any] | None) -> Engine:
         """Start the engine that ``parameters.extra`` describes, and set `keep_alive`.

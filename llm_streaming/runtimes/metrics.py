@@ -54,6 +54,11 @@ class MeteredEngine:
         self._engine = engine
         self._model = model
 
+    @property
+    def alive(self) -> bool:
+        """Whether the engine can answer."""
+        return self._engine.alive
+
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """Stream an answer: see `llm_streaming.engines.base.Engine.stream`."""
         started = time.perf_counter()

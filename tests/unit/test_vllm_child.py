@@ -1,0 +1,74 @@
+"""What runs inside vLLM's processes, in processes of our own."""
+
+import logging
+import multiprocessing
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llm_streaming.engines import vllm_child
+from llm_streaming.engines.vllm_child import Failure
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def fail() -> None:
+    vllm_child.start()
+    for text in ("the cause", "what followed from it"):
+        try:
+            raise ValueError(text)
+        except ValueError:
+            logging.getLogger("vllm.engine").exception("failed to start")
+
+
+def test_the_first_failure_of_a_process_is_told() -> None:
+    with Failure() as failure:
+        assert failure.text() == ""
+        process = SPAWN.Process(target=fail)
+        process.start()
+        process.join()
+        assert (failure.text(), process.exitcode) == ("the cause", 0)
+
+
+def test_a_process_of_its_own_is_left_alone() -> None:
+    before = list(logging.getLogger("vllm").handlers)
+    vllm_child.start()
+    assert logging.getLogger("vllm").handlers == before
+
+
+ENGINE = """
+import multiprocessing, os, signal
+from llm_streaming.engines import vllm_child
+
+def engine(pipe):
+    vllm_child.start()
+    worker = multiprocessing.get_context("spawn").Process(target=work, args=(pipe,))
+    worker.start()
+    worker.join()
+
+def work(pipe):
+    vllm_child.start()
+    pipe.send((os.getppid(), os.getpid()))
+    signal.pause()
+
+if __name__ == "__main__":
+    receive, send = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    multiprocessing.get_context("spawn").Process(target=engine, args=(send,)).start()
+    print(*receive.recv(), flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_engine_and_worker_end_with_a_server_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    script = tmp_path / "server.py"  # a file, because spawned processes import it
+    script.write_text(ENGINE)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as server:
+        children = [psutil.Process(int(pid)) for pid in server.stdout.readline().split()]
+        assert len(children) == 2
+        server.send_signal(number)
+        assert psutil.wait_procs(children, timeout=20)[1] == []
