@@ -55,8 +55,10 @@ class Kept:
         self.note.start()
 
     def note_exit(self) -> None:
-        """Wait for the process's end and write its exit status where the caller looks for it."""
-        self.exit_file.write_text(str(self.process.wait()))
+        """Wait for the process's end, end what it left behind, and write its status where the caller looks for it."""
+        status = self.process.wait()
+        self.signal(signal.SIGKILL)  # vLLM's engine outlives a server that was killed
+        self.exit_file.write_text(str(status))
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process and all that it started, also when it has ended itself."""

@@ -20,3 +20,20 @@ def test_stopping_at_once_leaves_nothing() -> None:
         group.stop()
         alive = [one for one in psutil.process_iter(["cwd"]) if str(home) in (one.info["cwd"] or "")]
         assert (home.exists(), alive) == (False, [])
+
+
+def test_what_a_killed_process_leaves_behind_ends_too() -> None:
+    parent = f"import subprocess, sys; subprocess.Popen({SLEEPER!r}); {SLEEPER[-1]}"
+    group = ProcessGroup()
+    group.start([Process("parent", [sys.executable, "-c", parent], dict(os.environ))])
+
+    def kept() -> list[psutil.Process]:
+        return [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(group.home)]
+
+    assert wait_until(lambda: any(one.children() for one in kept() if one.cmdline()[-1] == parent), timeout=20)
+    killed = next(one for one in kept() if one.cmdline()[-1] == parent)
+    children = killed.children()
+    killed.kill()
+    survivors = psutil.wait_procs(children, timeout=20)[1]
+    group.stop()
+    assert (len(children), survivors) == (1, [])
