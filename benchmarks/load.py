@@ -225,11 +225,11 @@ def over_http(port: int, model: str = MODEL) -> Door:
     return Door(port, read_http, encode, copies=2)
 
 
-def over_grpc(port: int, model: str = MODEL) -> Door:
-    """The Open Inference Protocol over gRPC."""
+def over_grpc(port: int, model: str = MODEL, **always: Any) -> Door:  # noqa: ANN401 - sampling parameters
+    """The Open Inference Protocol over gRPC; `always` goes with the parameters of each request."""
 
     def encode(text: str, parameters: Mapping[str, Any]) -> bytes:
-        return encode_message(model, request_body(_message(text), None, dict(parameters)))
+        return encode_message(model, request_body(_message(text), None, {**parameters, **always}))
 
     return Door(port, read_grpc, encode, copies=2)
 

@@ -1,7 +1,8 @@
 """A provider in OpenAI's API that costs next to nothing: answers are prepared bytes, sent as fast as they are read.
 
 ``python -m benchmarks.provider`` prints its port. A request's ``max_tokens`` is how many tokens it gets, and ``rate``,
-where it has one, how many of them a second. As real providers do, it sends each event as an HTTP chunk of its own.
+where it has one, how many of them a second; with ``logprobs`` each has some, so that a relay must not join them. As
+real providers do, it sends each event as an HTTP chunk of its own.
 """
 
 from __future__ import annotations
@@ -21,9 +22,14 @@ _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 _BLOCK = 64  # events that are written at once
 
 
-def chunk(delta: dict[str, str] | None, finish_reason: str | None = None, usage: Any = None) -> bytes:  # noqa: ANN401
+def chunk(
+    delta: dict[str, str] | None,
+    finish_reason: str | None = None,
+    usage: Any = None,  # noqa: ANN401 - JSON
+    logprobs: Any = None,  # noqa: ANN401 - JSON
+) -> bytes:
     """A chunk with all that OpenAI's have; without a delta, the one that ends with the usage."""
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
     value = {
         "id": "chatcmpl-CAbcdefghijklmnopqrstuvwxyz12",
         "object": "chat.completion.chunk",
@@ -43,11 +49,11 @@ def _frame(data: bytes) -> bytes:
 
 
 # Not all alike: LiteLLM's proxy ends a stream that repeats itself.
-_CHUNKS = [chunk({"content": f"{TOKEN.decode()}{index:02}"}) for index in range(_BLOCK)]
-TOKEN_CHUNK = _CHUNKS[0]
+_TEXTS = [{"content": f"{TOKEN.decode()}{index:02}"} for index in range(_BLOCK)]
+TOKEN_CHUNK = chunk(_TEXTS[0])
 _FIRST = _frame(chunk({"role": "assistant", "content": ""}))
-_TOKENS = [_frame(each) for each in _CHUNKS]
-_ALL_TOKENS = b"".join(_TOKENS)
+_TOKENS = [_frame(chunk(text)) for text in _TEXTS]
+_TOKENS_WITH_LOGPROBS = [_frame(chunk(text, logprobs={"content": []})) for text in _TEXTS]
 
 
 def _end(tokens: int) -> bytes:
@@ -65,7 +71,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
                 continue
             asked = json.loads(await reader.readexactly(int(length)))
             writer.write(_HEAD + _FIRST)
-            await _write_tokens(writer, asked["max_tokens"], asked.get("rate"))
+            tokens = _TOKENS_WITH_LOGPROBS if asked.get("logprobs") else _TOKENS
+            await _write_tokens(writer, tokens, asked["max_tokens"], asked.get("rate"))
             writer.write(_end(asked["max_tokens"]))
             await writer.drain()
             if b"connection: close" in head:
@@ -73,18 +80,19 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def _write_tokens(writer: asyncio.StreamWriter, tokens: int, rate: float | None) -> None:
+async def _write_tokens(writer: asyncio.StreamWriter, tokens: list[bytes], count: int, rate: float | None) -> None:
     if rate is None:
-        for _ in range(tokens // _BLOCK):
-            writer.write(_ALL_TOKENS)
+        block = b"".join(tokens)
+        for _ in range(count // _BLOCK):
+            writer.write(block)
             await writer.drain()
-        writer.write(b"".join(_TOKENS[: tokens % _BLOCK]))
+        writer.write(b"".join(tokens[: count % _BLOCK]))
         return
     loop = asyncio.get_running_loop()
     started = loop.time()
-    for index in range(tokens):
+    for index in range(count):
         await asyncio.sleep(started + index / rate - loop.time())
-        writer.write(_TOKENS[index % _BLOCK])
+        writer.write(tokens[index % _BLOCK])
 
 
 async def main() -> None:

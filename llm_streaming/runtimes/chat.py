@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal
 from uuid import uuid4
@@ -100,26 +100,24 @@ class ChatRuntime(MLModel, ABC):
             ChatError: after a last event that says the same, so that every client sees a failure (contract §3).
         """
         payload = await anext(payloads)
-        stream = Stream(self.name, self.version)
+        stream = Stream(self.name, self.version, joined=_is_rest(payload))
         try:
             request = self._decode(payload)
-            async with aclosing(self._chunks(request, f"chatcmpl-{payload.id or uuid4()}")) as chunks:
-                async for chunk in chunks:
-                    for event in protocol.encode_chunk(chunk):
-                        yield stream.respond(protocol.select(event, request.outputs))
+            empty = protocol.keep_alive_chunk(f"chatcmpl-{payload.id or uuid4()}", self.name, int(time.time()))
+            answer = self.opened().stream(request.as_openai())
+            async with aclosing(with_keep_alives(answer, self.keep_alive, empty, joined=stream.joined)) as chunks:
+                async for together in chunks:
+                    events = [event for chunk in together for event in protocol.encode_chunk(chunk)]
+                    for response in stream.respond(*(protocol.select(event, request.outputs) for event in events)):
+                        yield response
         except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
             failure = log_failure(error)
             raised = _as_chat_error(failure)
             event = protocol.encode_error(failure.as_openai())
             # The same among the parameters, as a string because over gRPC a dict would be dropped; and the status,
             # which a stream has no other place for.
-            yield stream.respond(event, error=dict(event)["output_all"].decode(), status=raised.status_code)
+            yield stream.respond_with(event, error=dict(event)["output_all"].decode(), status=raised.status_code)
             raise raised from None
-
-    def _chunks(self, request: ChatRequest, stream_id: str) -> AsyncGenerator[bytes, None]:
-        """An engine's chunks, with an empty one at once and whenever it is silent (contract §2)."""
-        empty = protocol.keep_alive_chunk(stream_id, self.name, int(time.time()))
-        return with_keep_alives(self.opened().stream(request.as_openai()), self.keep_alive, empty)
 
     def opened(self) -> Engine:
         """The engine.
@@ -137,6 +135,12 @@ class ChatRuntime(MLModel, ABC):
         parameters = dict(payload.parameters) if payload.parameters else None
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
         return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
+
+
+def _is_rest(payload: InferenceRequest) -> bool:
+    """Whether a request came over HTTP/1.1: then MLServer's parameters hold the header that is always there."""
+    headers = payload.parameters and payload.parameters.headers
+    return isinstance(headers, dict) and "host" in headers
 
 
 def _as_chat_error(error: EngineError) -> ChatError:

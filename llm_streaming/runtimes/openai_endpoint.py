@@ -92,10 +92,10 @@ async def _events(
     """Server-sent events as OpenAI sends them; a failure is one of them, and then there is no ``[DONE]``."""
     try:
         async with aclosing(with_keep_alives(chunks, keep_alive, first)) as kept_alive:
-            async for chunk in kept_alive:
-                if usage or orjson.loads(chunk).get("choices"):
-                    for line in _lines(chunk):
-                        yield line
+            async for together in kept_alive:
+                wanted = [chunk for chunk in together if usage or orjson.loads(chunk).get("choices")]
+                if wanted:
+                    yield b"".join(line for chunk in wanted for line in _lines(chunk))
         yield b"data: [DONE]\n\n"
     except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
         yield b"data: %b\n\n" % orjson.dumps(log_failure(error).as_openai())

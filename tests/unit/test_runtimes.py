@@ -37,7 +37,7 @@ async def once(request: InferenceRequest) -> AsyncIterator[InferenceRequest]:
 
 def outputs_of(response: InferenceResponse | StreamedResponse) -> dict[str, str]:
     if isinstance(response, StreamedResponse):
-        return {name: value.decode() for name, value in response.event}
+        return {name: value.decode() for name, value in response.events[0]}
     return {output.name: output.data.root[0].decode() for output in response.outputs}
 
 
