@@ -19,7 +19,7 @@ from llm_streaming.errors import EngineError
 from llm_streaming.protocol import ChatRequest, Tensor
 from llm_streaming.runtimes.keep_alive import with_keep_alives
 from llm_streaming.runtimes.logs import ChatError, log_failure, silence_mlserver
-from llm_streaming.runtimes.metrics import MeteredEngine
+from llm_streaming.runtimes.metrics import MeteredEngine, counted_refusals
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
 from llm_streaming.runtimes.responses import Stream, StreamedResponse, whole_response
 
@@ -131,10 +131,11 @@ class ChatRuntime(MLModel, ABC):
         return self._engine
 
     def _decode(self, payload: InferenceRequest) -> ChatRequest:
-        inputs = [Tensor.from_parts(one.name, one.datatype, one.shape, one.data.root) for one in payload.inputs]
         parameters = dict(payload.parameters) if payload.parameters else None
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
-        return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
+        with counted_refusals(self.name):
+            inputs = [Tensor.from_parts(one.name, one.datatype, one.shape, one.data.root) for one in payload.inputs]
+            return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
 
 
 def _is_rest(payload: InferenceRequest) -> bool:

@@ -15,7 +15,7 @@ import orjson
 from prometheus_client import Gauge, Histogram
 
 from llm_streaming.engines.base import Engine
-from llm_streaming.errors import EngineError
+from llm_streaming.errors import EngineError, ProtocolError
 
 # Buckets are those that the conventions recommend.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -40,6 +40,16 @@ _USAGE = Histogram(
     "gen_ai_client_token_usage", "Tokens of a request, in and out.", [_MODEL, "gen_ai_token_type"], buckets=_TOKENS
 )
 _ACTIVE = Gauge("gen_ai_server_active_requests", "Requests being answered.", [_MODEL])
+
+
+@contextmanager
+def counted_refusals(model: str) -> Iterator[None]:
+    """Count a request that is refused while it is read: no engine gets to see it."""
+    try:
+        yield
+    except (ProtocolError, EngineError):
+        _DURATION.labels(model, "invalid_request_error").observe(0.0)
+        raise
 
 
 class MeteredEngine:

@@ -21,6 +21,7 @@ from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_request
 from llm_streaming.runtimes.keep_alive import with_keep_alives
 from llm_streaming.runtimes.logs import log_failure
+from llm_streaming.runtimes.metrics import counted_refusals
 
 Handler = Callable[[Request], Awaitable[Response]]
 _Answer = Coroutine[Any, Any, Response]
@@ -57,11 +58,15 @@ def openai_handlers(runtime: Runtime) -> tuple[Handler, Handler]:
 
 
 async def _respond(
-    request: Request, runtime: Runtime, answer: Callable[[Runtime, dict[str, Any]], _Answer]
+    request: Request, runtime: Runtime, answer: Callable[[Runtime, ChatRequest, bool], _Answer]
 ) -> Response:
     """Wait for an answer, for what went wrong before it began, or for the client to leave."""
     try:
-        response = await _while_connected(request, answer(runtime, _read(await request.body())))
+        content = await request.body()
+        with counted_refusals(runtime.name):
+            body = _read(content)
+            asked, usage = _decode(runtime, body), bool((body.get("stream_options") or {}).get("include_usage"))
+        response = await _while_connected(request, answer(runtime, asked, usage))
     except Exception as failure:  # noqa: BLE001 - whatever it is, the client has to hear of it
         error = log_failure(failure)
         headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
@@ -69,15 +74,13 @@ async def _respond(
     return response or Response(status_code=_CLIENT_LEFT)
 
 
-async def _complete(runtime: Runtime, body: dict[str, Any]) -> Response:
-    request = _decode(runtime, body)
+async def _complete(runtime: Runtime, request: ChatRequest, _: bool) -> Response:
     return Response(await runtime.opened().complete(request.as_openai()), media_type="application/json")
 
 
-async def _stream(runtime: Runtime, body: dict[str, Any]) -> Response:
+async def _stream(runtime: Runtime, request: ChatRequest, usage: bool) -> Response:
     """The answer from its first chunk on: the status line waits for it, because it may have to say what went wrong."""
-    usage = bool((body.get("stream_options") or {}).get("include_usage"))
-    chunks = runtime.opened().stream(_decode(runtime, body).as_openai())
+    chunks = runtime.opened().stream(request.as_openai())
     try:
         first = await anext(chunks)
     except BaseException:

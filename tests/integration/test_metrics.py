@@ -44,11 +44,20 @@ def test_requests_tokens_and_errors_are_counted(scripted: Scripted) -> None:
     client.complete("counted", message("whole"))
     with pytest.raises(InferenceError):
         list(client.stream("counted", message("refused")))
+    path = f"http://{scripted.mesh.address}/v2/models/counted/infer"
+    no_role = {"inputs": [{"name": "content", "shape": [1], "datatype": "BYTES", "data": ["Hi"]}]}
+    statuses = [
+        httpx.post(path, json=no_role).status_code,
+        httpx.post(f"{path}/chat/completions", json={"model": "another"}).status_code,
+        httpx.post(f"{path}/chat/completions", content=b"no JSON").status_code,
+    ]
+    assert statuses == [422, 400, 400]
     found = figures(scripted, "counted")
     scripted.mesh.delete(manifest)
     assert found == {
         ("server_request_duration_seconds_count", ""): 3,
         ("server_request_duration_seconds_count", "too_many"): 1,
+        ("server_request_duration_seconds_count", "invalid_request_error"): 3,
         ("server_time_to_first_token_seconds_count",): 2,
         ("server_time_per_output_token_seconds_count",): 1,  # one token has none after it
         ("client_token_usage_count", "input"): 3,
