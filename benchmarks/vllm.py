@@ -124,7 +124,8 @@ def _served() -> Iterator[tuple[str, str]]:
     (port,) = free_ports(1)
     flags = [word for name, value in arguments.items() for word in _flag(name.replace("_", "-"), value)]
     model = str(folder) if folder.exists() else given["model"]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", model]
+    # Not the command itself: it asks for the version of a package called vllm, and the one for CPUs is called otherwise.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [*command, "--host", HOST, "--port", str(port), "--served-model-name", "served", *flags],
