@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from llm_streaming import ChatClient, connect, get_mesh_ip
 from llm_streaming.errors import InferenceError, ManifestError, MeshError
 from llm_streaming.manifests import Model, Server, to_yaml
+from llm_streaming.mesh import stack
 from llm_streaming.mesh.embedded import EmbeddedMesh
 from llm_streaming.mesh.processes import free_ports, wait_until
 from llm_streaming.project import project_root
@@ -233,6 +235,17 @@ def test_a_server_that_does_not_start_ends_the_mesh(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match=r"(?s)^broken ended with status 1; its last lines were:\n.*parallel_workers"):
         EmbeddedMesh(servers=tmp_path)
     assert set(Path(os.environ.get("TMPDIR", "/tmp")).glob("llm-streaming-*")) <= before
+
+
+def test_an_interrupt_before_the_servers_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(count: int) -> list[int]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(stack, "free_ports", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedMesh(port=free_ports(1)[0])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_dies_closes_the_mesh_and_says_so(tmp_path: Path) -> None:
