@@ -209,6 +209,18 @@ def test_a_manifest_is_printed(run: Run) -> None:
     assert run("manifest", "model", "M", "--storage-uri", "u")[0] == 1
 
 
+def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
+    assert run("manifest", "server", "s", "--runtime", "api", "--secret", "") == (
+        1,
+        "",
+        "error: Server 's': the Secret of OPENAI_API_KEY must be lower-case letters, digits, '-' and '.', each part "
+        "starting and ending with a letter or a digit, 253 characters at most, but got ''\n",
+    )
+    assert run("manifest", "server", "s", "--runtime", "api", "--toleration", "") == usage(
+        "Invalid value: --toleration takes a taint's key, but got nothing", " manifest server"
+    )
+
+
 def doctor(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:
     """The doctor's exit status, and what it says of each thing, by name."""
     status, out, err = run("doctor", *arguments)
