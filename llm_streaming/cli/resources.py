@@ -14,6 +14,9 @@ from llm_streaming.cli.options import ContextOption, NamespaceOption, Target, Ta
 from llm_streaming.cli.tables import Format, render
 from llm_streaming.errors import LLMStreamingError, MeshError
 
+# As `get -o name` and kubectl write a model's name.
+_PREFIX = re.compile(r"^models?(\.mlops\.seldon\.io)?/")
+
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 FilesOption = Annotated[
@@ -90,7 +93,7 @@ def wait(
         found = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
         if not found:
             raise MeshError("there is no model to wait for: `llm-streaming apply` deploys one")
-        mesh.wait(*found, timeout=seconds)
+        mesh.wait(*(_PREFIX.sub("", name) for name in found), timeout=seconds)
 
 
 def get(

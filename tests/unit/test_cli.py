@@ -131,6 +131,7 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
     )
     api.set_status("m", *READY)
     assert cluster("wait", "--timeout", "30s") == (0, "model.mlops.seldon.io/m condition met\n", "")
+    assert cluster("wait", "model.mlops.seldon.io/m") == cluster("wait", "model/m") == cluster("wait", "m")
     assert cluster("get", "servers")[1] == "NAME   READY   CAPABILITIES\napi    False   openai\n"
     assert cluster("get", "models", "-o", "name")[1] == "model.mlops.seldon.io/m\n"
     assert cluster("get", "model", "m") == cluster("get", "models", "m")
