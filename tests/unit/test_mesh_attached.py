@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.mesh import attached
 from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment
 from llm_streaming.mesh.control import Control
 
@@ -82,6 +83,18 @@ def test_where_nobody_keeps_a_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(MeshError, match=f"^{re.escape(expected)}$"):
         AttachedMesh(str(path))
+
+
+def test_a_keeper_that_is_stopped_is_not_waited_for(keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, _ = keeper
+    other.server.shutdown()  # it listens still, and accepts nobody
+    monkeypatch.setattr(attached, "_ANSWER_TIMEOUT", 0.1)
+    with pytest.raises(MeshError) as caught:
+        AttachedMesh(other.server.server_address)
+    assert str(caught.value) == (
+        "the mesh does not answer within 0.1 s: if `llm-streaming up` was stopped by Ctrl-Z, `fg` in its shell lets it "
+        "go on"
+    )
 
 
 def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
