@@ -17,12 +17,14 @@ def manifests_in(names: Iterable[str]) -> list[dict[str, Any]]:
     """Read every manifest in files, in folders (not in folders of those), and on standard input, which is ``-``.
 
     Raises:
-        ManifestError: one cannot be read, or a folder holds none.
+        ManifestError: one cannot be read, or has no name (as from a variable that is not set), or a folder holds none.
     """
     return [manifest for name in names for manifest in _read(name)]
 
 
 def _read(name: str) -> Iterator[dict[str, Any]]:
+    if not name:
+        raise ManifestError("-f takes a file, a folder or -, but got nothing: is a variable not set?")
     path = _STDIN if name == "-" else _find(name)
     files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
     if not files:

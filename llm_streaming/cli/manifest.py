@@ -33,6 +33,13 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _toleration(key: str) -> dict[str, str]:
+    """Bear a taint whatever its value; without a key it would be every taint."""
+    if not key:
+        raise typer.BadParameter("--toleration takes a taint's key, but got nothing")
+    return {"key": key, "operator": "Exists"}
+
+
 @app.command()
 def model(
     name: NameArgument,
@@ -106,6 +113,6 @@ def server(
         min_replicas=min_replicas,
         max_replicas=max_replicas,
         env={**STREAMING_ENV, **dict(map(_pair, env or ()))},
-        tolerations=tuple({"key": key, "operator": "Exists"} for key in toleration or ()),
+        tolerations=tuple(map(_toleration, toleration or ())),
     )
     print(to_yaml(manifest.as_dict()), end="")

@@ -12,7 +12,10 @@ import typer
 from llm_streaming.cli.files import manifests_in
 from llm_streaming.cli.options import ContextOption, NamespaceOption, Target, TargetOption, chosen_mesh
 from llm_streaming.cli.tables import Format, render
-from llm_streaming.errors import MeshError
+from llm_streaming.errors import LLMStreamingError, MeshError
+
+# As `get -o name` and kubectl write a model's name.
+_PREFIX = re.compile(r"^models?(\.mlops\.seldon\.io)?/")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -23,10 +26,12 @@ FilesOption = Annotated[
 
 
 class Kind(StrEnum):
-    """The resources of Seldon Core 2 that matter here."""
+    """The resources of Seldon Core 2 that matter here, in the plural or the singular, as kubectl takes them."""
 
     MODELS = "models"
+    MODEL = "model"
     SERVERS = "servers"
+    SERVER = "server"
 
     @property
     def singular(self) -> str:
@@ -53,11 +58,18 @@ def delete(
     namespace: NamespaceOption = None,
     context: ContextOption = None,
 ) -> None:
-    """Remove what manifests describe; returns when it is gone."""
+    """Remove what manifests describe; returns when it is gone. What cannot be removed does not keep the rest."""
     documents = manifests_in(filename)
+    failed = False
     with chosen_mesh(target, namespace, context) as mesh:
         for document in documents:
-            mesh.delete(document)
+            try:
+                mesh.delete(document)
+            except LLMStreamingError as error:
+                failed = True
+                print(f"error: {error}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _seconds(duration: str) -> float:
@@ -81,7 +93,7 @@ def wait(
         found = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
         if not found:
             raise MeshError("there is no model to wait for: `llm-streaming apply` deploys one")
-        mesh.wait(*found, timeout=seconds)
+        mesh.wait(*(_PREFIX.sub("", name) for name in found), timeout=seconds)
 
 
 def get(
@@ -100,7 +112,7 @@ def get(
         if not found:
             raise MeshError(f"there is no {kind.singular} '{name}': `llm-streaming get {kind}` shows those there")
     if not found:
-        print(f"No {kind} found.", file=sys.stderr)
+        print(f"No {kind.singular}s found.", file=sys.stderr)
         return
     print(render(found, output, alone=name is not None))
 

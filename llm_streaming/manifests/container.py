@@ -13,7 +13,7 @@ from llm_streaming.manifests.names import check_secret_key, check_subdomain, che
 _NAME = "mlserver"
 
 # Names of variables that hold what nobody else may read.
-_KEPT_SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
+_KEPT_SECRET = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
 
 
 class SecretKey(NamedTuple):

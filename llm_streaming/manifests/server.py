@@ -114,7 +114,7 @@ class Server:
         if runtime not in RUNTIMES:
             raise ManifestError(f"there is no runtime {runtime!r}: it is one of {', '.join(RUNTIMES)}")
         capability, variable = RUNTIMES[runtime]
-        key = {variable: SecretKey(secret, variable)} if secret else {}
+        key = {} if secret is None else {variable: SecretKey(secret, variable)}
         return cls(name=name, capabilities=(capability,), secret_env=key, **fields)
 
     def as_dict(self) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from llm_streaming.mesh.telling import tell
 VARIABLE = "LLM_STREAMING_MESH"
 """The environment variable that leads other processes to the mesh: the path of its control socket."""
 
+_ANSWER_TIMEOUT = 30.0  # seconds for the first answer; milliseconds are usual
+
 _RAISED = {kind.__name__: kind for kind in (ManifestError, MeshError)}
 
 
@@ -26,7 +28,7 @@ class AttachedMesh:
         control: the path of its control socket (see `llm_streaming.mesh.control`).
 
     Raises:
-        MeshError: nobody keeps a mesh open there.
+        MeshError: nobody keeps a mesh open there, or whoever does is stopped.
     """
 
     def __init__(self, control: str) -> None:
@@ -92,6 +94,7 @@ class AttachedMesh:
             raise MeshError("the mesh is closed: connect again")
         request = json.dumps({"call": call, "arguments": arguments, "options": options}, default=str)
         with self._connected() as connection, connection.makefile("rb") as lines:
+            connection.settimeout(_ANSWER_TIMEOUT if call == "address" else None)  # other calls take what they take
             try:
                 connection.sendall(request.encode() + b"\n")
                 for line in lines:
@@ -101,6 +104,11 @@ class AttachedMesh:
                     tell(message["told"])
             except ConnectionError:
                 pass  # as when it ends without an answer
+            except TimeoutError:
+                raise MeshError(
+                    f"the mesh does not answer within {_ANSWER_TIMEOUT:g} s: if `llm-streaming up` was stopped by "
+                    "Ctrl-Z, `fg` in its shell lets it go on"
+                ) from None
         raise MeshError("the mesh ended before it answered: what `llm-streaming up` printed says why")
 
     def _connected(self) -> socket.socket:

@@ -29,11 +29,20 @@ class Control:
 
     Attributes:
         path: the socket.
+
+    Raises:
+        MeshError: the mesh's folder can hold no socket.
     """
 
     def __init__(self, mesh: EmbeddedMesh) -> None:
         self.path = mesh.home / "control.sock"
-        self._server = _Server(mesh, self.path)
+        try:
+            self._server = _Server(mesh, self.path)
+        except OSError as error:
+            raise MeshError(
+                f"other processes cannot be let into the mesh at {self.path} ({error}): name a folder on this machine "
+                "with a short path in TMPDIR, such as /tmp"
+            ) from None
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:

@@ -46,6 +46,7 @@ class EmbeddedMesh:
         self._last_servers: dict[str, MLServer] = {}  # of models that have gone, too
         self._changing = threading.RLock()  # several may use one mesh: other threads, other processes
         self._closed = False
+        self._why_closed = "the mesh is closed: connect again"
         atexit.register(self.close)
         if self._stack.provider:
             tell(NOTICE)
@@ -53,8 +54,7 @@ class EmbeddedMesh:
     @property
     def closed(self) -> bool:
         """Whether it can be used no more; a mesh that has lost a server is closed."""
-        if not self._closed and self._stack.ended():
-            self.close()
+        self._close_if_lost()
         return self._closed
 
     @property
@@ -160,15 +160,11 @@ class EmbeddedMesh:
         """Check that the mesh can be used; one that has lost a server is closed.
 
         Raises:
-            MeshError: it cannot; the message says which server ended, and its last lines.
+            MeshError: it cannot; the message says which server ended, and its last lines, to each who asks.
         """
+        self._close_if_lost()
         if self._closed:
-            raise MeshError("the mesh is closed: connect again")
-        try:
-            self._stack.check()
-        except MeshError:
-            self.close()
-            raise
+            raise MeshError(self._why_closed)
 
     def close(self) -> None:
         """End every server; returns when they and their files are gone. May be called again."""
@@ -181,6 +177,11 @@ class EmbeddedMesh:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _close_if_lost(self) -> None:
+        if (lost := self._stack.ended()) and not self._closed:
+            self._why_closed = str(lost)
+            self.close()
 
     def _deployed(self, name: str) -> Deployment:
         if name not in self._deployments:
@@ -226,7 +227,7 @@ class EmbeddedMesh:
     def _failure(self, deployment: Deployment, error: Exception, logged: int) -> MeshError:
         """Say why a model did not load: a server has ended, or in the model's own words."""
         if self._closed:
-            return MeshError("the mesh is closed: connect again")
+            return MeshError(self._why_closed)
         loss = self._stack.loss() if isinstance(error, httpx.TransportError) else None
         words = "" if isinstance(error, httpx.TransportError) else str(error)
         words = words or self._stack.last_exception(deployment.server.name, after=logged)

@@ -42,17 +42,17 @@ class Stack:
         _check_installed()
         bypass_proxies()
         self.port = _mesh_port(port)
-        self._processes = ProcessGroup()
         self._http = httpx.Client(trust_env=False)  # what it calls is on this machine: never through a proxy
-        self._routes = self.home / "envoy" / "routes.json"
         self._placements: dict[str, str] = {}
         self._routing = threading.Lock()  # models load in threads of their own
-        self.mlservers = {manifest.name: self._mlserver(manifest) for manifest in manifests}
-        asking = [server for server in self.mlservers.values() if _lacks_provider(server.manifest)]
-        self.provider = OfflineProvider(free_ports(1)[0]) if asking else None
+        self._processes = ProcessGroup()
         try:
+            self._routes = self.home / "envoy" / "routes.json"
+            self.mlservers = {manifest.name: self._mlserver(manifest) for manifest in manifests}
+            asking = [server for server in self.mlservers.values() if _lacks_provider(server.manifest)]
+            self.provider = OfflineProvider(free_ports(1)[0]) if asking else None
             self._start(asking)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: the folder is there already
             self.close()
             raise
 

@@ -263,8 +263,8 @@ def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pyt
     running = processes_in(up.home)
     assert len(running) == 5  # the supervisor, Envoy, two MLServers, the provider
     assert up.end(signal.Signals[number]) == (status, "", "")
-    assert psutil.wait_procs(running, timeout=20)[1] == []
-    assert wait_until(lambda: not up.home.exists(), timeout=5)
+    assert psutil.wait_procs(running, timeout=60)[1] == []
+    assert wait_until(lambda: not up.home.exists(), timeout=60)
     monkeypatch.setenv(VARIABLE, up.control)
     assert main(["get"]) == 1
     assert capsys.readouterr().err == (

@@ -101,10 +101,12 @@ def test_a_file_is_found_from_here_and_from_the_project(run: Run, tmp_path: Path
         f"error: cannot read the manifest {tmp_path}/m.yaml: No such file or directory\n",
     )
     assert run("apply", "-f", ".") == (1, "", "error: . holds no .yaml file\n")
+    nothing = "error: -f takes a file, a folder or -, but got nothing: is a variable not set?\n"
+    assert run("delete", "-f", "") == (1, "", nothing)
 
 
 def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> None:
-    assert cluster("get") == (0, "", "No models found.\n")
+    assert cluster("get") == cluster("get", "model") == (0, "", "No models found.\n")
     assert cluster("apply", "-f", manifest) == (
         0,
         "server.mlops.seldon.io/api created\nmodel.mlops.seldon.io/m created\n",
@@ -129,8 +131,10 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
     )
     api.set_status("m", *READY)
     assert cluster("wait", "--timeout", "30s") == (0, "model.mlops.seldon.io/m condition met\n", "")
+    assert cluster("wait", "model.mlops.seldon.io/m") == cluster("wait", "model/m") == cluster("wait", "m")
     assert cluster("get", "servers")[1] == "NAME   READY   CAPABILITIES\napi    False   openai\n"
     assert cluster("get", "models", "-o", "name")[1] == "model.mlops.seldon.io/m\n"
+    assert cluster("get", "model", "m") == cluster("get", "models", "m")
     api.add("pods", "seldon", "api-0", {"metadata": {"labels": {"seldon-server-name": "api"}}})
     api.logs = {"api-0": "loaded m"}
     assert cluster("logs", "m") == (0, "loaded m\n", "")
@@ -138,6 +142,17 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
         0,
         'server.mlops.seldon.io "api" deleted\nmodel.mlops.seldon.io "m" deleted\n',
         "",
+    )
+
+
+def test_what_cannot_be_deleted_does_not_keep_the_rest(cluster: Run, api: ApiServer, manifest: str) -> None:
+    cluster("apply", "-f", manifest)
+    api.remove(("servers", "seldon", "api"))
+    assert cluster("delete", "-f", manifest) == (
+        1,
+        'model.mlops.seldon.io "m" deleted\n',
+        f"error: server 'api' is not deployed in {HERE}: apply its manifest first; {shows('get servers')} shows those "
+        "there\n",
     )
 
 
@@ -193,6 +208,18 @@ def test_a_manifest_is_printed(run: Run) -> None:
         "",
     )
     assert run("manifest", "model", "M", "--storage-uri", "u")[0] == 1
+
+
+def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
+    assert run("manifest", "server", "s", "--runtime", "api", "--secret", "") == (
+        1,
+        "",
+        "error: Server 's': the Secret of OPENAI_API_KEY must be lower-case letters, digits, '-' and '.', each part "
+        "starting and ending with a letter or a digit, 253 characters at most, but got ''\n",
+    )
+    assert run("manifest", "server", "s", "--runtime", "api", "--toleration", "") == usage(
+        "Invalid value: --toleration takes a taint's key, but got nothing", " manifest server"
+    )
 
 
 def doctor(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:

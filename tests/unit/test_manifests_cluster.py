@@ -286,7 +286,7 @@ def test_a_server_that_a_cluster_would_refuse_is_refused_in_one_sentence(
     assert refusal(lambda: Server(**{"name": "m", "capabilities": (), **fields})) == f"Server 'm': {message}"
 
 
-@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HF_TOKEN", "db_password", "AWS_SECRET"])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HF_TOKEN", "db_password", "AWS_SECRET", "OPENAI_APIKEY"])
 def test_a_key_in_the_manifest_is_refused_without_repeating_it(name: str) -> None:
     value = os.urandom(8).hex()
     message = refusal(lambda: Server(name="m", capabilities=(), env={name: value}))

@@ -7,12 +7,15 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from socketserver import StreamRequestHandler, UnixStreamServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.mesh import attached
 from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment
+from llm_streaming.mesh.control import Control
 
 
 class Keeper:
@@ -80,6 +83,29 @@ def test_where_nobody_keeps_a_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(MeshError, match=f"^{re.escape(expected)}$"):
         AttachedMesh(str(path))
+
+
+def test_a_keeper_that_is_stopped_is_not_waited_for(keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, _ = keeper
+    other.server.shutdown()  # it listens still, and accepts nobody
+    monkeypatch.setattr(attached, "_ANSWER_TIMEOUT", 0.1)
+    with pytest.raises(MeshError) as caught:
+        AttachedMesh(other.server.server_address)
+    assert str(caught.value) == (
+        "the mesh does not answer within 0.1 s: if `llm-streaming up` was stopped by Ctrl-Z, `fg` in its shell lets it "
+        "go on"
+    )
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 30)
+    home.mkdir()
+    with pytest.raises(MeshError) as caught:
+        Control(SimpleNamespace(home=home))
+    assert str(caught.value) == (
+        f"other processes cannot be let into the mesh at {home}/control.sock (AF_UNIX path too long): name a folder on "
+        "this machine with a short path in TMPDIR, such as /tmp"
+    )
 
 
 def test_a_mesh_whose_keeper_has_gone_is_closed(keeper) -> None:
