@@ -124,7 +124,7 @@ def _served() -> Iterator[tuple[str, str]]:
     (port,) = free_ports(1)
     flags = [word for name, value in arguments.items() for word in _flag(name.replace("_", "-"), value)]
     model = str(folder) if folder.exists() else given["model"]
-    # Not the command itself: it asks for the version of a package called vllm, and the one for CPUs is called otherwise.
+    # Not the command: it asks for the version of a package called vllm, and the one for CPUs has another name.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(

@@ -187,8 +187,8 @@ def _prepare_cpu(settings: VLLMSettings) -> None:
     """Leave the machine to others as well, where nothing else is asked for: vLLM would take most of its memory."""
     if settings.arguments.kv_cache_memory_bytes is None and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         settings.arguments.kv_cache_memory_bytes = 1024**3
-    # One core is left to vLLM's scheduler by default. On 2 cores SmolLM2 gave 159 tokens/s at 8 streams with one core,
-    # and 178 with both.
+    # One core is left to vLLM's scheduler by default. On 2 cores SmolLM2 gave about 155 tokens/s at 8 streams with
+    # one core, and 178 with both.
     if (os.cpu_count() or 1) <= _FEW_CORES:
         os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
 
