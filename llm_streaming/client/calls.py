@@ -26,8 +26,19 @@ Message = dict[str, Any]
 
 
 def origin_of(address: str) -> str:
-    """Turn ``host:port``, or a URL, into a URL without a path."""
-    return address.rstrip("/") if "://" in address else f"http://{address}"
+    """Turn ``host:port``, or a URL, into a URL without a path.
+
+    Raises:
+        InferenceError: it is neither.
+    """
+    origin = address.rstrip("/") if "://" in address else f"http://{address}"
+    try:
+        url = httpx.URL(origin)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InferenceError(f"{address!r} is no address: give the mesh's host:port, which mesh.address holds")
+    return origin
 
 
 def path_of(model: str, endpoint: str) -> str:

@@ -31,6 +31,9 @@ class ChatClient:
         timeout: seconds of silence after which a call fails. The runtimes here are never silent for more than a few
             while they stream; a call of `complete` is, for as long as the whole answer takes.
 
+    Raises:
+        InferenceError: the address is none.
+
     Example:
         >>> client = ChatClient(mesh.address)  # doctest: +SKIP
         >>> for event in client.stream("local-chat-completions-cpu", [{"role": "user", "content": "Hello!"}]):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llm_streaming import AsyncChatClient, ChatClient, protocol
+from llm_streaming.client.calls import origin_of
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion
 from tests.provider import CUT, Provider, Reply, answer, chunk, failed, line, provider_in_thread, sse
@@ -232,3 +233,17 @@ def test_an_address_may_be_a_url() -> None:
         seen: list[ChatEvent] = []
         read_sync(f"http://{address_of(provider)}/", seen)
     assert "".join(event.content for event in seen) == "x"
+
+
+@pytest.mark.parametrize("client", [ChatClient, AsyncChatClient])
+@pytest.mark.parametrize("address", ["", "http://", "127.0.0.1:port", "ftp://127.0.0.1:21", "http://[::1"])
+def test_what_is_no_address_is_refused(client: type, address: str) -> None:
+    with pytest.raises(InferenceError) as refused:
+        client(address)
+    assert str(refused.value) == f"{address!r} is no address: give the mesh's host:port, which mesh.address holds"
+
+
+def test_both_forms_of_an_address() -> None:
+    forms = ("127.0.0.1:80", "http://127.0.0.1:80/", "https://mesh.example", "[::1]:80")
+    expected = ["http://127.0.0.1:80", "http://127.0.0.1:80", "https://mesh.example", "http://[::1]:80"]
+    assert [origin_of(form) for form in forms] == expected
