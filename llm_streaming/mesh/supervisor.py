@@ -39,7 +39,7 @@ def main() -> None:
         select.select([sys.stdin, asked], [], [])
     finally:
         stop(kept)
-        shutil.rmtree(home, ignore_errors=True)
+        remove(home)
 
 
 class Kept:
@@ -76,6 +76,15 @@ def stop(kept: list[Kept]) -> None:
         one.signal(signal.SIGKILL)
     for one in kept:
         one.note.join()
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, again where what a process left behind has written into it while it died."""
+    deadline = time.monotonic() + GRACE
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -260,8 +260,9 @@ def test_a_model_that_fails_says_why_to_whoever_waits(kept: Scripted, capsys: py
 @pytest.mark.parametrize(("number", "status"), [("SIGINT", 0), ("SIGTERM", 0), ("SIGKILL", -9)])
 def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     up = Up()
+    # The supervisor, Envoy, two MLServers, the provider; while they start they may fork for a moment.
+    assert wait_until(lambda: len(processes_in(up.home)) == 5, timeout=60)
     running = processes_in(up.home)
-    assert len(running) == 5  # the supervisor, Envoy, two MLServers, the provider
     assert up.end(signal.Signals[number]) == (status, "", "")
     assert psutil.wait_procs(running, timeout=60)[1] == []
     assert wait_until(lambda: not up.home.exists(), timeout=60)
