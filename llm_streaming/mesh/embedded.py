@@ -19,7 +19,7 @@ from llm_streaming.mesh.mlserver import MLServer
 from llm_streaming.mesh.offline_provider import NOTICE
 from llm_streaming.mesh.placement import check_standing, place, read_servers
 from llm_streaming.mesh.processes import LOOPBACK
-from llm_streaming.mesh.stack import Stack
+from llm_streaming.mesh.stack import start_stack
 from llm_streaming.mesh.telling import tell
 from llm_streaming.project import in_project
 
@@ -41,7 +41,7 @@ class EmbeddedMesh:
         self, *, servers: str | Path = "manifests/servers", models: str | Path = "models", port: int | None = None
     ) -> None:
         self._models = in_project(models)
-        self._stack = Stack(read_servers(in_project(servers)), port)
+        self._stack = start_stack(read_servers(in_project(servers)), port)
         self._deployments: dict[str, Deployment] = {}
         self._last_servers: dict[str, MLServer] = {}  # of models that have gone, too
         self._changing = threading.RLock()  # several may use one mesh: other threads, other processes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -19,10 +19,6 @@ from llm_streaming.errors import MeshError
 from llm_streaming.mesh import supervisor
 
 LOOPBACK = "127.0.0.1"
-
-_FIRST_PORT, _PORTS = 20_000, 12_000
-_STRIDE = 500  # between the places where processes begin that were started one after the other
-_turns = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -102,13 +98,12 @@ def free_ports(count: int) -> list[int]:
     """Find ports on loopback that nobody listens on.
 
     They are taken from below the range that systems draw outgoing connections' ports from, so that none of those
-    takes a port between here and the moment its server listens on it. Neither does another mesh that is being opened:
-    no port is given twice in one round through the range, and each process begins at a place of its own.
+    takes a port between here and the moment its server listens on it.
     """
     ports: list[int] = []
     while len(ports) < count:
-        port = _FIRST_PORT + (_STRIDE * os.getpid() + next(_turns)) % _PORTS
-        if is_free(port):
+        port = random.randint(20_000, 32_000)  # noqa: S311 - no secret
+        if port not in ports and is_free(port):
             ports.append(port)
     return ports
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -25,6 +26,25 @@ _ROUTE_TIMEOUT = 10.0  # seconds for Envoy to take up a changed route; milliseco
 _NOTE_TIMEOUT = 2.0  # seconds for the supervisor to note a process's end; milliseconds are usual
 
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
+
+_TAKEN = re.compile("address already in use|failed to bind|couldn't bind", re.IGNORECASE)
+_TRIES = 3
+
+
+class PortTakenError(MeshError):
+    """Somebody else listens on a server's port: it was taken between its choice and the server's start."""
+
+
+def start_stack(manifests: Sequence[Server], port: int | None = None) -> Stack:
+    """Start a stack, again with other ports where one was taken meanwhile; the arguments are those of `Stack`.
+
+    Raises:
+        MeshError: see `Stack`.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(PortTakenError):
+            return Stack(manifests, port)
+    return Stack(manifests, port)
 
 
 class Stack:
@@ -134,7 +154,13 @@ class Stack:
         if self.provider:
             processes.append(self.provider.process())
         self._processes.start(processes)
-        if not wait_until(self._is_up, timeout=_START_TIMEOUT):
+        try:
+            is_up = wait_until(self._is_up, timeout=_START_TIMEOUT)
+        except MeshError as error:
+            if any(_TAKEN.search(self.log(process.name)) for process in processes):
+                raise PortTakenError(str(error)) from None
+            raise
+        if not is_up:
             raise MeshError(
                 f"the mesh is not up after {_START_TIMEOUT:g} s; its servers' last lines were:\n{self._said()}"
             )

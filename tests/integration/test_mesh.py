@@ -228,6 +228,17 @@ def test_a_port_that_is_taken_is_named() -> None:
     assert str(refused.value) == (f"port {port} on 127.0.0.1 is taken: stop what listens there, or choose another port")
 
 
+def test_ports_that_are_taken_meanwhile_are_chosen_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+    with socket.create_server(("127.0.0.1", 0)) as somebody_else:
+        taken = somebody_else.getsockname()[1]
+        choices = [[taken, *free_ports(2)]]
+        monkeypatch.setattr(stack, "free_ports", lambda count: choices.pop() if choices else free_ports(count))
+        with EmbeddedMesh(servers=tmp_path, port=free_ports(1)[0]) as mesh:
+            assert httpx.get(f"http://{mesh.address}/").status_code == 404
+            assert mesh._stack.mlservers["local"].ports[0] != taken
+
+
 def test_a_server_that_does_not_start_ends_the_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Server(name="broken", capabilities=(), env={"MLSERVER_PARALLEL_WORKERS": "many"})
     (tmp_path / "broken.yaml").write_text(to_yaml(broken.as_dict()))
@@ -352,7 +363,7 @@ def test_everything_ends_with_the_process_that_opened_the_mesh(opener: str, end:
 
 
 def test_free_ports_are_free_and_different() -> None:
-    ports = [*free_ports(10), *free_ports(10)]  # none of the first is taken yet
+    ports = free_ports(20)
     assert len(set(ports)) == 20
     for port in ports:
         socket.create_server(("127.0.0.1", port)).close()
