@@ -35,8 +35,8 @@ class SideBySideError(LLMStreamingError):
 def show_side_by_side(streams: Mapping[str, Iterable[ChatEvent]]) -> dict[str, Timing]:
     """Show streams as they come, all at once, each in a column of its own; returns their times.
 
-    One that fails does not end the others. Interrupting the cell ends all of them, each at its next event, which the
-    runtimes here send every few seconds at least.
+    One that fails does not end the others. Interrupting the cell ends all of them, each at its next event: the runtimes
+    here send one every few seconds at least, also while the model is silent. A second interrupt does not wait for that.
 
     Args:
         streams: the streams by their labels, each read by a thread of its own.
