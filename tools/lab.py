@@ -1,0 +1,266 @@
+"""JupyterLab in a headless Chromium, used as a person uses it: what the browser test and the animation share.
+
+The server is a real one with settings of its own, on loopback, behind a token. It shows a copy of the notebooks, so
+that what JupyterLab saves changes no file of the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import nbformat
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from llm_streaming.errors import MeshError
+from llm_streaming.mesh.attached import VARIABLE
+from llm_streaming.mesh.processes import LOOPBACK, Process, ProcessGroup, free_ports, wait_until
+from llm_streaming.project import project_root
+from tools.install_chromium import MISSING, find_chromium
+
+PATIENCE = 120
+"""Seconds that a step may take on a slow machine."""
+
+# As root there is no sandbox, and only pages of this machine are opened. The rest keeps Chromium from calling home.
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+_SETTINGS = {
+    "notebook-extension/tracker": '{"windowingMode": "none"}',  # cells that are out of sight are in the page too
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+}
+_SERVER = "jupyterlab"
+
+# Keeps the lengths that the cell's output has while the cell runs, whenever the page changes.
+_WATCH = """cell => {
+    cell.lengths = new Set();
+    new MutationObserver(() => {
+        const length = cell.querySelector(".jp-Cell-outputWrapper").textContent.length;
+        if (length && cell.querySelector(".jp-InputArea-prompt")?.textContent === "[*]:") cell.lengths.add(length);
+    }).observe(cell, {childList: true, characterData: true, subtree: true});
+}"""
+
+
+class Cell:
+    """A code cell."""
+
+    def __init__(self, locator: Locator) -> None:
+        self.locator = locator
+        self.outputs = locator.locator(".jp-OutputArea-output")
+
+    def start(self) -> None:
+        """Select the cell and run it; returns at once."""
+        self.locator.evaluate(_WATCH)
+        self.locator.locator(".jp-InputPrompt:visible").first.click()
+        self.locator.page.keyboard.press("Control+Enter")
+
+    def wait(self) -> None:
+        """Return when the cell has run, with or without an error."""
+        self.locator.locator(".jp-InputArea-prompt", has_text=re.compile(r"^\[\d+\]:$")).wait_for()
+
+    def wait_for_growth(self, times: int) -> None:
+        """Return when the output has had so many lengths while the cell ran, or the cell has run."""
+        self.locator.page.wait_for_function(
+            """([cell, times]) => cell.lengths.size >= times
+                || /^\\[\\d+\\]:$/.test(cell.querySelector(".jp-InputArea-prompt").textContent)""",
+            arg=[self.locator.element_handle(), times],
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether its prompt is ``[*]:``."""
+        return self.locator.locator(".jp-InputArea-prompt").inner_text() == "[*]:"
+
+    @property
+    def lengths(self) -> list[int]:
+        """The lengths, in characters, that its output has had while it ran, in order."""
+        found: list[int] = self.locator.evaluate("cell => [...cell.lengths]")
+        return found
+
+    @property
+    def kinds(self) -> list[str]:
+        """The MIME types of its outputs; a stream's and an error's are JupyterLab's own."""
+        return [output.get_attribute("data-mime-type") or "" for output in self.outputs.all()]
+
+    @property
+    def text(self) -> str:
+        """The text of its outputs."""
+        return "".join(self.outputs.all_text_contents())
+
+
+class Notebook:
+    """A notebook that is open in a page of its own."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.panel = page.locator(".jp-NotebookPanel:visible")
+        self.console: list[str] = []
+        page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
+
+    def wait_until_ready(self) -> None:
+        """Return when the notebook is shown and its kernel is there."""
+        self.panel.locator(".jp-Toolbar-kernelName", has_text="Python 3").wait_for()
+        # The toolbar's indicator would not do: it is idle before there is a kernel.
+        self.page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Its code cells."""
+        return [Cell(locator) for locator in self.panel.locator(".jp-CodeCell").all()]
+
+    def interrupt(self) -> None:
+        """Press the button that interrupts the kernel."""
+        self.panel.get_by_role("button", name="Interrupt the kernel").click()
+
+    def save(self) -> None:
+        """Save the notebook, and return when that is done."""
+        with self.page.expect_response(lambda response: response.request.method == "PUT"):
+            self.page.keyboard.press("Control+S")
+
+    def screenshot(self, path: Path, *, whole: bool = False) -> None:
+        """Save a picture of what the notebook shows, or of the whole notebook."""
+        size = self.page.viewport_size
+        assert size is not None  # noqa: S101 - it was given
+        if whole:
+            height = self.panel.locator(".jp-WindowedPanel-outer").evaluate("notebook => notebook.scrollHeight")
+            self.page.set_viewport_size({"width": size["width"], "height": height + 150})  # 150: what is around it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.panel.screenshot(path=path)
+        self.page.set_viewport_size(size)
+
+
+class Lab:
+    """A JupyterLab server, and a browser that shows one of its notebooks at a time.
+
+    Args:
+        group: the server's process group, to be started; its folder holds everything the server writes.
+        browser: the browser.
+
+    Raises:
+        MeshError: the server did not start; its last lines say why.
+    """
+
+    def __init__(self, group: ProcessGroup, browser: Browser) -> None:
+        self.project = group.home / "project"
+        self.notebook: Notebook | None = None
+        self._group = group
+        self._browser = browser
+        self._token = secrets.token_hex()
+        self._address = f"http://{LOOPBACK}:{free_ports(1)[0]}"
+        _copy_project(self.project)
+        _write_settings(group.home / "settings")
+        group.start([Process(_SERVER, self._command(), self._environment())])
+        if not wait_until(lambda: group.ended() is not None or self._answers(), timeout=PATIENCE) or group.ended():
+            raise group.ended() or MeshError(f"{_SERVER} does not answer:\n{self.log()}")
+
+    def open(self, name: str, *, width: int = 1200, height: int = 1000, scale: int = 1) -> Notebook:
+        """Open a notebook of the folder ``notebooks`` instead of the one that is open.
+
+        Args:
+            name: its file name.
+            width: the page's, in CSS pixels.
+            height: the page's, in CSS pixels.
+            scale: a picture's pixels for each of the page's.
+        """
+        self.close()
+        context = self._browser.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=scale, reduced_motion="reduce"
+        )
+        context.set_default_timeout(PATIENCE * 1000)
+        page = context.new_page()
+        self.notebook = Notebook(page)
+        page.goto(f"{self._address}/lab/tree/notebooks/{name}?token={self._token}&reset")
+        self.notebook.wait_until_ready()
+        return self.notebook
+
+    def close(self) -> None:
+        """Close the notebook that is open."""
+        if self.notebook:
+            self.notebook.page.context.close()
+            self.notebook = None
+
+    def write(self, name: str, *sources: str) -> None:
+        """Write a notebook of code cells, to be opened by this name."""
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        kernel = {"name": "python3", "display_name": "Python 3"}  # without it JupyterLab asks for one
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        nbformat.write(notebook, self.project / "notebooks" / name)
+
+    def log(self) -> str:
+        """The last lines that the server has logged, which keeps its token to itself."""
+        return self._group.log(_SERVER, lines=30)
+
+    def _command(self) -> list[str]:
+        port = self._address.rpartition(":")[2]
+        return [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ip={LOOPBACK}"),
+            *(f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.project}"),
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        """This process's, without a provider's key or an open mesh, and with folders of the server's own."""
+        folders = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        }
+        own = {name: str(self._group.home / folder) for name, folder in folders.items()}
+        # The token is not on the command line, which every user of the machine can read.
+        return _without_provider(os.environ) | own | {"JUPYTER_TOKEN": self._token}
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self._address}/api").is_success
+        except httpx.TransportError:
+            return False
+
+
+@contextmanager
+def jupyterlab() -> Iterator[Lab]:
+    """Start JupyterLab and a headless Chromium, and end both."""
+    chromium = find_chromium() or sys.exit(MISSING)
+    group = ProcessGroup()
+    try:
+        with sync_playwright() as playwright:
+            yield Lab(group, playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS))
+    finally:
+        group.stop()
+
+
+def _without_provider(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name != VARIABLE and not name.startswith("OPENAI_")}
+
+
+def _copy_project(target: Path) -> None:
+    """Give the notebooks, without their outputs, a place in which they find the models and manifests."""
+    target.mkdir()
+    for name in ("models", "manifests"):
+        (target / name).symlink_to(project_root() / name)
+    (target / "notebooks").mkdir()
+    for path in (project_root() / "notebooks").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, target / "notebooks" / path.name)
+
+
+def _write_settings(folder: Path) -> None:
+    for plugin, settings in _SETTINGS.items():
+        path = folder / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(settings)
