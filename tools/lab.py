@@ -42,6 +42,7 @@ _SETTINGS = {
 }
 _SERVER = "jupyterlab"
 
+
 class Lab:
     """A JupyterLab server, and a browser that shows one of its notebooks at a time.
 

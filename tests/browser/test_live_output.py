@@ -109,9 +109,7 @@ def test_a_chat_answers_and_stops(lab: Lab, scripted: Scripted, pictures: Path) 
     pieces = [f"piece {number}, " for number in range(6)]
     first = Answer(scripted, "Hello?", *pieces)
     second = Answer(scripted, "And then?", "Begun, ", "never sent")
-    lab.write(
-        "chat.ipynb", CLIENT.format(scripted.mesh.address), f'chat(AsyncChatClient(address), "{scripted.model}")'
-    )
+    lab.write("chat.ipynb", CLIENT.format(scripted.mesh.address), f'chat(AsyncChatClient(address), "{scripted.model}")')
     notebook = lab.open("chat.ipynb")
     client, chat = notebook.cells
     client.run()
