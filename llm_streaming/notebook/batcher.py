@@ -15,28 +15,31 @@ class Batcher:
             come since.
         per_second: how often `show` is called at most, the last time aside.
         clock: tells the time in seconds.
-
-    Attributes:
-        text: all of it so far.
     """
 
     def __init__(
         self, show: Callable[[str], None], per_second: float, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self.text = ""
         self._show = show
         self._interval = 1 / per_second
         self._clock = clock
-        self._shown, self._shown_at = "", -math.inf
+        self._pieces: list[str] = []
+        self._shown, self._shown_at = 0, -math.inf
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self._pieces)
 
     def add(self, text: str) -> None:
         """Take what is new, and show it if it is time to."""
-        self.text += text
+        if text:
+            self._pieces.append(text)
         if self._clock() - self._shown_at >= self._interval:
             self.flush()
 
     def flush(self) -> None:
         """Show what has not been shown yet."""
-        if self.text != self._shown:
+        if len(self._pieces) > self._shown:
             self._show(self.text)
-            self._shown, self._shown_at = self.text, self._clock()
+            self._shown, self._shown_at = len(self._pieces), self._clock()

@@ -70,9 +70,13 @@ class _Column:
 
     def __init__(self, events: Iterable[ChatEvent]) -> None:
         self._stream = TimedStream(events)
-        self.text = ""
+        self._pieces: list[str] = []
         self.failure: Exception | None = None
         self.summary = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces)
 
     @property
     def timing(self) -> Timing:
@@ -83,7 +87,7 @@ class _Column:
         try:
             with closing(iter(self._stream)) as timed:
                 for event in timed:
-                    self.text += event.content
+                    self._pieces.append(event.content)
                     if cancelled.is_set():
                         break
         except Exception as error:  # noqa: BLE001 - it is raised again, when the other streams have ended
