@@ -7,6 +7,9 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page
 
+ERROR = "application/vnd.jupyter.stderr"
+"""The kind of an output that is an error; JupyterLab shows standard error's as the same."""
+
 # Keeps the lengths that the cell's output has while the cell runs, whenever the page changes.
 _WATCH = """cell => {
     cell.lengths = new Set();
@@ -60,7 +63,7 @@ class Cell:
 
     @property
     def kinds(self) -> list[str]:
-        """The MIME types of its outputs; a stream's and an error's are JupyterLab's own."""
+        """The MIME types of its outputs; those of streams and errors are JupyterLab's own."""
         return [output.get_attribute("data-mime-type") or "" for output in self.outputs.all()]
 
     @property

@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.browser.answers import Answer
 from tests.integration.scripted import Scripted
 from tools.lab import Lab
+from tools.notebook_page import ERROR
 
-ERROR = "application/vnd.jupyter.error"
 STDOUT = "application/vnd.jupyter.stdout"
 CLIENT = """from llm_streaming import AsyncChatClient, ChatClient, GrpcChatClient
 from llm_streaming.notebook import chat, show, show_side_by_side
@@ -44,6 +44,7 @@ def test_the_interrupt_button_stops_a_stream(lab: Lab, scripted: Scripted, pictu
     after.run()
     notebook.screenshot(pictures / "interrupt.png")
     assert (endless.kinds, after.text) == ([STDOUT, ERROR], "still here\n")
+    assert "StreamInterrupted" in endless.outputs.last.text_content()
     assert endless.outputs.first.text_content() == "".join(pieces) + "\n"
 
 
@@ -106,7 +107,7 @@ timings = show_side_by_side({name: ask(client, name) for name, client in clients
 
 
 def test_a_chat_answers_and_stops(lab: Lab, scripted: Scripted, pictures: Path) -> None:
-    pieces = [f"piece {number}, " for number in range(6)]
+    pieces = [f", piece {number}" for number in range(6)]
     first = Answer(scripted, "Hello?", *pieces)
     second = Answer(scripted, "And then?", "Begun, ", "never sent")
     lab.write("chat.ipynb", CLIENT.format(scripted.mesh.address), f'chat(AsyncChatClient(address), "{scripted.model}")')
@@ -135,7 +136,8 @@ def test_a_chat_answers_and_stops(lab: Lab, scripted: Scripted, pictures: Path) 
     lines.filter(has_text="stopped").wait_for()
     scripted.wait_for_disconnection()
     notebook.screenshot(pictures / "chat.png")
-    assert lines.all_text_contents() == ["Hello?", "".join(pieces), "And then?", "Begun, ", "stopped"]
+    said = [line.strip() for line in lines.all_text_contents()]
+    assert said == ["Hello?", "".join(pieces), "And then?", "Begun,", "stopped"]
 
 
 def test_the_page_stays_usable_at_a_thousand_tokens_a_second(lab: Lab, pictures: Path) -> None:

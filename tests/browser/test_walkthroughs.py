@@ -8,6 +8,7 @@ import pytest
 from llm_streaming.notebook import recorded
 from llm_streaming.project import project_root
 from tools.lab import Lab
+from tools.notebook_page import ERROR
 
 WALKTHROUGHS = sorted((project_root() / "notebooks").glob("0[12]-*.ipynb"))
 ENOUGH = 5
@@ -36,7 +37,7 @@ def test_the_answer_grows_while_the_cell_runs(lab: Lab, pictures: Path, path: Pa
             cell.wait_for_growth(ENOUGH)
             notebook.screenshot(pictures / f"{path.stem}.growing.png")
         cell.wait()
-        assert "application/vnd.jupyter.error" not in cell.kinds, cell.text
+        assert ERROR not in cell.kinds, cell.text
         if "connect_sse(" in committed.source:
             seen[number] = (cell.lengths, cell.text)
     notebook.screenshot(pictures / f"{path.stem}.png", whole=True)
