@@ -37,7 +37,8 @@ _ARGUMENTS = [
     "--no-first-run",
 ]
 _SETTINGS = {
-    "notebook-extension/tracker": '{"windowingMode": "none"}',  # cells that are out of sight are in the page too
+    # Cells that are out of sight are in the page too, and the last one is its end.
+    "notebook-extension/tracker": '{"windowingMode": "none", "scrollPastEnd": false}',
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
 }
 _SERVER = "jupyterlab"
@@ -67,19 +68,16 @@ class Lab:
         if not wait_until(lambda: group.ended() is not None or self._answers(), timeout=PATIENCE) or group.ended():
             raise group.ended() or MeshError(f"{_SERVER} does not answer:\n{self.log()}")
 
-    def open(self, name: str, *, width: int = 1200, height: int = 1000, scale: int = 1) -> Notebook:
+    def open(self, name: str, *, width: int = 1200, height: int = 1000) -> Notebook:
         """Open a notebook of the folder ``notebooks`` instead of the one that is open.
 
         Args:
             name: its file name.
-            width: the page's, in CSS pixels.
-            height: the page's, in CSS pixels.
-            scale: a picture's pixels for each of the page's.
+            width: the page's, in pixels.
+            height: the page's, in pixels.
         """
         self.close()
-        context = self._browser.new_context(
-            viewport={"width": width, "height": height}, device_scale_factor=scale, reduced_motion="reduce"
-        )
+        context = self._browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
         context.set_default_timeout(PATIENCE * 1000)
         page = context.new_page()
         self.notebook = Notebook(page)
