@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llm_streaming.cli.options import ContextOption, NamespaceOption, TargetOption, chosen_mesh
-from llm_streaming.doctor.check import Target
+from llm_streaming.doctor import Target
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook import show
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from llm_streaming.cli.options import ContextOption, NamespaceOption, TargetOption
-from llm_streaming.doctor.check import Target
+from llm_streaming.doctor import State, Target, all_checks, examine
 
 
 def doctor(
@@ -17,8 +17,6 @@ def doctor(
     """
     from rich.console import Console
     from rich.text import Text
-
-    from llm_streaming.doctor import State, all_checks, examine
 
     styles = {State.OK: "green", State.WRONG: "bold red", State.ASIDE: "dim"}
     console = Console(highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llm_streaming.doctor.check import Target
+from llm_streaming.doctor import Target
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh import Mesh, open_mesh
 from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment

@@ -44,7 +44,7 @@ def chat(client: Any, model: str, **parameters: Any) -> None:  # noqa: ANN401 - 
     from IPython.display import display
 
     widget = ChatBox(client, model, parameters).widget
-    # Widgets end with the kernel: whoever opens the saved notebook reads the sentence in their place.
+    # A page that has no widgets, such as GitHub's, shows the sentence.
     display(widget._repr_mimebundle_() | {"text/plain": sentence}, raw=True)  # type: ignore[no-untyped-call]
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 
-from llm_streaming.client.timing import TimedStream, Timing
+from llm_streaming.client.timing import Timing
 from llm_streaming.errors import LLMStreamingError
-from llm_streaming.notebook.interrupted import StreamInterrupted
 from llm_streaming.notebook.output import PER_SECOND, LiveOutput, table
+from llm_streaming.notebook.streams import StreamInterrupted, timed
 from llm_streaming.protocol import ChatEvent
 
 
@@ -35,8 +35,8 @@ class SideBySideError(LLMStreamingError):
 def show_side_by_side(streams: Mapping[str, Iterable[ChatEvent]]) -> dict[str, Timing]:
     """Show streams as they come, all at once, each in a column of its own; returns their times.
 
-    One that fails does not end the others. Interrupting the cell ends all of them, each at its next event, which the
-    runtimes here send every few seconds at least.
+    One that fails does not end the others. Interrupting the cell ends all of them, each at its next event: the runtimes
+    here send one every few seconds at least, also while the model is silent. A second interrupt does not wait for that.
 
     Args:
         streams: the streams by their labels, each read by a thread of its own.
@@ -44,6 +44,7 @@ def show_side_by_side(streams: Mapping[str, Iterable[ChatEvent]]) -> dict[str, T
     Raises:
         StreamInterrupted: the cell was interrupted.
         SideBySideError: some have failed; the sentence is also in their columns.
+        LLMStreamingError: a stream is an asynchronous client's.
     """
     columns = {label: _Column(events) for label, events in streams.items()}
     output, cancelled = LiveOutput(), threading.Event()
@@ -69,10 +70,10 @@ class _Column:
     """One stream, and what has come of it: a thread of its own reads, another shows."""
 
     def __init__(self, events: Iterable[ChatEvent]) -> None:
-        self._stream = TimedStream(events)
+        self._stream = timed(events)
         self._pieces: list[str] = []
         self.failure: Exception | None = None
-        self.summary = ""
+        self.summary = "…"
 
     @property
     def text(self) -> str:
@@ -85,8 +86,8 @@ class _Column:
     def read(self, cancelled: threading.Event) -> None:
         """Read the stream to its end; once cancelled, to its next event."""
         try:
-            with closing(iter(self._stream)) as timed:
-                for event in timed:
+            with closing(iter(self._stream)) as reading:
+                for event in reading:
                     self._pieces.append(event.content)
                     if cancelled.is_set():
                         break

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Protocol
 
-from llm_streaming.client.timing import TimedStream, Timing
+from llm_streaming.client.timing import Timing
 from llm_streaming.notebook.batcher import Batcher
-from llm_streaming.notebook.interrupted import StreamInterrupted
+from llm_streaming.notebook.streams import StreamInterrupted, timed
 from llm_streaming.protocol import ChatEvent
 
 
@@ -53,12 +53,13 @@ def show(events: Iterable[ChatEvent], pretty: bool = False) -> Timing:
     Raises:
         StreamInterrupted: the cell was interrupted.
         InferenceError: the stream failed.
+        LLMStreamingError: it is an asynchronous client's, or pretty output lacks a package.
     """
-    surface = _surface(pretty)
-    answer, stream = Batcher(surface.show, surface.per_second), TimedStream(events)
+    stream, surface = timed(events), _surface(pretty)
+    answer = Batcher(surface.show, surface.per_second)
     try:
-        with closing(iter(stream)) as timed:  # so that an interrupt ends the generation, wherever it comes
-            for event in timed:
+        with closing(iter(stream)) as reading:  # so that an interrupt ends the generation, wherever it comes
+            for event in reading:
                 answer.add(event.content)
     except KeyboardInterrupt:
         raise StreamInterrupted(answer.text, stream.timing) from None

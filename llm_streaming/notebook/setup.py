@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from llm_streaming.errors import LLMStreamingError
+
+_WIDTH = 100  # characters; pages cut longer lines anywhere
 
 
 class SetupError(LLMStreamingError):
@@ -27,8 +31,13 @@ def check_setup(target: str = "embedded") -> None:
     needed = [check for check in all_checks() if target in check.needed_for]
     wrong = []
     for name, state, words, _ in examine(needed, Target(target)):
-        print(f"{state:<5}  {name:<10}  {words}")
+        print(_lines(f"{state:<5}  {name:<10}  ", words))
         if state is State.WRONG:
             wrong.append(name)
     if wrong:
         raise SetupError(f"not ready for {target}: {', '.join(wrong)}: do what is said above, and run this cell again")
+
+
+def _lines(head: str, words: str) -> str:
+    """A finding, its words below each other where one line is too short."""
+    return textwrap.fill(words, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)

@@ -54,7 +54,7 @@ class Notebook:
         self._client.shell_channel.send(message)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def notebook() -> Iterator[Notebook]:
     notebook = Notebook()
     yield notebook

@@ -4,13 +4,14 @@ import io
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 
 import pytest
 
-from llm_streaming import notebook
+from llm_streaming import AsyncChatClient, notebook
 from llm_streaming.client.timing import Timing
-from llm_streaming.errors import InferenceError
+from llm_streaming.errors import InferenceError, LLMStreamingError
 from llm_streaming.notebook import StreamInterrupted
 from llm_streaming.notebook.pretty import rendered
 from tests.notebook_outputs import Outputs, Script
@@ -141,6 +142,18 @@ def test_pretty_shows_the_text_and_then_its_markdown(outputs: Outputs, terminal:
 )
 def test_what_a_model_writes_runs_and_loads_nothing(markdown: str, page: str) -> None:
     assert rendered(markdown) == page
+
+
+@pytest.mark.parametrize(
+    "show", [notebook.show, lambda events: notebook.show_side_by_side({"a": events})], ids=["show", "side by side"]
+)
+def test_an_asynchronous_stream_is_refused(show: Callable[[object], object]) -> None:
+    with pytest.raises(LLMStreamingError) as refused:
+        show(AsyncChatClient("127.0.0.1:1").stream("m", []))
+    assert str(refused.value) == (
+        "expected a stream of ChatClient or GrpcChatClient, but got async_generator: an asynchronous client's stream "
+        "is read with `async for`"
+    )
 
 
 def test_showing_text_needs_no_notebook() -> None:

