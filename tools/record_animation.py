@@ -79,9 +79,13 @@ def write(frames: Sequence[Frame]) -> None:
     """Write the frames with the times between them, which this format counts in hundredths of a second."""
     times, images = zip(*frames, strict=True)
     lengths = [10 * (after - before) for before, after in pairwise(round(100 * at) for at in times)]
-    # One palette for all, that of the whole answer: what has not changed from one frame to the next takes no room.
-    palette = images[-1].quantize(256)
-    first, *others = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+    # All in one image while it gets its palette: what has not changed from one frame to the next takes no room then.
+    width, height = images[0].size
+    film = Image.new("RGB", (width, height * len(images)))
+    for number, image in enumerate(images):
+        film.paste(image, (0, height * number))
+    film = film.quantize(256)
+    first, *others = (film.crop((0, top, width, top + height)) for top in range(0, film.height, height))
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     first.save(TARGET, save_all=True, append_images=others, duration=[*lengths, PAUSE], loop=0, optimize=True)
 
