@@ -56,8 +56,9 @@ def record(notebook: Notebook, cell: Cell) -> list[Frame]:
     session.on("Page.screencastFrame", keep)
     cell.locator.evaluate("cell => cell.scrollIntoView()")
     session.send("Page.startScreencast", {"format": "png"})
-    started = time.time()  # what was shown before shows the page still scrolling
-    cell.run()
+    cell.start()
+    started = time.time()  # what came before shows the first run's output
+    cell.wait()
     session.send("Page.stopScreencast")
     box = cell.locator.bounding_box()
     assert box is not None  # noqa: S101 - the cell is in sight
@@ -84,7 +85,7 @@ def write(frames: Sequence[Frame]) -> None:
     film = Image.new("RGB", (width, height * len(images)))
     for number, image in enumerate(images):
         film.paste(image, (0, height * number))
-    film = film.quantize(256)
+    film = film.quantize(256, Image.Quantize.MAXCOVERAGE)
     first, *others = (film.crop((0, top, width, top + height)) for top in range(0, film.height, height))
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     first.save(TARGET, save_all=True, append_images=others, duration=[*lengths, PAUSE], loop=0, optimize=True)
