@@ -103,4 +103,4 @@ lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 		--group $$group --output-file requirements/$$group.lock; done
 
 docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
-	@$(BIN)/sphinx-build -W --keep-going -n -q -c docs . build/docs
+	@$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs

@@ -12,8 +12,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # for alt_text
 
 project = "LLM streaming"
-author = "the LLM streaming authors"
-project_copyright = "The LLM streaming authors. Apache License 2.0"
 release = metadata.version("llm-streaming")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -24,6 +22,8 @@ exclude_patterns = [".*", "build", "**/node_modules", "**/.ipynb_checkpoints"]
 # Notebooks are shown with the outputs that are committed; `make course` proves that they still come about.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show = "Show a solution"  # no other cells are folded
+nb_code_prompt_hide = "Hide the solution"
 nb_custom_formats = {".ipynb": ("alt_text.read_notebook", {}, False)}
 nb_ipywidgets_js = {}  # no widget is committed, and their scripts would come from another host
 
@@ -49,21 +49,26 @@ nitpick_ignore_regex = [
 
 html_title = "LLM streaming on Seldon Core 2"
 html_theme = "sphinx_book_theme"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system has it
 html_theme_options = {
+    "extra_footer": "Apache License 2.0",
+    "footer_content_items": ["extra-footer"],
     "home_page_in_toc": False,
+    "navbar_persistent": [],  # the search field is in the sidebar
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "use_fullscreen_button": False,
 }
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
 html_extra_path = ["_site"]  # index.html, which leads to docs/index.html
-html_copy_source = True
 
 
-def without_factories(_app: Any, _what: str, _name: str, _object: Any, _options: Any, arguments: str, returned: str) -> Any:
+def without_factories(*event: Any) -> tuple[str, str] | None:
     """Write a dataclass's default that is made anew each time as ``...``: ``<factory>`` is no Python."""
-    return (arguments or "").replace("<factory>", "..."), returned
+    *_, arguments, returned = event
+    return (arguments.replace("<factory>", "..."), returned) if arguments else None
 
 
 def by_last_name(app: Any, env: Any, node: Any, content: Any) -> Any:
