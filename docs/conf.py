@@ -7,14 +7,13 @@ and where the code is hosted, and Sphinx, for which a broken link is an error, c
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # for alt_text
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "LLM streaming"
 release = metadata.version("llm-streaming")
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "docstrings"]
 root_doc = "docs/index"
 include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "**/node_modules", "**/.ipynb_checkpoints"]
@@ -63,25 +62,3 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/icon.svg"
 html_extra_path = ["_site"]  # index.html, which leads to docs/index.html
-
-
-def without_factories(*event: Any) -> tuple[str, str] | None:
-    """Write a dataclass's default that is made anew each time as ``...``: ``<factory>`` is no Python."""
-    *_, arguments, returned = event
-    return (arguments.replace("<factory>", "..."), returned) if arguments else None
-
-
-def by_last_name(app: Any, env: Any, node: Any, content: Any) -> Any:
-    """Find what a docstring names as code does, without its module, or by the module that it is defined in."""
-    if node.get("refdomain") != "py":
-        return None
-    name = node["reftarget"].rpartition(".")[2] if node["reftarget"].startswith("llm_streaming.") else node["reftarget"]
-    python = env.domains.python_domain
-    node["refspecific"] = True
-    return python.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], name, node, content)
-
-
-def setup(app: Any) -> None:
-    """Called by Sphinx."""
-    app.connect("autodoc-process-signature", without_factories)
-    app.connect("missing-reference", by_last_name)

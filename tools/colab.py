@@ -1,9 +1,8 @@
 """Have a kernel that cannot be chosen, Google Colab's, work with the project's packages: ``%run tools/colab.py``.
 
-Installing into Colab's own Python would change packages that its kernel has already loaded. So they go into ``.venv``, as
-everywhere, and the running kernel borrows them from there: what it has not imported yet comes from ``.venv``, and the
-mesh's servers run in ``.venv`` altogether. Both Pythons have to be of the same minor version, and are: the one makes
-the other.
+Installing into Colab's own Python would change packages that its kernel has already loaded. So they go into ``.venv``,
+as everywhere, and the running kernel borrows them from there: what it has not imported yet comes from ``.venv``, and
+the mesh's servers run in ``.venv`` altogether. Both Pythons are of one version, because the one makes the other.
 """
 
 import importlib
