@@ -15,7 +15,9 @@ OPENAI = "openai-chat-completions"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--executed", help="folder of executed notebooks whose results are checked, such as build/notebooks")
+    parser.addoption(
+        "--executed", help="folder of executed notebooks whose results are checked, such as build/notebooks"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

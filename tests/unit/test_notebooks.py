@@ -18,6 +18,20 @@ HOLDS: dict[str, Callable[[Results], bool]] = {
     "02-local-streaming": lambda found: 20 < found["tokens_of_the_first_answer"] <= 256,
     "03-grpc-streaming": lambda found: found["answers_at_once"] == 8,
     "04-openai-client": lambda found: found["messages_in_the_conversation"] == 5,
+    "05-why-stream": lambda found: (
+        found["seconds_to_first_token"] < found["seconds_to_the_whole_answer"]
+        and found["users_at_once"] == [1, 2, 4, 8]
+        and found["tokens_of_the_answers"] == [8, 16, 32, 64, 128, 256]
+        and found["arrivals_of_one_question"]["infer"] == 1 < found["arrivals_of_one_question"]["infer_stream"]
+        and found["bytes_per_token"]["infer"] < found["bytes_per_token"]["infer_stream"]
+    ),
+    "08-serving-others": lambda found: (
+        found["requests_by_ending"] == {"answered": 0, "invalid_request_error": 1, "cancelled": 1}
+        and found["connections_of_eight_users"] == {"HTTP": 8, "gRPC": 1}
+        and found["users_at_once"] == [1, 2, 4, 8, 16]
+        and found["tokens_per_second_together"] > 0
+        and found["events_without_text"] >= 1
+    ),
 }
 
 
