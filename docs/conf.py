@@ -15,8 +15,8 @@ release = metadata.version("llm-streaming")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "docstrings"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "docs/api/*.rst", "notebooks/*.ipynb"]
-exclude_patterns = [".*", "build", "**/node_modules", "**/.ipynb_checkpoints"]
+include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "docs/colab.ipynb", "docs/api/*.rst", "notebooks/*.ipynb"]
+exclude_patterns = [".*", "build", "**/.ipynb_checkpoints"]
 
 # Notebooks are shown with the outputs that are committed; `make course` proves that they still come about.
 nb_execution_mode = "off"
@@ -41,7 +41,10 @@ toc_object_entries_show_parents = "hide"
 nitpicky = True
 nitpick_ignore_regex = [
     # Names from elsewhere: their documentation is not here, and a list of it would have to be fetched.
-    ("py:.*", r"(collections\.abc|typing|pathlib|pydantic|annotated_types|mlserver|grpc|httpx)\..*|PositiveFloat"),
+    (
+        "py:.*",
+        r"(collections\.abc|typing|pathlib|pydantic|annotated_types|mlserver|grpc|httpx)\..*|PositiveFloat|Figure",
+    ),
     # Arguments and attributes, which docstrings put in single backquotes too.
     ("py:obj", r"[a-z_]+"),
 ]
