@@ -38,7 +38,8 @@ class ProjectKernel:
     def __init__(self) -> None:
         specs = KernelSpecManager(kernel_dirs=[str(VENV / "share" / "jupyter" / "kernels")])
         self._manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
-        self._manager.start_kernel(cwd=str(ROOT / "notebooks"))
+        # Its warning that it listens on loopback is nobody's concern here.
+        self._manager.start_kernel(cwd=str(ROOT / "notebooks"), extra_arguments=["--log-level=ERROR"])
         self._client = self._manager.blocking_client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=60)
@@ -53,10 +54,16 @@ class ProjectKernel:
             reply = self._client.execute_interactive(cell, allow_stdin=False, output_hook=show)
         except KeyboardInterrupt:
             self._manager.interrupt_kernel()
-            self._client.get_shell_msg(timeout=60)
-            raise
+            reply = self._rest()
         if reply["content"]["status"] == "error":
             raise CellError(reply["content"]["traceback"])
+
+    def _rest(self) -> dict[str, Any]:
+        """Show what an interrupted cell still shows, and return its reply."""
+        while (message := self._client.get_iopub_msg(timeout=60))["content"].get("execution_state") != "idle":
+            show(message)
+        reply: dict[str, Any] = self._client.get_shell_msg(timeout=60)
+        return reply
 
 
 def show(message: dict[str, Any]) -> None:
