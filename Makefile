@@ -1,10 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm check bench bench-full format outputs docs lock
-=======
-.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs lock
->>>>>>> main
+.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -81,6 +77,9 @@ check: $(INSTALLED) ## lint, check types, spelling and the notebooks as they are
 	@$(BIN)/codespell *.md Makefile benchmarks docs llm_streaming manifests tools
 	@$(BIN)/python tools/check_notebooks.py
 
+docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
+	@$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs
+
 bench: $(INSTALLED) ## measure what the layers here cost, in 3 minutes, into build/bench
 	@$(BIN)/python -m benchmarks
 
@@ -113,6 +112,3 @@ lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 		--overrides requirements/vllm-overrides.txt pyproject.toml --output-file requirements/vllm.lock
 	@for group in docs browser; do $(COMPILE) --universal --python-version 3.11 --constraint requirements/all.lock \
 		--group $$group --output-file requirements/$$group.lock; done
-
-docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
-	@$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs
