@@ -41,7 +41,7 @@ toc_object_entries_show_parents = "hide"
 nitpicky = True
 nitpick_ignore_regex = [
     # Names from elsewhere: their documentation is not here, and a list of it would have to be fetched.
-    ("py:.*", r"(annotated_types|collections\.abc|matplotlib|pathlib|pydantic|typing)\..*|Figure|PositiveFloat"),
+    ("py:.*", r"(annotated_types|collections\.abc|matplotlib|pathlib|pydantic|time|typing)\..*|Figure|PositiveFloat"),
     # Arguments and attributes, which docstrings put in single backquotes too.
     ("py:obj", r"[a-z_]+"),
 ]
