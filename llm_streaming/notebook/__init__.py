@@ -1,6 +1,6 @@
 """What a notebook shows: its set-up, answers as they grow, figures, and results that outlive the run."""
 
-from llm_streaming.notebook.chat_cell import chat
+from llm_streaming.notebook.chat_cell import ChatCellError, chat
 from llm_streaming.notebook.columns import SideBySideError, show_side_by_side
 from llm_streaming.notebook.figures import display_figure
 from llm_streaming.notebook.live import show
@@ -10,6 +10,7 @@ from llm_streaming.notebook.streams import StreamInterrupted
 
 __all__ = [
     "RESULTS",
+    "ChatCellError",
     "SetupError",
     "SideBySideError",
     "StreamInterrupted",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from collections.abc import AsyncGenerator
+from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -30,7 +31,10 @@ class AsyncClient(Protocol):
 
 
 class ChatBox:
-    """A box for questions above which the conversation grows. It lives in the kernel's event loop and blocks nothing.
+    """A box for questions above which the conversation grows. It answers in the kernel's event loop and blocks nothing.
+
+    JupyterLab has the kernel hear widgets in a thread with an event loop of its own, of which a client that is used in
+    the kernel's must know nothing.
 
     Args:
         client: what reaches the model.
@@ -47,7 +51,9 @@ class ChatBox:
         self._client = client
         self._model = model
         self._parameters = parameters
-        self._answering: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._busy = False
+        self._answering: Future[None] | None = None
         self._lines = ipywidgets.VBox()
         self._question = ipywidgets.Text(placeholder="Ask something", layout={"flex": "1"})
         self._send = ipywidgets.Button(description="Send")
@@ -60,9 +66,10 @@ class ChatBox:
 
     def _ask(self) -> None:
         question = self._question.value.strip()
-        if question and not self._answering:
+        if question and not self._busy:
+            self._busy = True
             self._question.value = ""
-            self._answering = asyncio.get_running_loop().create_task(self._answer(question))
+            self._answering = asyncio.run_coroutine_threadsafe(self._answer(question), self._loop)
 
     async def _answer(self, question: str) -> None:
         self._add_line(f"<b>{html.escape(question)}</b>")
@@ -83,7 +90,7 @@ class ChatBox:
             self._add_line(f"<i>{html.escape(str(error))}</i>")
         finally:
             line.value = rendered(answer.text)
-            self._answering = None
+            self._busy = False
             self._send.disabled, self._stop.disabled = False, True
 
     def _remember(self, asked: dict[str, Any], answer: str) -> None:

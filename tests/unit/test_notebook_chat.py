@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,6 +102,28 @@ async def test_the_stop_button_ends_the_answer_and_keeps_it() -> None:
     await person.until("<b>Count.</b>", "<p>one &lt;b&gt;</p>\n", "<i>stopped</i>")
     assert (person.send.disabled, person.stop.disabled, client.left, len(client.asked)) == (False, True, 1, 1)
     assert box.messages[-1] == {"role": "assistant", "content": "one <b>"}
+
+
+async def test_what_another_thread_hears_is_done_in_the_kernels_loop() -> None:
+    """JupyterLab has widgets heard in a thread with a loop of its own; a client's connections belong to one loop."""
+    loops = []
+
+    class Noting(Client):
+        async def stream(self, model: str, messages: Any, **parameters: Any) -> AsyncIterator[ChatEvent]:
+            loops.append(asyncio.get_running_loop())
+            async with aclosing(super().stream(model, messages, **parameters)) as events:
+                async for each in events:
+                    yield each
+
+    async def heard(call: Callable[[], None]) -> None:
+        call()
+
+    person = Person(ChatBox(Noting(["begun", asyncio.Event()]), "m", {}))
+    await asyncio.to_thread(asyncio.run, heard(lambda: person.ask("Count.")))
+    await person.until("<b>Count.</b>", '<pre style="white-space: pre-wrap; overflow-wrap: anywhere">begun</pre>')
+    await asyncio.to_thread(asyncio.run, heard(person.stop.click))
+    await person.until("<b>Count.</b>", "<p>begun</p>\n", "<i>stopped</i>")
+    assert loops == [asyncio.get_running_loop()]
 
 
 async def test_a_failure_is_said_and_forgotten() -> None:
