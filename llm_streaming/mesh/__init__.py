@@ -72,8 +72,7 @@ def _where(mesh: Mesh, target: str) -> str:
     # A cluster's mesh is asked for its address no sooner than it is needed: models can be applied before it has one.
     if target == "kubernetes":
         return f"in {mesh}"
-    kept = ", kept by `llm-streaming up`" if isinstance(mesh, AttachedMesh) else ""
-    return f"at {mesh.address}{kept}"
+    return f"at {mesh if isinstance(mesh, AttachedMesh) else mesh.address}"
 
 
 def _still_open() -> list[tuple[dict[str, Any], Mesh]]:

@@ -110,8 +110,9 @@ def pipe_address(path: Path) -> Part:
 
 
 def transport_socket(tls: Part) -> Part:
-    """Wrap a TLS context; nothing older than TLS 1.3 is spoken, because Envoy is at both ends."""
-    common = {"tls_params": {"tls_minimum_protocol_version": "TLSv1_3"}, **tls["common_tls_context"]}
+    """Wrap a TLS context; it is TLS 1.3 alone, because Envoy is at both ends."""
+    versions = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
+    common = {"tls_params": versions, **tls["common_tls_context"]}
     return {"name": "envoy.transport_sockets.tls", "typed_config": {**tls, "common_tls_context": common}}
 
 
