@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-import msgspec
-
-from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.errors import MeshError
 from llm_streaming.manifests import read_manifests
 from llm_streaming.mesh import calls
 from llm_streaming.mesh.base import Manifest
 from llm_streaming.mesh.share.invitation import Invitation
 from llm_streaming.mesh.share.tunnel import Tunnel
-from llm_streaming.mesh.telling import tell
 
 VARIABLE = "LLM_STREAMING_MESH"
 """The environment variable that leads other processes to the mesh: the path of its control socket, or an invitation."""
-
-_ANSWER_TIMEOUT = 30.0  # seconds for the first answer; milliseconds are usual
-
-_RAISED = {kind.__name__: kind for kind in (ManifestError, MeshError)}
 
 
 class AttachedMesh:
@@ -37,19 +28,19 @@ class AttachedMesh:
     """
 
     def __init__(self, named: str) -> None:
+        from llm_streaming.mesh.call_client import CallClient  # not before: it brings an HTTP client
+
         self._closed = False
         self._control = Path(named)
         self._tunnel: Tunnel | None = None
         self._keeper = "`llm-streaming up`"
-        transport = httpx.HTTPTransport(uds=named)
-        origin = "http://mesh"
         if Invitation.is_meant(named):
             invitation = Invitation.read(named)
             self._tunnel = Tunnel(invitation)
             self._keeper += f" at {invitation.address}"
-            transport = httpx.HTTPTransport()
-            origin = f"http://{self._tunnel.address}"
-        self._http = httpx.Client(base_url=origin, transport=transport, trust_env=False)
+            self._client = CallClient(self._tunnel.address)
+        else:
+            self._client = CallClient(self._control)
         try:
             address: str = self._call(calls.Address(holder=calls.holder()))
         except BaseException:  # Ctrl-C too: the tunnel is there already
@@ -120,7 +111,7 @@ class AttachedMesh:
     def close(self) -> None:
         """Let go of the mesh, which stays open. May be called again."""
         self._closed = True
-        self._http.close()
+        self._client.close()
         if self._tunnel:
             self._tunnel.close()
 
@@ -131,53 +122,15 @@ class AttachedMesh:
         self.close()
 
     def _call(self, call: calls.AnyCall) -> Any:  # noqa: ANN401 - of many types
-        """Have the other process make a call, and tell here what it tells there."""
         if self._closed:
             raise MeshError("the mesh is closed: connect again")
-        # A call takes what it takes, but whether a mesh is there is answered at once.
-        silence = _ANSWER_TIMEOUT if isinstance(call, calls.Address) else None
-        timeout = httpx.Timeout(silence, connect=_ANSWER_TIMEOUT)
-        headers = {"content-type": "application/json"}
-        content = msgspec.json.encode(call)
+        from llm_streaming.mesh.call_client import NotReachedError
+
         try:
-            with self._http.stream("POST", calls.PATH, content=content, headers=headers, timeout=timeout) as answer:
-                if answer.is_error:
-                    raise self._refusal(answer)
-                for line in answer.iter_lines():
-                    message = json.loads(line)
-                    if "told" not in message:
-                        return _outcome(message)
-                    tell(message["told"])
-        except httpx.ConnectError:
-            raise self._absence() from None
-        except httpx.TimeoutException:
-            raise MeshError(
-                f"the mesh does not answer within {_ANSWER_TIMEOUT:g} s: if `llm-streaming up` was stopped by "
-                "Ctrl-Z, `fg` in its shell lets it go on"
-            ) from None
-        except httpx.TransportError:
-            pass  # as when it ends without an answer
-        raise MeshError("the mesh ended before it answered: what `llm-streaming up` printed says why")
-
-    def _refusal(self, answer: httpx.Response) -> MeshError:
-        """Say why the call did not get through, in the words of the Envoy that says so; `connect` may try again."""
-        words = answer.read().decode(errors="replace")
-        self.close()
-        return MeshError(words)
-
-    def _absence(self) -> MeshError:
-        if self._tunnel:
-            return MeshError("the tunnel to the shared mesh has ended: connect again")
-        return MeshError(
-            f"{VARIABLE} names {self._control}, where no mesh is open any more: run `llm-streaming up` again and "
-            "the line that it prints, or unset the variable"
-        )
-
-
-def _outcome(message: dict[str, Any]) -> Any:  # noqa: ANN401 - what the call returns
-    if "raised" in message:
-        raise _RAISED.get(message["raised"], MeshError)(message["message"])
-    return message["returned"]
+            return self._client.make(call)
+        except NotReachedError:
+            self.close()  # so that `connect` may be tried again
+            raise
 
 
 def named_in_environment() -> str | None:
