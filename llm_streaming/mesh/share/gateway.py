@@ -156,7 +156,8 @@ def _check_free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port)).close()
     except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "a port is a number from 1 to 65535"
+        words = str(error.strerror) if isinstance(error, OSError) else "a port is a number from 1 to 65535"
+        reason = words.partition(" (while")[0]  # Python adds the address
         raise MeshError(
             f"the mesh cannot be shared at {host}:{port} ({reason}): choose another port by --share-port, or an "
             "address of this machine by --share-host"

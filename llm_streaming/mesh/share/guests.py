@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from llm_streaming.errors import MeshError
+from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
 from llm_streaming.mesh import calls
 from llm_streaming.mesh.embedded import EmbeddedMesh
@@ -54,12 +54,13 @@ def masked(answer: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call re
     """Have a call answered, without a word of it that is a secret of this process's environment.
 
     Raises:
-        MeshError: as the call does, without such a word either.
+        ManifestError: as the call does, without such a word either.
+        MeshError: the same.
     """
     try:
         return json.loads(_mask(json.dumps(answer(), default=str)))
-    except MeshError as error:
-        raise MeshError(_mask(str(error))) from None
+    except (ManifestError, MeshError) as error:
+        raise type(error)(_mask(str(error))) from None
 
 
 def _mask(text: str) -> str:
