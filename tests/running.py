@@ -15,7 +15,7 @@ COMMAND = Path(sys.executable).with_name("llm-streaming")
 
 
 class Up:
-    """`llm-streaming up` in a process of its own: its address, its control socket, what it tells and, if shared, its invitation."""
+    """`llm-streaming up` in a process of its own: where it is, what it tells and what it has others run."""
 
     def __init__(self, *options: str) -> None:
         argv = [COMMAND, "up", *options]
