@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm check bench bench-full format outputs lock
+.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -14,6 +14,7 @@ CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.wid
 	metadata.language_info.version cell.metadata.papermill cell.metadata.execution"
 # In containers people are root, and Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+COURSE := $(sort $(wildcard notebooks/*.ipynb))
 WALKTHROUGHS := notebooks/01-openai-streaming.ipynb notebooks/02-local-streaming.ipynb
 
 help: ## show this list
@@ -49,15 +50,16 @@ reset: ## put the notebooks back as they are committed; changed ones are kept in
 demo: $(INSTALLED) ## execute both walkthroughs on this machine, into build/notebooks
 	@$(BIN)/python -m llm_streaming.execute $(WALKTHROUGHS)
 
-course: $(INSTALLED) ## execute every notebook, into build/notebooks
-	@$(BIN)/python -m llm_streaming.execute $(sort $(wildcard notebooks/*.ipynb))
+course: $(INSTALLED) ## execute every notebook, into build/notebooks, and check what they recorded
+	@$(BIN)/python -m llm_streaming.execute $(COURSE)
+	@$(BIN)/python -m pytest --quiet tests/unit/test_notebooks.py --executed build/notebooks
 
 lab: $(INSTALLED) ## open JupyterLab on the walkthroughs
 	@$(BIN)/jupyter lab --ip=127.0.0.1 $(AS_ROOT) notebooks/01-openai-streaming.ipynb
 
 test-cluster: $(INSTALLED) ## execute every notebook on the cluster of kubectl's current context, into build/cluster
 	@$(BIN)/llm-streaming get servers --target kubernetes
-	@$(BIN)/python -m llm_streaming.execute --output build/cluster -p target kubernetes $(sort $(wildcard notebooks/*.ipynb))
+	@$(BIN)/python -m llm_streaming.execute --output build/cluster -p target kubernetes $(COURSE)
 
 test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -67,10 +69,23 @@ test-vllm: $(VLLM_MODEL) ## run the Local runtime's tests on vLLM, on the CPU, a
 	@.venv-vllm/bin/python -m llm_streaming.execute notebooks/02-local-streaming.ipynb --output build/vllm \
 		-p model local-chat-completions-vllm-cpu
 
-check: $(INSTALLED) ## lint and check types
+test-browser: .venv/.browser ## run the walkthroughs in JupyterLab in a headless Chromium, pictures into build/browser
+	@$(BIN)/python tools/install_chromium.py
+	@$(BIN)/python -m pytest --numprocesses 0 tests/browser
+
+animation: .venv/.browser ## record the README's animation anew
+	@$(BIN)/python tools/install_chromium.py
+	@$(BIN)/python -m tools.record_animation
+
+check: $(INSTALLED) ## lint, check types, spelling and the notebooks as they are committed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/codespell *.md Makefile benchmarks docs llm_streaming manifests tools
+	@$(BIN)/python tools/check_notebooks.py
+
+docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
+	@$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs
 
 bench: $(INSTALLED) ## measure what the layers here cost, in 3 minutes, into build/bench
 	@$(BIN)/python -m benchmarks

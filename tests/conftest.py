@@ -14,6 +14,12 @@ CPU = "local-chat-completions-cpu"
 OPENAI = "openai-chat-completions"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--executed", help="folder of executed notebooks whose results are checked, such as build/notebooks"
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_provider() -> Iterator[None]:
     """Nobody's key, provider or open mesh is used by a test, whatever the environment holds."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llm_streaming.cli.options import ContextOption, NamespaceOption, Target, TargetOption, chosen_mesh
+from llm_streaming.cli.options import ContextOption, NamespaceOption, TargetOption, chosen_mesh
+from llm_streaming.doctor import Target
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook import show
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from llm_streaming.cli.options import ContextOption, NamespaceOption, Target, TargetOption
+from llm_streaming.cli.options import ContextOption, NamespaceOption, TargetOption
+from llm_streaming.doctor import State, Target, all_checks, examine
 
 
 def doctor(
@@ -17,15 +18,12 @@ def doctor(
     from rich.console import Console
     from rich.text import Text
 
-    from llm_streaming.cli.check import State, examine
-    from llm_streaming.cli.checks_cluster import cluster_checks
-    from llm_streaming.cli.checks_local import local_checks
-
     styles = {State.OK: "green", State.WRONG: "bold red", State.ASIDE: "dim"}
     console = Console(highlight=False, soft_wrap=True)
     wrong = False
-    for name, state, words in examine([*local_checks(), *cluster_checks(namespace, context)], target):
+    for name, state, words, path in examine(all_checks(namespace, context), target):
         wrong = wrong or state is State.WRONG
+        words = f"{words}, {path}" if path else words
         console.print(Text.assemble((f"{state:<5}", styles[state]), f"  {name:<10}  {words}"))
     if wrong:
         raise typer.Exit(1)

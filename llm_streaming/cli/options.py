@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from llm_streaming.doctor import Target
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh import Mesh, open_mesh
 from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment
-
-
-class Target(StrEnum):
-    """Where models are deployed."""
-
-    EMBEDDED = "embedded"
-    KUBERNETES = "kubernetes"
-
 
 TargetOption = Annotated[
     Target, typer.Option(help="The mesh of `llm-streaming up` on this machine, or Seldon Core 2 on a cluster.")

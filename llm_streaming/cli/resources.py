@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from llm_streaming.cli.files import manifests_in
-from llm_streaming.cli.options import ContextOption, NamespaceOption, Target, TargetOption, chosen_mesh
+from llm_streaming.cli.options import ContextOption, NamespaceOption, TargetOption, chosen_mesh
 from llm_streaming.cli.tables import Format, render
+from llm_streaming.doctor import Target
 from llm_streaming.errors import LLMStreamingError, MeshError
 
 # As `get -o name` and kubectl write a model's name.

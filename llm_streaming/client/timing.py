@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncIterable, Generator, Iterable
 from dataclasses import dataclass
 
 from llm_streaming.protocol import ChatEvent
@@ -14,14 +14,19 @@ class Timing:
     """Figures of one stream, as its reader saw them.
 
     Args:
-        first_token: seconds from the request to the first text; None where there was none.
+        arrivals: seconds from the request to each event that brought text, in order.
         total: seconds from the request to the end.
         tokens: tokens of the answer, as the engine counted them; None where it did not.
     """
 
-    first_token: float | None
+    arrivals: tuple[float, ...]
     total: float
     tokens: int | None
+
+    @property
+    def first_token(self) -> float | None:
+        """Seconds from the request to the first text; None where there was none."""
+        return self.arrivals[0] if self.arrivals else None
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -45,19 +50,13 @@ class TimedStream:
 
     def __init__(self, events: Iterable[ChatEvent]) -> None:
         self._events = events
-        self._started = self._last = 0.0
-        self._first: float | None = None
-        self._tokens: int | None = None
+        self._clock: _Clock | None = None
 
     def __iter__(self) -> Generator[ChatEvent, None, None]:
-        self._started = self._last = time.perf_counter()
+        clock = self._clock = _Clock()
         try:
             for event in self._events:
-                self._last = time.perf_counter()
-                if event.content and self._first is None:
-                    self._first = self._last - self._started
-                if event.usage:
-                    self._tokens = event.usage.get("completion_tokens")
+                clock.note(event)
                 yield event
         finally:
             if isinstance(self._events, Generator):
@@ -66,4 +65,36 @@ class TimedStream:
     @property
     def timing(self) -> Timing:
         """The figures so far."""
-        return Timing(self._first, self._last - self._started, self._tokens)
+        return self._clock.timing if self._clock else Timing((), 0.0, None)
+
+
+async def measure(events: AsyncIterable[ChatEvent]) -> Timing:
+    """Read an asynchronous client's stream to its end, and return its times.
+
+    Raises:
+        InferenceError: the call failed.
+    """
+    clock = _Clock()
+    async for event in events:
+        clock.note(event)
+    return clock.timing
+
+
+class _Clock:
+    """Notes when events arrive, from the moment it is made."""
+
+    def __init__(self) -> None:
+        self._started = self._last = time.perf_counter()
+        self._arrivals: list[float] = []
+        self._tokens: int | None = None
+
+    def note(self, event: ChatEvent) -> None:
+        self._last = time.perf_counter()
+        if event.content:
+            self._arrivals.append(self._last - self._started)
+        if event.usage:
+            self._tokens = event.usage.get("completion_tokens")
+
+    @property
+    def timing(self) -> Timing:
+        return Timing(tuple(self._arrivals), self._last - self._started, self._tokens)

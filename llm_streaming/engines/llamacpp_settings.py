@@ -43,11 +43,11 @@ class LlamaCppSettings:
     model that is 45 MB a slot), so that no request can fail because of another."""
 
     n_parallel: int = 8
-    """Slots: how many requests are answered at the same time; others wait for their turn."""
+    """Slots, which is how many requests are answered at the same time; others wait for their turn."""
 
     n_threads: int = field(default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) - 1)))
-    """Threads that compute. By default one core is left alone: the threads wait for each other by spinning, so that one
-    busy neighbour slows two threads on two cores down tenfold, and a single one hardly at all."""
+    """Threads that compute. By default one core is left alone, because threads wait for each other by spinning, so that
+    one busy neighbour slows two threads on two cores down tenfold, and a single one hardly at all."""
 
     n_batch: int = 64
     """Prompt tokens computed at a time. A request that is cancelled while its prompt is read ends with the batch;

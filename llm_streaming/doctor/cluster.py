@@ -1,17 +1,16 @@
-"""What ``llm-streaming doctor`` looks at on a cluster."""
+"""What there is to look at on a cluster."""
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 
-from llm_streaming.cli.check import Check
-from llm_streaming.cli.options import Target
+from llm_streaming.doctor.check import Check, Target, version, versions
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh import open_mesh
 from llm_streaming.mesh.kubernetes_config import find_connection
 
+_PACKAGES = ("kubernetes", "openai", "httpx", "httpx-sse", "grpcio")
 _CONNECT_TIMEOUT = 5.0  # seconds
 
 
@@ -40,9 +39,9 @@ def cluster_checks(namespace: str | None, context: str | None) -> list[Check]:
 
 
 def _client() -> str:
-    if importlib.util.find_spec("kubernetes") is None:
+    if version("kubernetes") is None:
         raise MeshError("kubernetes is not installed: run `make setup`, or `pip install 'llm-streaming[kubernetes]'`")
-    return "the package kubernetes is installed"
+    return versions(_PACKAGES)
 
 
 def _check_answers(address: str) -> None:

@@ -1,0 +1,57 @@
+"""Which Chromium is driven, and what is said where there is none."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tools import install_chromium
+from tools.install_chromium import MISSING, find_chromium, main
+
+
+@pytest.fixture(autouse=True)
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder on the PATH, empty."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    return tmp_path
+
+
+def program(path: Path) -> str:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_one_that_is_named_comes_first(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chrome = program(programs / "google-chrome")
+    assert find_chromium() == chrome
+    chromium = program(programs / "chromium")
+    assert find_chromium() == chromium
+    named = program(programs / "another")
+    monkeypatch.setenv("CHROMIUM", named)
+    assert find_chromium() == named
+    main()  # installs nothing
+
+
+def test_a_name_of_no_program_is_refused(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(programs / "chromium")
+    monkeypatch.setenv("CHROMIUM", "/no/such/program")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == (
+        "CHROMIUM names /no/such/program, and there is no such program: correct it or unset it."
+    )
+
+
+@pytest.mark.parametrize("system", ["without apt-get", "for others than root"])
+def test_where_it_cannot_be_installed_a_sentence_says_so(
+    programs: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    if system == "for others than root":
+        program(programs / "apt-get")
+    monkeypatch.setattr(install_chromium.os, "geteuid", lambda: 1000)
+    assert shutil.which("sudo") is None
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == MISSING

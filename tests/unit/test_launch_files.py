@@ -1,0 +1,72 @@
+"""The files by which others' machines start the course agree with the project: Binder, dev containers, Colab."""
+
+import json
+import re
+import stat
+from typing import Any
+
+import pytest
+import yaml
+
+from llm_streaming.project import project_root
+
+ROOT = project_root()
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def make_targets(text: str) -> list[str]:
+    return re.findall(r"\bmake\W+([a-z-]+)", text)
+
+
+@pytest.fixture
+def container() -> dict[str, Any]:
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text()
+    return json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+
+
+def test_binder_has_python_and_make_from_conda() -> None:
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["dependencies"] == ["python=3.12", "pip", "make"]
+
+
+def test_binder_runs_the_set_up() -> None:
+    script = ROOT / "postBuild"
+    assert make_targets(script.read_text()) == ["setup"]
+    assert script.stat().st_mode & stat.S_IXUSR
+
+
+def test_a_container_is_set_up_by_what_the_makefile_has(container: dict[str, Any]) -> None:
+    assert make_targets(container["postCreateCommand"]) == ["setup"]
+    assert "setup" in TARGETS
+
+
+def test_a_container_has_a_python_that_the_project_supports(container: dict[str, Any]) -> None:
+    assert re.match(r"python:3\.1[12]-", container["image"])
+
+
+def test_a_container_forwards_no_port(container: dict[str, Any]) -> None:
+    assert container["otherPortsAttributes"] == {"onAutoForward": "ignore"}
+    assert not container.keys() & {"forwardPorts", "portsAttributes", "appPort"}
+
+
+def test_a_container_opens_a_notebook_that_is_there(container: dict[str, Any]) -> None:
+    assert [
+        name for name in container["customizations"]["codespaces"]["openFiles"] if not (ROOT / name).is_file()
+    ] == []
+
+
+def test_colab_runs_the_tool_that_is_there() -> None:
+    cells = json.loads((ROOT / "docs/colab.ipynb").read_text())["cells"]
+    first = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "code"))
+    (tool,) = re.findall(r"^%run ~/llm-streaming/(\S+)$", first, re.MULTILINE)
+    assert f'HERE = "{tool}"' in (ROOT / tool).read_text()
+    assert 'run("make", "setup"' in (ROOT / tool).read_text()
+
+
+def test_the_page_opens_what_is_there() -> None:
+    page = (ROOT / "docs/cloud.md").read_text()
+    opened = re.findall(r"(?:lab/tree|blob/HEAD)/(\S+)", page)
+    assert [(name, (ROOT / name).is_file()) for name in opened] == [
+        ("notebooks/01-openai-streaming.ipynb", True),
+        ("docs/colab.ipynb", True),
+    ]

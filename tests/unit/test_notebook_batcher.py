@@ -1,0 +1,74 @@
+"""However fast a text grows, it is shown at a bounded rate, and nothing of it is lost."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from llm_streaming.notebook.batcher import Batcher
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_fast_stream_is_shown_at_a_bounded_rate() -> None:
+    clock, shown = Clock(), list[tuple[float, str]]()
+    batcher = Batcher(lambda text: shown.append((clock.now, text)), 20, clock)
+    words = [f"{number} " for number in range(10_000)]
+    for word in words:
+        clock.now += 0.0005  # 2,000 tokens a second
+        batcher.add(word)
+    batcher.flush()
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(shown[:-1])]
+    assert min(gaps) >= 0.05
+    assert 90 < len(shown) <= 5 * 20 + 2
+    assert shown[-1][1] == batcher.text == "".join(words)
+
+
+def test_a_slow_stream_is_shown_at_once() -> None:
+    clock, shown = Clock(), list[str]()
+    batcher = Batcher(shown.append, 20, clock)
+    for word in ("one ", "two ", "", "three"):
+        clock.now += 1
+        batcher.add(word)
+    assert shown == ["one ", "one two ", "one two three"]
+
+
+def test_what_waits_is_shown_when_time_has_passed_without_text() -> None:
+    clock, shown = Clock(), list[str]()
+    batcher = Batcher(shown.append, 20, clock)
+    batcher.add("one ")
+    batcher.add("two")
+    clock.now += 1
+    batcher.add("")
+    batcher.flush()
+    assert shown == ["one ", "one two"]
+
+
+def failing_once(shown: list[str], error: BaseException) -> Callable[[str], None]:
+    failures = [error]
+
+    def show(text: str) -> None:
+        if failures:
+            raise failures.pop()
+        shown.append(text)
+
+    return show
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the browser is gone")])
+def test_what_could_not_be_shown_is_kept(error: BaseException) -> None:
+    shown = list[str]()
+    batcher = Batcher(failing_once(shown, error), 20)
+    with pytest.raises(type(error)):
+        batcher.add("one")
+    batcher.flush()
+    batcher.flush()
+    assert shown == ["one"]

