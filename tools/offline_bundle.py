@@ -17,14 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "build" / "offline-bundle"
 LOCKS = [str(ROOT / "requirements" / name) for name in ("all.lock", "uv.lock")]
-PYTHONS = ("3.11", "3.12")
 
-# Of each platform: uv's name for it, and the tags its wheels may have. Envoy's want glibc 2.31, or macOS 15.
+# Of each platform: uv's name for it, the tags its wheels may have, and the Pythons for which there is a wheel of every
+# package. Envoy's want glibc 2.31, or macOS 15; gevent has none for macOS and Python 3.11.
 GLIBC = range(5, 32)
+PYTHONS = ("3.11", "3.12")
 PLATFORMS = {
-    "linux-x86_64": ("x86_64-manylinux_2_31", ["linux_x86_64", *(f"manylinux_2_{minor}_x86_64" for minor in GLIBC)]),
-    "linux-arm64": ("aarch64-manylinux_2_31", ["linux_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in GLIBC)]),
-    "macos-arm64": ("aarch64-apple-darwin", ["macosx_15_0_arm64"]),
+    "linux-x86_64": ("x86_64-manylinux_2_31", [f"manylinux_2_{minor}_x86_64" for minor in GLIBC], PYTHONS),
+    "linux-arm64": ("aarch64-manylinux_2_31", [f"manylinux_2_{minor}_aarch64" for minor in GLIBC], PYTHONS),
+    "macos-arm64": ("aarch64-apple-darwin", ["macosx_15_0_arm64"], PYTHONS[1:]),
 }
 MACOS = "15.0"
 HERE = {("Linux", "x86_64"): "linux-x86_64", ("Linux", "aarch64"): "linux-arm64", ("Darwin", "arm64"): "macos-arm64"}
@@ -57,7 +58,7 @@ def main() -> None:
     if subprocess.run(compare).returncode:
         print("What is not committed is not in the bundle.")
     for name in platforms:
-        for python in PYTHONS:
+        for python in PLATFORMS[name][2]:
             print(f"Fetching the wheels for {name}, Python {python}", flush=True)
             fetch(name, python, wheels)
     (TARGET / "install.sh").write_text(INSTALL)
@@ -67,7 +68,7 @@ def main() -> None:
 
 def fetch(name: str, python: str, wheels: Path) -> None:
     """Download a platform's wheels: uv picks the lock's packages for it, which pip only does for its own."""
-    uv_name, tags = PLATFORMS[name]
+    uv_name, tags, _ = PLATFORMS[name]
     with tempfile.TemporaryDirectory() as folder:
         picked = str(Path(folder) / "picked.txt")
         uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--generate-hashes"]
