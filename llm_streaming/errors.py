@@ -63,12 +63,23 @@ class InferenceError(LLMStreamingError):
         message: one sentence about what went wrong.
         status: the HTTP status, or None where the connection broke before any.
         code: OpenAI's error code or type, or None.
+        retry_after: seconds to wait before asking again, where a stream's error names them; whole answers have no
+            place for it but their words.
         partial: the text that had arrived before the failure; ``""`` where none had.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, code: str | None = None, partial: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        partial: str = "",
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.code = code
+        self.retry_after = retry_after
         self.partial = partial

@@ -215,7 +215,11 @@ class StreamReader:
             event = self._decode(data)
         except EngineError as error:
             raise InferenceError(
-                str(error), status=error.status, code=error.code or error.type, partial=self.partial
+                str(error),
+                status=error.status,
+                code=error.code or error.type,
+                retry_after=error.retry_after,
+                partial=self.partial,
             ) from None
         except ProtocolError as error:
             raise InferenceError(str(error), partial=self.partial) from None

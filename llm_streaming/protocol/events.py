@@ -79,7 +79,7 @@ _Fields = tuple[str, str | None, dict[str, Any] | None, list[dict[str, Any]], di
 def _read(response: Mapping[str, Any]) -> _Fields:
     parameters = response.get("parameters")
     if isinstance(parameters, Mapping) and parameters.get("error"):
-        raise decode_error(parameters["error"], parameters.get("status"))
+        raise decode_error(parameters["error"], parameters.get("status"), parameters.get("retry_after"))
     outputs = _outputs(response)
     raw = parse_answer(outputs["output_all"], "output 'output_all'") if outputs.get("output_all") else {}
     if raw.get("error"):

@@ -42,12 +42,13 @@ def _sendable(value: object) -> str | None:
     return None if value is None else str(value)[:_LONGEST].encode(errors="replace").decode()
 
 
-def decode_error(error: object, status: object = None) -> EngineError:
+def decode_error(error: object, status: object = None, retry_after: object = None) -> EngineError:
     """The exception for an error that arrived: the object above, only what is inside, its JSON, or plain words.
 
     Args:
         error: the error.
         status: its HTTP status, where one came with it; else its code or type has to tell.
+        retry_after: the seconds to wait before asking again, where they came with it.
     """
     if isinstance(error, str | bytes):
         error = _parsed(error)
@@ -58,7 +59,8 @@ def decode_error(error: object, status: object = None) -> EngineError:
     kind, code = str(error.get("type") or "server_error"), error.get("code")
     code = None if code is None else str(code)
     told = status if isinstance(status, int) else _STATUS.get(code or "") or _STATUS.get(kind, 500)
-    return EngineError(str(error.get("message") or kind), status=told, type=kind, code=code)
+    wait = retry_after if isinstance(retry_after, int) else None
+    return EngineError(str(error.get("message") or kind), status=told, type=kind, code=code, retry_after=wait)
 
 
 def _parsed(text: str | bytes) -> object:

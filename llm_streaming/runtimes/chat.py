@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -114,9 +115,12 @@ class ChatRuntime(MLModel, ABC):
             failure = log_failure(error)
             raised = _as_chat_error(failure)
             event = protocol.encode_error(failure.as_openai())
-            # The same among the parameters, as a string because over gRPC a dict would be dropped; and the status,
-            # which a stream has no other place for.
-            yield stream.respond_with(event, error=dict(event)["output_all"].decode(), status=raised.status_code)
+            # The same among the parameters, as a string because over gRPC a dict would be dropped; and what is a
+            # status and a header elsewhere, for which a stream has no other place.
+            told: dict[str, str | int] = {"error": dict(event)["output_all"].decode(), "status": raised.status_code}
+            if failure.retry_after is not None:
+                told["retry_after"] = math.ceil(failure.retry_after)
+            yield stream.respond_with(event, **told)
             raise raised from None
 
     def opened(self) -> Engine:

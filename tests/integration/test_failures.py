@@ -140,6 +140,14 @@ def test_every_client_is_told_what_went_wrong(scripted: Scripted, name: str, kin
     assert failure_of(kind, mode, scripted, text, case.model) == expected_of(case, kind, mode)
 
 
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_a_stream_says_when_to_ask_again(scripted: Scripted, kind: str) -> None:
+    scripted.replies[f"again {kind}"] = refusal(429, "Slow down.", "requests", retry_after="6.5")
+    with pytest.raises(InferenceError) as raised:
+        list(door(kind, scripted.mesh).stream(scripted.model, [{"role": "user", "content": f"again {kind}"}]))
+    assert raised.value.retry_after == 7  # whole seconds, because gRPC carries no others
+
+
 def test_the_log_has_one_line_for_a_failure_and_no_traceback(scripted: Scripted) -> None:
     logged = len(scripted.log())
     ways = [(kind, mode) for kind in DOORS for mode in ("stream", "complete")]

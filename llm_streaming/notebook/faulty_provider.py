@@ -1,0 +1,183 @@
+"""A provider that fails on purpose: OpenAI's API over HTTP, on this machine, to see what becomes of each failure."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple, Self
+
+_LOOPBACK = "127.0.0.1"
+
+
+class Refusal(NamedTuple):
+    """How a request is refused: the HTTP status, and OpenAI's words for it."""
+
+    status: int
+    message: str
+    type: str
+    code: str | None
+
+
+REFUSALS: Mapping[str, Refusal] = {
+    "too long": Refusal(400, "This is too long for the model.", "invalid_request_error", "context_length_exceeded"),
+    "bad key": Refusal(401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"),
+    "no model": Refusal(404, "The model does not exist.", "invalid_request_error", "model_not_found"),
+    "too often": Refusal(429, "Rate limit reached.", "requests", "rate_limit_exceeded"),
+    "overloaded": Refusal(503, "The server is overloaded.", "server_error", None),
+}
+"""Chats that are refused, by the text of their last message."""
+
+FAILURES = ("crashes", "breaks off", "falls silent")
+"""Chats whose answer fails in its midst, or says nothing for a while."""
+
+BUSY = "busy"
+"""A chat that is refused as too often the first two times, and then answered."""
+
+ENDLESS = "endless"
+"""A chat whose streamed answer goes on until its reader leaves."""
+
+TOKENS = ("One,", " two,", " three.")
+"""The answer to everything else."""
+
+_CRASH = Refusal(500, "The model has crashed.", "server_error", None)
+_PAUSE = 0.02  # seconds between the tokens of an endless answer
+
+
+class FaultyProvider:
+    """Answers each chat by the text of its last message, as named above.
+
+    Args:
+        silence: seconds for which an answer falls silent.
+        retry_after: seconds after which one who asked too often may ask again, a whole number.
+
+    Attributes:
+        asked: the texts of all requests so far.
+        left: set when a client has left before the end of its answer.
+
+    Example:
+        >>> with FaultyProvider() as provider:
+        ...     provider.base_url.endswith("/v1")
+        True
+    """
+
+    def __init__(self, *, silence: float = 2.0, retry_after: int = 1) -> None:
+        self.silence = silence
+        self.retry_after = retry_after
+        self.asked: list[str] = []
+        self.left = threading.Event()
+        self.closed = threading.Event()
+        self._server = ThreadingHTTPServer((_LOOPBACK, 0), lambda *connection: _Handler(self, *connection))
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def base_url(self) -> str:
+        """Where OpenAI's clients find it."""
+        return f"http://{_LOOPBACK}:{self._server.server_port}/v1"
+
+    def close(self) -> None:
+        """End it, and every answer that is still being sent."""
+        self.closed.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request, on a connection of its own."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, provider: FaultyProvider, *connection: Any) -> None:  # noqa: ANN401 - http.server's
+        self._provider = provider
+        super().__init__(*connection)
+
+    def do_POST(self) -> None:
+        """Answer, refuse to, or begin to."""
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        text = request["messages"][-1]["content"]
+        self._provider.asked.append(text)
+        try:
+            if refusal := self._refusal(text):
+                self._refuse(refusal)
+            elif request.get("stream"):
+                self._stream(text)
+            elif text == "crashes":
+                self._refuse(_CRASH)
+            else:
+                self._complete(text)
+        except ConnectionError:
+            self._provider.left.set()
+
+    def _refusal(self, text: str) -> Refusal | None:
+        busy = text == BUSY and self._provider.asked.count(BUSY) <= 2
+        return REFUSALS["too often"] if busy else REFUSALS.get(text)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        body = _line(_error(refusal))
+        wait = {"retry-after": str(self._provider.retry_after)} if refusal.status == 429 else {}
+        self._begin(refusal.status, {"content-type": "application/json", "content-length": str(len(body)), **wait})
+        self.wfile.write(body)
+
+    def _complete(self, text: str) -> None:
+        if text == "falls silent":
+            self._provider.closed.wait(self._provider.silence)
+        message = {"role": "assistant", "content": "".join(TOKENS)}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        body = _line({**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _USAGE})
+        self._begin(200, {"content-type": "application/json", "content-length": str(len(body))})
+        self.wfile.write(body[:20] if text == "breaks off" else body)
+
+    def _stream(self, text: str) -> None:
+        self._begin(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        for event in self._events(text):
+            data = b"data: %b\n\n" % event
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if text != "breaks off":  # a body without its last chunk is one whose connection has broken
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _events(self, text: str) -> Iterator[bytes]:
+        for token in TOKENS:
+            yield _line(_chunk({"content": token}))
+        while text == ENDLESS and not self._provider.closed.wait(_PAUSE):
+            yield _line(_chunk({"content": " more"}))
+        if text == "falls silent":
+            self._provider.closed.wait(self._provider.silence)
+        if text == "crashes":
+            yield _line(_error(_CRASH))
+        elif text != "breaks off":
+            yield _line(_chunk({}, "stop"))
+            yield _line({**_HEAD, "object": "chat.completion.chunk", "choices": [], "usage": _USAGE})
+            yield b"[DONE]"
+
+    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:  # noqa: ANN401 - http.server's
+        """Keep its access log out of the notebook."""
+
+
+_HEAD = {"id": "chatcmpl-1", "created": 1, "model": "faulty"}
+_USAGE = {"prompt_tokens": 1, "completion_tokens": len(TOKENS), "total_tokens": 1 + len(TOKENS)}
+
+
+def _chunk(delta: Mapping[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return {**_HEAD, "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def _error(refusal: Refusal) -> dict[str, Any]:
+    return {"error": {"message": refusal.message, "type": refusal.type, "code": refusal.code}}
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
