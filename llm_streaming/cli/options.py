@@ -40,6 +40,15 @@ def chosen_mesh(target: Target, namespace: str | None, context: str | None) -> M
         return open_mesh(target, namespace=namespace, context=context)
     if namespace or context:
         raise typer.BadParameter("--namespace and --context belong to --target kubernetes")
+    return kept_mesh()
+
+
+def kept_mesh() -> AttachedMesh:
+    """Open the embedded mesh that the environment leads to.
+
+    Raises:
+        MeshError: it leads to none, or to one that cannot be used.
+    """
     control = named_in_environment()
     if control is None:
         raise MeshError(

@@ -20,8 +20,8 @@ _opened: list[tuple[dict[str, Any], Mesh]] = []
 def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 - each target has its own
     """Open a mesh, or return the one that is open with the same arguments, as when a cell is run again.
 
-    Where ``LLM_STREAMING_MESH`` names the embedded mesh that ``llm-streaming up`` keeps, ``connect("embedded")``
-    without options uses that one, and leaves it open.
+    Where ``LLM_STREAMING_MESH`` names the embedded mesh that ``llm-streaming up`` keeps, here or, shared, on another's
+    machine, ``connect("embedded")`` without options uses that one, and leaves it open.
 
     Args:
         target: ``"embedded"``, Envoy and MLServer on this machine, or ``"kubernetes"``, Seldon Core 2 on a cluster.
@@ -72,8 +72,7 @@ def _where(mesh: Mesh, target: str) -> str:
     # A cluster's mesh is asked for its address no sooner than it is needed: models can be applied before it has one.
     if target == "kubernetes":
         return f"in {mesh}"
-    kept = ", kept by `llm-streaming up`" if isinstance(mesh, AttachedMesh) else ""
-    return f"at {mesh.address}{kept}"
+    return f"at {mesh if isinstance(mesh, AttachedMesh) else mesh.address}"
 
 
 def _still_open() -> list[tuple[dict[str, Any], Mesh]]:

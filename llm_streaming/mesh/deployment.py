@@ -27,9 +27,10 @@ class Deployment:
         """Its folder in the server's private repository."""
         return self.server.repository / self.name
 
-    def stands_as(self, wanted: Deployment) -> bool:
-        """Whether it is what is wanted, and has not failed."""
-        return self == wanted and not (self.loaded.done() and self.loaded.exception())
+    @property
+    def failed(self) -> bool:
+        """Whether it did not load."""
+        return self.loaded.done() and self.loaded.exception() is not None
 
     def resource(self) -> dict[str, Any]:
         """The Model as a cluster shows it: its manifest, and SC2's conditions."""

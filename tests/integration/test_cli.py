@@ -4,7 +4,6 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,33 +23,12 @@ from llm_streaming.project import project_root
 from tests.conftest import CPU, OPENAI
 from tests.integration.scripted import Scripted
 from tests.provider import streamed
-from tests.running import processes_in
+from tests.running import COMMAND, Up, processes_in
 
-COMMAND = Path(sys.executable).with_name("llm-streaming")
 NOTICE = (
     "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server with "
     "SmolLM2-135M-Instruct, on this machine."
 )
-
-
-class Up:
-    """`llm-streaming up` in a process of its own: its address, its control socket and its processes."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [COMMAND, "up"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=project_root()
-        )
-        exported = self.process.stdout.readline()
-        assert exported.startswith(f"export {VARIABLE}="), self.process.stderr.read()
-        self.control = exported.removeprefix(f"export {VARIABLE}=").rstrip("\n")
-        self.told = [self.process.stderr.readline().rstrip("\n") for _ in range(2)]
-        self.address = re.search(r"127\.0\.0\.1:\d+", self.told[1])[0]
-        self.home = Path(self.control).parent
-
-    def end(self, number: signal.Signals) -> tuple[int, str, str]:
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
 
 
 @pytest.fixture(scope="module")

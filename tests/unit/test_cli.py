@@ -277,7 +277,7 @@ def test_help_is_there_for_each_command(run: Run) -> None:
     status, out, err = run()
     assert (status, err, out) == (0, "", run("--help")[1])
     commands = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
-    assert commands == ["up", "apply", "wait", "get", "delete", "logs", "chat", "doctor", "manifest"]
+    assert commands == ["up", "apply", "wait", "get", "delete", "logs", "reset", "chat", "doctor", "manifest"]
     for command in commands:
         status, out, err = run(command, "--help")
         assert (status, err, out.startswith(f"Usage: llm-streaming {command} [OPTIONS]")) == (0, "", True)

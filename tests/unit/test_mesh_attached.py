@@ -5,15 +5,16 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import StreamRequestHandler, UnixStreamServer
+from socketserver import UnixStreamServer
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.mesh import attached
+from llm_streaming.mesh import call_client, calls
 from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment
 from llm_streaming.mesh.control import Control
 
@@ -26,11 +27,16 @@ class Keeper:
         self.script: list[dict[str, Any]] = []
         self.calls: list[dict[str, Any]] = []
 
-        class Call(StreamRequestHandler):
-            def handle(self) -> None:
-                keeper.calls.append(json.loads(self.rfile.readline()))
+        class Call(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                keeper.calls.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(200)
+                self.end_headers()
                 for message in keeper.script:
                     self.wfile.write(json.dumps(message).encode() + b"\n")
+
+            def log_message(self, *_: object) -> None:
+                pass
 
         self.server = UnixStreamServer(str(path), Call)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -51,7 +57,7 @@ def test_it_tells_what_is_told_and_returns_what_is_returned(keeper, capsys: pyte
     other, mesh = keeper
     other.script = [{"told": "one"}, {"told": "two"}, {"returned": None}]
     mesh.wait("m", timeout=5)
-    assert other.calls[-1] == {"call": "wait", "arguments": ["m"], "options": {"timeout": 5}}
+    assert other.calls[-1] == {"call": "wait", "holder": calls.holder(), "names": ["m"], "timeout": 5.0}
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
@@ -88,7 +94,7 @@ def test_where_nobody_keeps_a_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_keeper_that_is_stopped_is_not_waited_for(keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     other, _ = keeper
     other.server.shutdown()  # it listens still, and accepts nobody
-    monkeypatch.setattr(attached, "_ANSWER_TIMEOUT", 0.1)
+    monkeypatch.setattr(call_client, "_ANSWER_TIMEOUT", 0.1)
     with pytest.raises(MeshError) as caught:
         AttachedMesh(other.server.server_address)
     assert str(caught.value) == (

@@ -12,6 +12,35 @@ from llm_streaming.project import project_root
 
 Results = dict[str, Any]
 
+# Of 07-when-things-go-wrong: the status of each failure, those in mid-answer, and what other clients see of a fault of
+# the provider's (the status of `infer`, that of a gRPC stream, the exception of OpenAI's client).
+STATUSES = {
+    "unknown model": 404,
+    "misspelt parameter": 422,
+    "longer than fits": 422,
+    "too long": 422,
+    "bad key": 401,
+    "no model": 422,
+    "too often": 429,
+    "overloaded": 503,
+    "crashes": 500,
+    "breaks off": 502,
+    "model deleted": 503,
+    "server gone": None,
+    "nobody there": None,
+}
+BROKEN_OFF = {"crashes", "breaks off", "model deleted", "server gone"}
+OTHER_CLIENTS = {
+    "too long": (422, "FAILED_PRECONDITION", "BadRequestError"),
+    "bad key": (401, "UNKNOWN", "AuthenticationError"),
+    "no model": (422, "FAILED_PRECONDITION", "NotFoundError"),
+    "too often": (429, "UNKNOWN", "RateLimitError"),
+    "overloaded": (503, "UNKNOWN", "InternalServerError"),
+    "crashes": (500, "INTERNAL", "APIError"),
+    "breaks off": (502, "UNKNOWN", "APIError"),
+    "falls silent": (200, "OK", "-"),
+}
+
 # What has to hold on any machine, beside the speed that every notebook records.
 HOLDS: dict[str, Callable[[Results], bool]] = {
     "01-openai-streaming": lambda found: found["events_of_the_first_answer"] > 20,
@@ -25,6 +54,21 @@ HOLDS: dict[str, Callable[[Results], bool]] = {
         and found["arrivals_of_one_question"]["infer"] == 1 < found["arrivals_of_one_question"]["infer_stream"]
         and found["bytes_per_token"]["infer"] < found["bytes_per_token"]["infer_stream"]
     ),
+    "06-on-the-wire": lambda found: (
+        found["events_byte_by_byte_are_the_same"]
+        and found["text_of_the_special_characters"] == '"Zürich, naïve, 🙂"'
+        and found["bytes_per_event"]["OpenAI"] < found["bytes_per_event"]["gRPC"] < found["bytes_per_event"]["HTTP"]
+        and (found["events_with_workers"], found["workers_left"]) == (1, 0)
+        and found["encodings_with_gzip"] == {"infer_stream": None, "infer": "gzip"}
+    ),
+    "07-when-things-go-wrong": lambda found: (
+        found["statuses"] == STATUSES
+        and {what for what, kept in found["partials"].items() if kept} == BROKEN_OFF
+        and {fault: seen_by_others(row) for fault, row in found["other_clients"].items()} == OTHER_CLIENTS
+        and found["keep_alives"] >= 1
+        and found["provider_stopped"]
+        and found["requests"] == {"busy": 3, "bad key": 1, "breaks off": 1}
+    ),
     "08-serving-others": lambda found: (
         found["requests_by_ending"] == {"answered": 0, "invalid_request_error": 1, "cancelled": 1}
         and found["connections_of_eight_users"] == {"HTTP": 8, "gRPC": 1}
@@ -33,6 +77,10 @@ HOLDS: dict[str, Callable[[Results], bool]] = {
         and found["events_without_text"] >= 1
     ),
 }
+
+
+def seen_by_others(row: Results) -> tuple[int, str, str]:
+    return row["infer"], row["gRPC"], row["OpenAI"]
 
 
 @pytest.fixture

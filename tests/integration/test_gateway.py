@@ -1,0 +1,224 @@
+"""Through a tunnel and a gateway into a shared mesh: who gets in, what is there, and what a stream is like."""
+
+import asyncio
+import http.server
+import json
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import httpx
+import psutil
+import pytest
+
+import llm_streaming.mesh
+from llm_streaming import ChatClient, GrpcChatClient, connect
+from llm_streaming.errors import InferenceError, MeshError
+from llm_streaming.mesh.attached import VARIABLE, AttachedMesh
+from llm_streaming.mesh.control import Control
+from llm_streaming.mesh.processes import LOOPBACK, free_ports
+from llm_streaming.mesh.share.gateway import REFUSED, Gateway
+from llm_streaming.mesh.share.invitation import Invitation
+from llm_streaming.mesh.share.tunnel import Tunnel
+from tests.doors import DOORS, door
+from tests.integration.scripted import Scripted
+from tests.provider import Reply, answer, chunk, sse, streamed
+
+QUESTION = [{"role": "user", "content": "Count."}]
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
+
+
+def open_gateway(scripted: Scripted, control: Control) -> Gateway:
+    port = int(scripted.mesh.address.rpartition(":")[2])
+    metrics = int(scripted.mesh.metrics_address("api").rpartition(":")[2])
+    return Gateway(port, {"api": metrics}, control.guests, host=LOOPBACK)
+
+
+@pytest.fixture(scope="module")
+def control(scripted: Scripted) -> Iterator[Control]:
+    with Control(scripted.mesh) as control:
+        yield control
+
+
+@pytest.fixture(scope="module")
+def gateway(scripted: Scripted, control: Control) -> Iterator[Gateway]:
+    with open_gateway(scripted, control) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def guest(gateway: Gateway) -> Iterator[AttachedMesh]:
+    with AttachedMesh(str(gateway.invitation)) as guest:
+        yield guest
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic eDp5"}])
+@pytest.mark.parametrize("path", ["/v2/models/scripted/ready", "/llm-streaming", "/nowhere"])
+def test_without_the_token_nobody_gets_in(gateway: Gateway, path: str, headers: dict[str, str]) -> None:
+    answer = httpx.post(f"https://{gateway.invitation.address}{path}", headers=headers, verify=False)
+    assert (answer.status_code, answer.text) == (401, REFUSED)
+
+
+def test_nor_over_grpc_or_without_tls(gateway: Gateway) -> None:
+    frame = b"\0" * 5
+    with httpx.Client(verify=False) as client:
+        answer = client.post(
+            f"https://{gateway.invitation.address}{STREAM}", content=frame, headers={"content-type": "application/grpc"}
+        )
+    assert (answer.headers["grpc-status"], answer.headers["grpc-message"]) == (
+        str(grpc.StatusCode.UNAUTHENTICATED.value[0]),
+        REFUSED,
+    )
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://{gateway.invitation.address}/v2/models/scripted/ready")
+
+
+def test_a_line_of_another_run_is_refused_in_one_sentence(gateway: Gateway) -> None:
+    invitation = gateway.invitation
+    (nowhere,) = free_ports(1)
+    for wrong, words in (
+        (replace(invitation, token="a" * 43), REFUSED),
+        (
+            replace(invitation, fingerprint="0" * 64),
+            f"who answers at {invitation.address} is not the mesh that was meant, or it was opened anew: run the line "
+            "that `llm-streaming up --share` printed last",
+        ),
+        (
+            replace(invitation, port=nowhere),
+            f"the shared mesh at 127.0.0.1:{nowhere} cannot be reached: is `llm-streaming up --share` running there, "
+            "and is this machine in the same network?",
+        ),
+    ):
+        before = psutil.Process().children(recursive=True)
+        with pytest.raises(MeshError) as caught:
+            AttachedMesh(str(wrong))
+        assert (str(caught.value), psutil.Process().children(recursive=True)) == (words, before)
+
+
+@pytest.mark.parametrize("kind", DOORS)
+def test_every_client_gets_its_answers_unchanged(scripted: Scripted, guest: AttachedMesh, kind: str) -> None:
+    scripted.replies["Count."] = streamed("one", " two")
+    answers = [list(door(kind, mesh).stream(scripted.model, QUESTION)) for mesh in (scripted.mesh, guest)]
+    assert answers[0] == answers[1]
+    assert "".join(one["delta"].get("content", "") for each in answers[1] for one in each["choices"]) == "one two"
+
+
+@pytest.mark.parametrize("kind", DOORS)
+def test_each_event_arrives_before_the_next_is_made(scripted: Scripted, guest: AttachedMesh, kind: str) -> None:
+    go_on = asyncio.Event()
+    rest = [sse(one) for one in answer("two")[1:]]
+    scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), go_on, *rest])
+    texts = []
+    for event in door(kind, guest).stream(scripted.model, QUESTION):
+        texts += [text for one in event["choices"] if (text := one["delta"].get("content"))]
+        if texts == ["one"]:
+            scripted.call_soon(go_on.set)
+    assert texts == ["one", "two"]
+
+
+def test_a_model_that_is_not_there(guest: AttachedMesh) -> None:
+    for client in (ChatClient(guest.address), GrpcChatClient(guest.grpc_address)):
+        with client, pytest.raises(InferenceError) as caught:
+            client.complete("absent", QUESTION)
+        assert (caught.value.status, str(caught.value)) == (
+            404,
+            "model 'absent' is not deployed here: apply its manifest and wait until it is ready",
+        )
+
+
+def test_metrics_can_be_read(guest: AttachedMesh) -> None:
+    found = httpx.get(f"http://{guest.metrics_address('api')}/metrics")
+    assert (found.status_code, "gen_ai_server_active_requests" in found.text) == (200, True)
+    with pytest.raises(MeshError, match=r"^there is no server 'absent' on this mesh, only api$"):
+        guest.metrics_address("absent")
+
+
+def test_a_presenter_who_leaves(scripted: Scripted, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had arrived stays; later calls say what is the matter; a new line leads to a new mesh."""
+    monkeypatch.setattr(llm_streaming.mesh, "_opened", [])
+    scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), asyncio.Event()])
+    gateway = open_gateway(scripted, control)
+    monkeypatch.setenv(VARIABLE, str(gateway.invitation))
+    mesh = connect("embedded")
+    with ChatClient(mesh.address) as client:
+        events = client.stream(scripted.model, QUESTION)
+        while not next(events).content:
+            pass
+        gateway.close()
+        with pytest.raises(InferenceError) as broken:
+            list(events)
+        with pytest.raises(InferenceError) as lost:
+            client.complete(scripted.model, QUESTION)
+    words = (
+        f"the shared mesh at {gateway.invitation.address} cannot be reached: is `llm-streaming up --share` running "
+        "there, and is this machine in the same network?"
+    )
+    assert (broken.value.partial, lost.value.status, str(lost.value)) == ("one", 503, words)
+    with pytest.raises(MeshError) as caught:
+        mesh.resources("Model")
+    assert (str(caught.value), mesh.closed) == (words, True)
+    with open_gateway(scripted, control) as again:
+        monkeypatch.setenv(VARIABLE, str(again.invitation))
+        with connect("embedded") as other:
+            assert [model["metadata"]["name"] for model in other.resources("Model")] == ["scripted", "impatient"]
+
+
+@pytest.fixture
+def upstream() -> Iterator[http.server.ThreadingHTTPServer]:
+    """In place of a mesh: it answers with the path and the headers that it got."""
+
+    class Echo(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(
+                json.dumps({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}}).encode()
+            )
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer((LOOPBACK, 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
+    """Models alone, and never the token: MLServer hands every header on."""
+    with Gateway(upstream.server_port, {}, tmp_path / "none.sock", host=LOOPBACK) as gateway:
+        tunnel = Tunnel(gateway.invitation)
+        origin = f"http://{tunnel.address}"
+        seen = httpx.get(f"{origin}/v2/models/m/ready", headers={"authorization": "Bearer mine"}).text
+        named = {"seldon-model": "m"}
+        statuses = {
+            path: httpx.get(httpx.URL(origin).copy_with(raw_path=path.encode()), headers=named).status_code
+            for path in (
+                "/v2/repository/index",
+                "/v2/models/../repository/index",
+                "/v2/models/%2e%2e/repository/index",
+                "/v2/models/x%2f..%2f..%2frepository/index",
+                "/inference.GRPCInferenceService/RepositoryModelUnload",
+                "/metrics",
+            )
+        }
+        private = [file for group in (gateway, tunnel) for file in group._group.home.glob("*.json")]
+        modes = [stat.S_IMODE(path.stat().st_mode) for file in private for path in (file, file.parent)]
+        tunnel.close()
+    assert (json.loads(seen)["path"], "authorization" in seen, gateway.invitation.token in seen) == (
+        "/v2/models/m/ready",
+        False,
+        False,
+    )
+    assert list(statuses.values()) == [404, 404, 404, 400, 404, 404]
+    assert modes == [0o600, 0o700] * 2
+
+
+def test_the_token_is_in_no_command_line(gateway: Gateway, guest: AttachedMesh) -> None:
+    lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    assert sum("envoy" in line for line in lines) >= 3
+    assert not [line for line in lines if Invitation.read(str(gateway.invitation)).token in line]
+    assert gateway.invitation.token not in str(guest)

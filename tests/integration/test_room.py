@@ -1,0 +1,217 @@
+"""A room: several participants on the mesh that a presenter shares, each in a process of their own."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+import llm_streaming.mesh
+from llm_streaming.cli import main
+from llm_streaming.errors import MeshError
+from llm_streaming.manifests import Model
+from llm_streaming.mesh.attached import VARIABLE, AttachedMesh
+from llm_streaming.mesh.processes import wait_until
+from llm_streaming.project import project_root
+from tests.conftest import CPU
+from tests.running import Up, processes_in
+
+READS_CALLS = """
+import json, sys
+from llm_streaming import connect
+from llm_streaming.errors import LLMStreamingError
+mesh = connect("embedded")
+print(json.dumps([mesh.address, str(mesh._tunnel._group.home)]), flush=True)
+for line in sys.stdin:
+    call, *arguments = json.loads(line)
+    try:
+        getattr(mesh, call)(*arguments)
+    except LLMStreamingError as error:
+        print(error)
+    print("done", flush=True)
+"""
+
+
+class Participant:
+    """A participant in a session of their own, as a notebook's kernel is; `does` makes a call and says what it told."""
+
+    def __init__(self, invitation: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", READS_CALLS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=project_root(),
+            env={**os.environ, VARIABLE: invitation},
+            start_new_session=True,
+        )
+        self.opened = self.process.stdout.readline().rstrip("\n")
+        self.address, home = json.loads(self.process.stdout.readline())
+        self.home = Path(home)
+
+    def does(self, *call: object) -> str:
+        self.process.stdin.write(json.dumps(call) + "\n")
+        self.process.stdin.flush()
+        return "\n".join(line.rstrip("\n") for line in iter(self.process.stdout.readline, "done\n"))
+
+    def end(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def up(no_provider: None) -> Iterator[Up]:
+    up = Up("--share", "--share-host", "127.0.0.1")
+    yield up
+    up.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def room(up: Up) -> Iterator[list[Participant]]:
+    """Two participants; what they leave behind is removed."""
+    participants = [Participant(up.invitation) for _ in range(2)]
+    yield participants
+    for participant in participants:
+        participant.end()
+    with AttachedMesh(up.control) as presenter:
+        presenter.reset()
+
+
+def manifest(**fields: object) -> dict[str, object]:
+    return Model(**{"name": "m", "storage_uri": f"models/{CPU}", "requirements": ("llm-local",), **fields}).as_dict()
+
+
+def status(address: str) -> int:
+    return httpx.get(f"http://{address}/v2/models/m/ready").status_code
+
+
+def test_what_the_presenter_and_the_participants_read(up: Up, room: list[Participant]) -> None:
+    where = re.fullmatch(r"https://(127\.0\.0\.1:\d+)#[\w-]{43}\.[0-9a-f]{64}", up.invitation)[1]
+    assert up.process.stderr.readline() == (
+        f"It is shared at {where} with whoever has this line; others in the room run:\n"
+    )
+    assert [one.opened for one in room] == [
+        f"The embedded mesh is open at {one.address}, kept by `llm-streaming up` at {where}." for one in room
+    ]
+
+
+def test_a_delete_takes_no_model_from_the_others(room: list[Participant], up: Up) -> None:
+    one, other = room
+    told = [
+        one.does("apply", manifest()),
+        other.does("apply", manifest()),
+        one.does("wait", "m"),
+        other.does("wait", "m"),
+        one.does("delete", manifest()),
+        one.does("delete", manifest()),
+    ]
+    still_there = status(other.address)
+    told += [other.does("delete", manifest()), other.does("delete", manifest())]
+    assert told == [
+        "model.mlops.seldon.io/m created",
+        "model.mlops.seldon.io/m unchanged",
+        "model.mlops.seldon.io/m condition met",
+        "model.mlops.seldon.io/m condition met",
+        'model.mlops.seldon.io "m" deleted',
+        "model 'm' was applied by others (1 participant) and not from here: it stays for them",
+        'model.mlops.seldon.io "m" deleted',
+        "model 'm' is not deployed on this mesh: apply its manifest first",
+    ]
+    assert (still_there, status(other.address), status(up.address)) == (200, 404, 404)
+
+
+def test_nobody_changes_what_others_hold(room: list[Participant]) -> None:
+    one, other = room
+    changed = manifest(parameters={"keep_alive": "1"})
+    refused = (
+        "model 'm' is in use here as another manifest has it (1 participant): give yours another name, or wait until "
+        "they have deleted it"
+    )
+    assert [one.does("apply", manifest()), other.does("apply", changed), one.does("apply", changed)] == [
+        "model.mlops.seldon.io/m created",
+        refused,
+        "model.mlops.seldon.io/m configured",
+    ]
+
+
+def test_what_guests_may_not_do(room: list[Participant], up: Up) -> None:
+    one, _ = room
+    assert [
+        one.does("apply", manifest(parameters={"model_settings": '{"model": "/etc/passwd"}'})),
+        one.does("apply", manifest(storage_uri="/etc")),
+        one.does("reset"),
+    ] == [
+        "model 'm': spec.parameters may not set model_settings on a shared mesh, only keep_alive",
+        f"storageUri /etc points outside the models folder, {project_root()}/models",
+        "only who keeps the shared mesh can reset it, in a shell on that machine",
+    ]
+    with AttachedMesh(up.control) as presenter:
+        presenter.apply(manifest(parameters={"keep_alive": "1"}))  # who keeps the mesh may
+        presenter.delete(manifest())
+
+
+def test_a_presenter_resets_and_a_participant_does_not(
+    room: list[Participant], up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = room
+    for participant in room:
+        participant.does("apply", manifest())
+    monkeypatch.setenv(VARIABLE, up.invitation)
+    assert (main(["reset"]), capsys.readouterr().err) == (
+        1,
+        "error: only who keeps the shared mesh can reset it, in a shell on that machine\n",
+    )
+    monkeypatch.setenv(VARIABLE, up.control)
+    assert (main(["reset"]), capsys.readouterr()) == (0, ('model.mlops.seldon.io "m" deleted\n', ""))
+    assert (main(["reset"]), capsys.readouterr()) == (0, ("", "No models found.\n"))
+    assert other.does("apply", manifest()) == "model.mlops.seldon.io/m created"
+    assert other.does("delete", manifest()) == 'model.mlops.seldon.io "m" deleted'
+    assert status(one.address) == 404
+
+
+def test_a_shell_of_a_participant(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command has a tunnel of its own, and all of them are one participant."""
+    monkeypatch.setenv(VARIABLE, up.invitation)
+    monkeypatch.setattr(llm_streaming.mesh, "_opened", [])
+    file = f"manifests/{CPU}.yaml"
+    for arguments in (["apply", "-f", file], ["wait"], ["get"], ["delete", "-f", file]):
+        assert main(arguments) == 0
+    assert capsys.readouterr().out == (
+        f"model.mlops.seldon.io/{CPU} created\n"
+        f"model.mlops.seldon.io/{CPU} condition met\n"
+        f"NAME{' ' * 25}READY   MESSAGE\n{CPU}   True\n"
+        f'model.mlops.seldon.io "{CPU}" deleted\n'
+    )
+
+
+def test_a_participant_who_is_killed_leaves_nothing_on_their_machine(up: Up) -> None:
+    participant = Participant(up.invitation)
+    running = processes_in(participant.home)
+    assert [process.name() for process in running if process.name() == "envoy"] == ["envoy"]
+    participant.process.kill()
+    participant.process.communicate()
+    assert psutil.wait_procs(running, timeout=60)[1] == []
+    assert wait_until(lambda: not participant.home.exists(), timeout=60)
+    host, port = participant.address.split(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
+
+
+def test_nothing_is_left_when_the_presenter_ends(no_provider: None) -> None:
+    up = Up("--share", "--share-host", "127.0.0.1")
+    children = psutil.Process(up.process.pid).children(recursive=True)
+    assert [child.name() for child in children].count("envoy") == 2
+    assert up.process.stderr.readline().startswith("It is shared at 127.0.0.1:")
+    assert up.end(signal.SIGINT) == (0, "", "")
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+    with pytest.raises(MeshError, match=r"cannot be reached: is `llm-streaming up --share` running there"):
+        AttachedMesh(up.invitation)

@@ -1,0 +1,122 @@
+"""Sharing a mesh: the invitation, the certificate, and what guests may not do."""
+
+import ssl
+from types import SimpleNamespace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.manifests import Model
+from llm_streaming.mesh import calls
+from llm_streaming.mesh.share.certificate import self_signed
+from llm_streaming.mesh.share.gateway import Gateway
+from llm_streaming.mesh.share.guests import check_guest, masked
+from llm_streaming.mesh.share.invitation import Invitation
+
+TOKEN = "t0ken-_t0ken-_t0ken-_t0ken"
+FINGERPRINT = "0123456789abcdef" * 4
+
+
+def test_an_invitation_is_read_as_it_was_written() -> None:
+    invitation = Invitation("192.0.2.7", 8443, TOKEN, FINGERPRINT)
+    assert str(invitation) == f"https://192.0.2.7:8443#{TOKEN}.{FINGERPRINT}"
+    assert Invitation.read(f" {invitation}\n") == invitation
+    assert (invitation.address, TOKEN in repr(invitation)) == ("192.0.2.7:8443", False)
+    assert [Invitation.is_meant(value) for value in (str(invitation), "/tmp/llm-streaming-x/control.sock")] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"https://192.0.2.7:8443#{TOKEN}.{FINGERPRINT[:-1]}",
+        f"https://192.0.2.7:8443#{TOKEN}",
+        f"https://192.0.2.7#{TOKEN}.{FINGERPRINT}",
+        f"https://192.0.2.7:port#{TOKEN}.{FINGERPRINT}",
+        f"http://192.0.2.7:8443#{TOKEN}.{FINGERPRINT}",
+        f"https://:8443#{TOKEN}.{FINGERPRINT}",
+    ],
+)
+def test_half_an_invitation_is_refused_without_repeating_it(value: str) -> None:
+    with pytest.raises(MeshError) as caught:
+        Invitation.read(value)
+    assert str(caught.value) == (
+        "LLM_STREAMING_MESH is no invitation to a shared mesh: run the whole line that `llm-streaming up --share` "
+        "printed, from export to the last quote"
+    )
+
+
+def test_a_certificate_fits_its_key_and_its_fingerprint(tmp_path) -> None:
+    certificate = self_signed()
+    (tmp_path / "pair.pem").write_text(certificate.chain + certificate.key)
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tmp_path / "pair.pem")  # raises if they do not fit
+    read = x509.load_pem_x509_certificate(certificate.chain.encode())
+    assert read.fingerprint(hashes.SHA256()).hex() == certificate.fingerprint
+    assert "PRIVATE" not in repr(certificate)
+    assert self_signed().fingerprint != certificate.fingerprint
+
+
+def mesh_with(*names: str) -> SimpleNamespace:
+    return SimpleNamespace(resources=lambda _: [{"metadata": {"name": name}} for name in names])
+
+
+def apply(**fields: object) -> calls.Apply:
+    return calls.Apply(holder="h", manifest=Model(**{"name": "m", "storage_uri": "models/m", **fields}).as_dict())
+
+
+def test_guests_may_not_set_what_would_lead_the_key_elsewhere() -> None:
+    with pytest.raises(MeshError) as caught:
+        check_guest(apply(parameters={"base_url": "http://192.0.2.9", "keep_alive": "1", "model_id": "x"}), mesh_with())
+    assert str(caught.value) == (
+        "model 'm': spec.parameters may not set base_url, model_id on a shared mesh, only keep_alive"
+    )
+    check_guest(apply(parameters={"keep_alive": "1"}), mesh_with())
+
+
+def test_guests_may_deploy_so_many_models_and_no_more() -> None:
+    full = [f"m{number}" for number in range(8)]
+    with pytest.raises(MeshError) as caught:
+        check_guest(apply(name="one-more"), mesh_with(*full))
+    assert str(caught.value) == (
+        "the shared mesh holds 8 models, as many as it may: use one of m0, m1, m2, m3, m4, m5, m6, m7, or ask the "
+        "presenter to run `llm-streaming reset`"
+    )
+    check_guest(apply(name="m7"), mesh_with(*full))
+
+
+def test_guests_may_not_reset() -> None:
+    with pytest.raises(MeshError, match=r"^only who keeps the shared mesh can reset it, in a shell on that machine$"):
+        check_guest(calls.Reset(holder="h"), mesh_with())
+
+
+def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    said = {"reason": "the key sk-0123456789 is wrong"}
+    assert masked(lambda: said) == {"reason": "the key <OPENAI_API_KEY> is wrong"}
+
+    def fail(kind: type[Exception]):
+        raise kind("sk-0123456789 again")
+
+    for kind in (MeshError, ManifestError):
+        with pytest.raises(kind, match=r"^<OPENAI_API_KEY> again$"):
+            masked(lambda kind=kind: fail(kind))
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [
+        ("192.0.2.1", 20_000, "Cannot assign requested address"),
+        ("127.0.0.1", 99_999, "a port is a number from 1 to 65535"),
+    ],
+)
+def test_where_nobody_can_listen(host: str, port: int, reason: str, tmp_path) -> None:
+    with pytest.raises(MeshError) as caught:
+        Gateway(1, {}, tmp_path / "control.sock", host=host, port=port)
+    assert str(caught.value) == (
+        f"the mesh cannot be shared at {host}:{port} ({reason}): choose another port by --share-port, or an address "
+        "of this machine by --share-host"
+    )
