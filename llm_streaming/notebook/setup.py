@@ -1,4 +1,4 @@
-"""The first cell of a notebook: whether all is there that the notebook needs."""
+"""The set-up cell of a notebook: whether all is there that the notebook needs."""
 
 from __future__ import annotations
 
