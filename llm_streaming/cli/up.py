@@ -65,7 +65,8 @@ def up(
 
 
 def _gateway(mesh: EmbeddedMesh, control: Control, host: str | None, port: int | None) -> Gateway:
-    from llm_streaming.mesh.share.gateway import EVERYWHERE, Gateway
+    from llm_streaming.mesh.proxy import EVERYWHERE
+    from llm_streaming.mesh.share.gateway import Gateway
 
     names = [server["metadata"]["name"] for server in mesh.resources("Server")]
     metrics = {name: _port(mesh.metrics_address(name)) for name in names}

@@ -24,6 +24,9 @@ _UNLIMITED = 1_000_000  # the stock limit of 1,024 requests would refuse the str
 
 Part = dict[str, Any]
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - it is what a person asks for by --share
+"""Every network that this machine is in."""
+
 HTTP1: Part = {"explicit_http_config": {"http_protocol_options": {}}}
 HTTP2: Part = {"explicit_http_config": {"http2_protocol_options": {}}}
 AS_IT_CAME: Part = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
@@ -153,7 +156,7 @@ def start_envoy(name: str, config: Part, at: tuple[str, int]) -> ProcessGroup:
 def _listens(host: str, port: int) -> bool:
     """Whether somebody listens; at all addresses is at loopback, too."""
     try:
-        socket.create_connection((LOOPBACK if host == "0.0.0.0" else host, port), timeout=1).close()  # noqa: S104
+        socket.create_connection((LOOPBACK if host == EVERYWHERE else host, port), timeout=1).close()
     except OSError:
         return False
     return True

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
-_LOOPBACK = "127.0.0.1"
+from llm_streaming.mesh.processes import LOOPBACK
 
 
 class Refusal(NamedTuple):
@@ -68,13 +68,13 @@ class FaultyProvider:
         self.asked: list[str] = []
         self.left = threading.Event()
         self.closed = threading.Event()
-        self._server = ThreadingHTTPServer((_LOOPBACK, 0), lambda *connection: _Handler(self, *connection))
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), lambda *connection: _Handler(self, *connection))
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def base_url(self) -> str:
         """Where OpenAI's clients find it."""
-        return f"http://{_LOOPBACK}:{self._server.server_port}/v1"
+        return f"http://{LOOPBACK}:{self._server.server_port}/v1"
 
     def close(self) -> None:
         """End it, and every answer that is still being sent."""

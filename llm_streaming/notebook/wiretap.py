@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from typing import Self
 
-_LOOPBACK = "127.0.0.1"
+from llm_streaming.mesh.processes import LOOPBACK
+
 _MOST = 65_536  # bytes taken from a connection at a time
 
 
@@ -33,8 +34,8 @@ class Wiretap:
 
     async def __aenter__(self) -> Self:
         self._connections: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._serve, _LOOPBACK, 0)
-        self.address = f"{_LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+        self.address = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *exception: object) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.browser.answers import Answer
 from tests.integration.scripted import Scripted
 from tools.lab import Lab
-from tools.notebook_page import ERROR
+from tools.notebook_page import ERROR, Cell
 
 STDOUT = "application/vnd.jupyter.stdout"
 CLIENT = """from llm_streaming import AsyncChatClient, ChatClient, GrpcChatClient
@@ -18,6 +18,13 @@ def ask(client, question):
 
 address = "{}"
 """
+
+
+def see_grow(cell: Cell, answer: Answer, pieces: list[str]) -> None:
+    """Send an answer's pieces, each when the one before is on the page."""
+    for piece in pieces:
+        answer.step()
+        cell.outputs.filter(has_text=piece.strip()).wait_for()
 
 
 def test_the_interrupt_button_stops_a_stream(lab: Lab, scripted: Scripted, pictures: Path) -> None:
@@ -33,9 +40,7 @@ def test_the_interrupt_button_stops_a_stream(lab: Lab, scripted: Scripted, pictu
     client, endless, after = notebook.cells
     client.run()
     endless.start()
-    for piece in pieces:
-        answer.step()
-        endless.outputs.filter(has_text=piece.strip()).wait_for()
+    see_grow(endless, answer, pieces)
     assert endless.running
     notebook.screenshot(pictures / "interrupt.growing.png")
     notebook.interrupt()
@@ -60,9 +65,7 @@ def test_a_pretty_answer_is_rendered_at_its_end(lab: Lab, scripted: Scripted, pi
     client, pretty = notebook.cells
     client.run()
     pretty.start()
-    for piece in pieces:
-        answer.step()
-        pretty.outputs.filter(has_text=piece.strip()).wait_for()
+    see_grow(pretty, answer, pieces)
     assert pretty.running
     notebook.screenshot(pictures / "pretty.growing.png")
     answer.step()

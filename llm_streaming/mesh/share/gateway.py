@@ -13,6 +13,7 @@ from llm_streaming.mesh.calls import METRICS_PATH, PATH
 from llm_streaming.mesh.processes import LOOPBACK, free_ports
 from llm_streaming.mesh.proxy import (
     AS_IT_CAME,
+    EVERYWHERE,
     HTTP1,
     TYPES,
     bootstrap,
@@ -24,9 +25,6 @@ from llm_streaming.mesh.proxy import (
 )
 from llm_streaming.mesh.share.certificate import Certificate, self_signed
 from llm_streaming.mesh.share.invitation import Invitation
-
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - it is what a person asks for by --share
-"""Every network that this machine is in."""
 
 REFUSED = (
     "this mesh is shared by a token, and the call had none or another one's: run the line that `llm-streaming up "
