@@ -103,7 +103,7 @@ outputs: course ## execute every notebook and keep its outputs in notebooks/
 format: $(INSTALLED) ## format the code, clean the notebooks, write the manifests anew
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/python -m llm_streaming.catalogue
+	@$(BIN)/python -m tools.write_manifests
 	@$(CLEAN) notebooks/*.ipynb
 
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --no-header

@@ -17,7 +17,7 @@ from benchmarks.deployment import OURS, deployed
 from benchmarks.harness import Figure, Target, interleave, say
 from benchmarks.load import ask
 from llm_streaming.client.calls import StreamReader
-from llm_streaming.client.wire import read_message
+from llm_streaming.client.grpc_messages import read_message
 
 _RECORDED = 200  # tokens
 _TIMES = 10  # that what was recorded is decoded in a round

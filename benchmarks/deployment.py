@@ -19,7 +19,7 @@ import psutil
 from benchmarks.harness import ROOT
 from benchmarks.load import HOST, MODEL
 from llm_streaming.manifests import STREAMING_ENV, Model, Server, to_yaml
-from llm_streaming.mesh.embedded import EmbeddedMesh
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 
 OURS = "ours"
 """The server that holds nothing but our relay, which is called as the readers call every model."""

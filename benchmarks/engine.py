@@ -17,10 +17,10 @@ from benchmarks import load
 from benchmarks.deployment import apply, write_server
 from benchmarks.harness import ROOT, RUNNER, Figure, Target, count, interleave, say
 from benchmarks.load import Answer
-from llm_streaming.engines.llamacpp import LlamaCppEngine
-from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 from llm_streaming.manifests import Model
-from llm_streaming.mesh.embedded import EmbeddedMesh
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 
 MODEL = "local-chat-completions-cpu"  # with the settings that the walkthrough has
 _TEXT = "Does money buy happiness?"

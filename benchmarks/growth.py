@@ -21,10 +21,10 @@ from benchmarks.deployment import OURS, REFERENCES, Deployed, apply, deployed, w
 from benchmarks.engine import MODEL, settings
 from benchmarks.harness import ROOT, RUNNER, Figure, Target, count, interleave, say, stopwatch
 from benchmarks.load import HOST, Door, ask, ask_async
-from llm_streaming.engines.llamacpp import LlamaCppEngine
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
 from llm_streaming.manifests import STREAMING_ENV, Model
-from llm_streaming.mesh.embedded import EmbeddedMesh
-from llm_streaming.mesh.processes import free_ports, wait_until
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.mesh.processes.ports import free_ports, wait_until
 
 _PROVIDER = "the provider read directly"
 _OBVIOUS = "the obvious runtime"

@@ -20,7 +20,7 @@ import grpc.aio
 from benchmarks.harness import RUNNER
 from benchmarks.provider import TOKEN
 from llm_streaming.client.calls import path_of, request_body
-from llm_streaming.client.wire import encode_message
+from llm_streaming.client.grpc_messages import encode_message
 
 HOST = "127.0.0.1"
 MODEL = "benchmark"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT
 from benchmarks.load import HOST
-from llm_streaming.mesh.processes import free_ports, wait_until
+from llm_streaming.mesh.processes.ports import free_ports, wait_until
 
 _VENV = ROOT / ".venv-litellm"  # `make bench-full` makes it
 _START_TIMEOUT = 120.0  # seconds

@@ -25,8 +25,8 @@ from benchmarks.deployment import apply, write_server
 from benchmarks.harness import ROOT, RUNNER, Figure, Target, count, interleave, say, stopwatch
 from benchmarks.load import HOST
 from llm_streaming.manifests import Model
-from llm_streaming.mesh.embedded import EmbeddedMesh
-from llm_streaming.mesh.processes import free_ports, wait_until
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.mesh.processes.ports import free_ports, wait_until
 
 MODEL = os.environ.get("VLLM_BENCHMARK_MODEL", "local-chat-completions-vllm-cpu")
 _TEXT = "Does money buy happiness?"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llm_streaming.client.grpc import AsyncGrpcChatClient, GrpcChatClient
     from llm_streaming.client.http import AsyncChatClient, ChatClient
-    from llm_streaming.mesh import connect, get_mesh_ip
+    from llm_streaming.connection import connect, get_mesh_ip
 
 __all__ = ["AsyncChatClient", "AsyncGrpcChatClient", "ChatClient", "GrpcChatClient", "connect", "get_mesh_ip"]
 
@@ -16,8 +16,8 @@ _HOMES = {
     "AsyncGrpcChatClient": "llm_streaming.client.grpc",
     "ChatClient": "llm_streaming.client.http",
     "GrpcChatClient": "llm_streaming.client.grpc",
-    "connect": "llm_streaming.mesh",
-    "get_mesh_ip": "llm_streaming.mesh",
+    "connect": "llm_streaming.connection",
+    "get_mesh_ip": "llm_streaming.connection",
 }
 
 

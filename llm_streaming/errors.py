@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -83,3 +85,15 @@ class InferenceError(LLMStreamingError):
         self.code = code
         self.retry_after = retry_after
         self.partial = partial
+
+
+def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """A hint to append to a message about an unknown name: `` (did you mean x?)``, or ``""`` if none is similar.
+
+    Args:
+        name: the unknown name.
+        known: the names that exist.
+        prefix: what to write before the nearest name, such as the path of the mapping that holds it.
+    """
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {prefix}{nearest[0]}?)" if nearest else ""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from llm_streaming.mesh.attached import VARIABLE
 from llm_streaming.mesh.base import Mesh
-from tests.integration.scripted import Scripted, scripted_mesh
+from llm_streaming.mesh.remote.mesh import VARIABLE
+from tests.support.scripted import Scripted, scripted_mesh
 
 CPU = "local-chat-completions-cpu"
 OPENAI = "openai-chat-completions"

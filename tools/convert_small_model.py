@@ -7,8 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from llm_streaming.engines.small_model import SMALL_MODEL, small_model_path
-from llm_streaming.project import project_root
+from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL, small_model_path
+from llm_streaming.paths import project_root
 
 FOLDER = project_root() / "models" / "local-chat-completions-vllm-cpu" / SMALL_MODEL
 

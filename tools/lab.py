@@ -18,9 +18,10 @@ import nbformat
 from playwright.sync_api import Browser, sync_playwright
 
 from llm_streaming.errors import MeshError
-from llm_streaming.mesh.attached import VARIABLE
-from llm_streaming.mesh.processes import LOOPBACK, Process, ProcessGroup, free_ports, wait_until
-from llm_streaming.project import project_root
+from llm_streaming.mesh.processes.group import Process, ProcessGroup
+from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until
+from llm_streaming.mesh.remote.mesh import VARIABLE
+from llm_streaming.paths import project_root
 from tools.install_chromium import MISSING, find_chromium
 from tools.notebook_page import Notebook
 

@@ -12,7 +12,7 @@ from typing import Any
 import papermill
 from PIL import Image
 
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 from tools.lab import jupyterlab
 from tools.notebook_page import Cell, Notebook
 

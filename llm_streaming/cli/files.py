@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests import read_manifests
-from llm_streaming.project import in_project
+from llm_streaming.paths import in_project
 
 _STDIN = Path("/dev/stdin")
 

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from llm_streaming.connection import open_mesh
 from llm_streaming.doctor import Target
 from llm_streaming.errors import MeshError
-from llm_streaming.mesh import Mesh, open_mesh
-from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment
+from llm_streaming.mesh.base import Mesh
+from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh, named_in_environment
 
 TargetOption = Annotated[
     Target, typer.Option(help="The mesh of `llm-streaming up` on this machine, or Seldon Core 2 on a cluster.")

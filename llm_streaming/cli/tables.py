@@ -9,7 +9,7 @@ from typing import Any
 
 from llm_streaming.manifests import capabilities, to_yaml
 from llm_streaming.mesh.base import qualified
-from llm_streaming.mesh.kubernetes_status import ModelStatus
+from llm_streaming.mesh.status import ModelStatus
 
 Resource = dict[str, Any]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from llm_streaming.mesh.control import Control
-    from llm_streaming.mesh.embedded import EmbeddedMesh
-    from llm_streaming.mesh.share.gateway import Gateway
+    from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+    from llm_streaming.mesh.remote.service import Control
+    from llm_streaming.sharing.gateway import Gateway
 
 _LOOK = 1.0  # seconds between looks at whether a server has ended, which nothing announces
 
@@ -38,10 +38,10 @@ def up(
     other commands and notebooks there to this mesh. With --share comes a second line, which does so on the machines of
     others.
     """
-    from llm_streaming.mesh.attached import VARIABLE
-    from llm_streaming.mesh.control import Control
-    from llm_streaming.mesh.embedded import EmbeddedMesh
-    from llm_streaming.mesh.telling import telling
+    from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+    from llm_streaming.mesh.progress import telling
+    from llm_streaming.mesh.remote.mesh import VARIABLE
+    from llm_streaming.mesh.remote.service import Control
 
     if not share and (share_host or share_port):
         raise typer.BadParameter("--share-host and --share-port belong to --share")
@@ -65,8 +65,8 @@ def up(
 
 
 def _gateway(mesh: EmbeddedMesh, control: Control, host: str | None, port: int | None) -> Gateway:
-    from llm_streaming.mesh.proxy import EVERYWHERE
-    from llm_streaming.mesh.share.gateway import Gateway
+    from llm_streaming.mesh.processes.ports import EVERYWHERE
+    from llm_streaming.sharing.gateway import Gateway
 
     names = [server["metadata"]["name"] for server in mesh.resources("Server")]
     metrics = {name: _port(mesh.metrics_address(name)) for name in names}

@@ -15,9 +15,9 @@ try:
     import grpc
     import grpc.aio
 
-    from llm_streaming.client.status import failure, lost
-    from llm_streaming.client.watchdog import Watchdog
-    from llm_streaming.client.wire import decode_message, encode_message, read_message
+    from llm_streaming.client.grpc_errors import failure, lost
+    from llm_streaming.client.grpc_messages import decode_message, encode_message, read_message
+    from llm_streaming.client.grpc_timeout import Watchdog
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("grpc", "google"):
         raise

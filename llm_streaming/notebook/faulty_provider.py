@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
-from llm_streaming.mesh.processes import LOOPBACK
+from llm_streaming.mesh.processes.ports import LOOPBACK
 
 
 class Refusal(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
 from typing import Self
 
-from llm_streaming.mesh.processes import LOOPBACK
+from llm_streaming.mesh.processes.ports import LOOPBACK
 
 _MOST = 65_536  # bytes taken from a connection at a time
 

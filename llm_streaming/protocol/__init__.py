@@ -5,8 +5,8 @@ says where, what was expected and what came instead.
 """
 
 from llm_streaming.protocol.accumulate import Accumulator, accumulate
+from llm_streaming.protocol.errors import decode_error, encode_error
 from llm_streaming.protocol.events import ChatEvent, Completion, decode_completion, decode_event
-from llm_streaming.protocol.failures import decode_error, encode_error
 from llm_streaming.protocol.merge import merge
 from llm_streaming.protocol.outputs import INPUT_NAMES, METADATA, OUTPUT_NAMES, Event, select
 from llm_streaming.protocol.request import ChatRequest, ParametersName, decode_request, encode_request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_streaming.protocol import compact
+from llm_streaming.protocol import json
 from llm_streaming.protocol.wording import complaint
 
 
@@ -15,7 +15,7 @@ def parse_answer(line: bytes | str, where: str) -> dict[str, Any]:
     Raises:
         ProtocolError: it is no JSON object, or choices, deltas, text or tool calls are not of OpenAI's kind.
     """
-    answer = compact.parse(line, dict, where, "a JSON object")
+    answer = json.parse(line, dict, where, "a JSON object")
     for choice in _objects(answer, "choices", where):
         for name in ("delta", "message"):
             body = _object(choice, name, where)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol import compact
+from llm_streaming.protocol import json
 from llm_streaming.protocol.wording import complaint, counted, place
 
 Content: TypeAlias = str | list[dict[str, Any]]
@@ -41,7 +41,7 @@ def _encode_part(part: object, where: str) -> tuple[str, str]:
         return kind, encodable(value, where)
     if not isinstance(value, dict) or kind in _PLAIN:
         raise complaint(where, f"a {'string' if kind in _PLAIN else 'string or an object'} under '{kind}'", value)
-    return kind, compact.dumps(value, where)
+    return kind, json.dumps(value, where)
 
 
 def encodable(text: str, where: str) -> str:
@@ -107,7 +107,7 @@ def _decode_listed(content: str, kind: str, index: int) -> Content:
 
 
 def _strings(element: str, where: str) -> list[str]:
-    values = compact.parse(element, list, where, _LIST)
+    values = json.parse(element, list, where, _LIST)
     if not all(isinstance(value, str) for value in values):
         raise complaint(where, _LIST, element)
     return values
@@ -117,7 +117,7 @@ def _decode_part(kind: str, value: str, index: int) -> dict[str, Any]:
     if not kind.isidentifier():
         raise complaint(place("type", index), "a part type, such as 'text'", kind)
     if kind not in _PLAIN and value.startswith("{"):
-        decoded = compact.parse(value, dict, place("content", index), f"a JSON object for a part of type '{kind}'")
+        decoded = json.parse(value, dict, place("content", index), f"a JSON object for a part of type '{kind}'")
         return {"type": kind, kind: decoded}
     # A bare address is all that a string can be here, and engines take the object only.
     return {"type": kind, kind: {"url": value} if kind == "image_url" else value}

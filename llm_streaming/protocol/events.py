@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from llm_streaming.protocol import compact
+from llm_streaming.protocol import json
 from llm_streaming.protocol.answers import body_of, first_choice, parse_answer
-from llm_streaming.protocol.failures import decode_error
+from llm_streaming.protocol.errors import decode_error
 from llm_streaming.protocol.outputs import OUTPUT_NAMES
 from llm_streaming.protocol.tensors import Tensor
 from llm_streaming.protocol.wording import complaint, place
@@ -102,7 +102,7 @@ def _outputs(response: Mapping[str, Any]) -> dict[str, str]:
 
 def _tool_calls(value: str | None) -> list[dict[str, Any]]:
     expected = "a JSON list of objects"
-    calls = compact.parse(value, list, place("tool_calls"), expected) if value else []
+    calls = json.parse(value, list, place("tool_calls"), expected) if value else []
     if not all(isinstance(call, dict) for call in calls):
         raise complaint(place("tool_calls"), expected, value)
     return calls

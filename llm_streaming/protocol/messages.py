@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol import compact
+from llm_streaming.protocol import json
 from llm_streaming.protocol.content import Content, decode_many, decode_one, encodable, encode_parts
 from llm_streaming.protocol.tensors import Tensor
 from llm_streaming.protocol.tools import decode_calls, encode_calls
@@ -68,7 +68,7 @@ def _listed_columns(rows: Sequence[_Row]) -> dict[str, list[str]]:
 
 
 def _listed(strings: list[str]) -> str:
-    return compact.dumps(strings, "messages") if strings else ""
+    return json.dumps(strings, "messages") if strings else ""
 
 
 def decode_messages(tensors: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

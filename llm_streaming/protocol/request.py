@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol import compact
+from llm_streaming.protocol import json
 from llm_streaming.protocol.messages import decode_messages, encode_messages
 from llm_streaming.protocol.outputs import INPUT_NAMES, OUTPUT_NAMES
 from llm_streaming.protocol.tensors import Tensor
@@ -114,7 +114,7 @@ def _object(value: object, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if isinstance(value, str):
-        return compact.parse(value, dict, where, expected)
+        return json.parse(value, dict, where, expected)
     if not isinstance(value, Mapping):
         raise complaint(where, expected, value)
     return dict(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llm_streaming.protocol import compact
+from llm_streaming.protocol import json
 from llm_streaming.protocol.content import encodable
 from llm_streaming.protocol.tensors import Tensor
 from llm_streaming.protocol.wording import complaint, place
@@ -24,11 +24,11 @@ def encode_tools(
     """
     if not tools:
         return []
-    tensors = [Tensor("tools", tuple(compact.dumps(tool, f"tool {index}") for index, tool in enumerate(tools)))]
+    tensors = [Tensor("tools", tuple(json.dumps(tool, f"tool {index}") for index, tool in enumerate(tools)))]
     if parallel is not None:
         tensors.append(Tensor("parallel_tool_calls", ("true" if parallel else "false",)))
     if choice is not None:
-        word = encodable(choice, "tool_choice") if isinstance(choice, str) else compact.dumps(choice, "tool_choice")
+        word = encodable(choice, "tool_choice") if isinstance(choice, str) else json.dumps(choice, "tool_choice")
         tensors.append(Tensor("tool_choice", (word,)))
     return tensors
 
@@ -40,7 +40,7 @@ def decode_tools(elements: Sequence[str]) -> list[dict[str, Any]] | None:
         ProtocolError: an element is no JSON object.
     """
     return [
-        compact.parse(element, dict, place("tools", index), "a JSON object") for index, element in enumerate(elements)
+        json.parse(element, dict, place("tools", index), "a JSON object") for index, element in enumerate(elements)
     ] or None
 
 
@@ -71,8 +71,8 @@ def decode_choice(elements: Sequence[str]) -> str | dict[str, Any] | None:
     if not word:
         raise complaint(where, expected, word)
     if word.startswith("{"):
-        return compact.parse(word, dict, where, expected)
-    return compact.parse(word, str, where, expected) if word.startswith('"') else word
+        return json.parse(word, dict, where, expected)
+    return json.parse(word, str, where, expected) if word.startswith('"') else word
 
 
 def _only(name: str, elements: Sequence[str]) -> str | None:
@@ -91,7 +91,7 @@ def encode_calls(calls: object, where: str) -> list[str]:
         return []
     if not isinstance(calls, list):
         raise complaint(where, "tool_calls that are a list", calls)
-    return [compact.dumps(_checked(call, f"{where}, tool call {index}"), where) for index, call in enumerate(calls)]
+    return [json.dumps(_checked(call, f"{where}, tool call {index}"), where) for index, call in enumerate(calls)]
 
 
 def decode_calls(elements: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
@@ -106,9 +106,9 @@ def decode_calls(elements: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
     found = []
     for index, element in elements:
         where = place("tool_calls", index)
-        value = compact.parse(element, object, where, _CALL) if element else []
+        value = json.parse(element, object, where, _CALL) if element else []
         for item in value if isinstance(value, list) else [value]:
-            call = compact.parse(item, object, where, _CALL) if isinstance(item, str) else item
+            call = json.parse(item, object, where, _CALL) if isinstance(item, str) else item
             found.append(_checked(call, where))
     return found
 

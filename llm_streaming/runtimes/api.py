@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llm_streaming.engines.openai_api import OpenAIEngine
+from llm_streaming.engines.openai.engine import OpenAIEngine
 from llm_streaming.runtimes.chat import ChatRuntime
 from llm_streaming.runtimes.settings import APISettings, read_settings
 

@@ -27,13 +27,13 @@ class Local(ChatRuntime):
         self.keep_alive = settings.config.keep_alive
         folder, model_settings = self._model_folder(), settings.config.model_settings
         if settings.backend == "vllm":
-            from llm_streaming.engines.vllm import VLLMEngine
+            from llm_streaming.engines.vllm.engine import VLLMEngine
 
             return await VLLMEngine.load(model_settings, folder)
         if advice := _INSTEAD.get(settings.backend):
             raise EngineError(f"backend '{settings.backend}' is not supported: use {advice}", status=422)
-        from llm_streaming.engines.llamacpp import LlamaCppEngine
-        from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
+        from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+        from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
         return await LlamaCppEngine.load(LlamaCppSettings.from_mapping(model_settings), folder)
 

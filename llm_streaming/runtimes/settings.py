@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
-from llm_streaming.errors import EngineError
+from llm_streaming.errors import EngineError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -106,8 +105,7 @@ def _sentence(detail: ErrorDetails, known: Iterable[str]) -> str:
     """Say what is wrong with one setting, in a person's words."""
     path = ".".join(("parameters.extra", *map(str, detail["loc"])))
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
-        return f"there is no setting {path}" + (f" (did you mean {near[0]}?)" if near else "")
+        return f"there is no setting {path}{did_you_mean(str(detail['loc'][-1]), known)}"
     if detail["type"] == "missing":
         return f"{path} is missing"
     return f"{path}: {detail['msg']}, but got {detail['input']!r}"

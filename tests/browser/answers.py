@@ -2,8 +2,8 @@
 
 import asyncio
 
-from tests.integration.scripted import Scripted
-from tests.provider import DONE, Reply, answer, sse
+from tests.support.provider import DONE, Reply, answer, sse
+from tests.support.scripted import Scripted
 
 
 class Answer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 from tools.lab import Lab, jupyterlab
 
 PICTURES = project_root() / "build" / "browser"

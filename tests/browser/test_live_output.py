@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.browser.answers import Answer
-from tests.integration.scripted import Scripted
+from tests.support.scripted import Scripted
 from tools.lab import Lab
 from tools.notebook_page import ERROR, Cell
 

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from llm_streaming.notebook import recorded
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 from tools.lab import Lab
 from tools.notebook_page import ERROR
 

@@ -11,19 +11,19 @@ import httpx
 import psutil
 import pytest
 
-import llm_streaming.mesh
+import llm_streaming.connection
 from llm_streaming import connect, get_mesh_ip
 from llm_streaming.cli import main
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model, to_yaml
-from llm_streaming.mesh.attached import VARIABLE, AttachedMesh
-from llm_streaming.mesh.control import Control
-from llm_streaming.mesh.processes import wait_until
-from llm_streaming.project import project_root
+from llm_streaming.mesh.processes.ports import wait_until
+from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh
+from llm_streaming.mesh.remote.service import Control
+from llm_streaming.paths import project_root
 from tests.conftest import CPU, OPENAI
-from tests.integration.scripted import Scripted
-from tests.provider import streamed
-from tests.running import COMMAND, Up, processes_in
+from tests.support.provider import streamed
+from tests.support.running import COMMAND, Up, processes_in
+from tests.support.scripted import Scripted
 
 NOTICE = (
     "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server with "
@@ -42,7 +42,7 @@ def up(no_provider: None) -> Iterator[Up]:
 def shell(up: Up, monkeypatch: pytest.MonkeyPatch) -> Up:
     """The environment of a shell in which the line that `up` printed was run."""
     monkeypatch.setenv(VARIABLE, up.control)
-    monkeypatch.setattr(llm_streaming.mesh, "_opened", [])
+    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
     return up
 
 
@@ -179,7 +179,7 @@ def test_a_server_that_the_mesh_was_not_opened_with(run, tmp_path: Path) -> None
 
 def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.CaptureFixture[str]) -> None:
     assert get_mesh_ip() == shell.address
-    llm_streaming.mesh._opened.clear()
+    llm_streaming.connection._opened.clear()
     with connect("embedded") as mesh:
         assert isinstance(mesh, AttachedMesh)
         assert [mesh.address, mesh.grpc_address, connect() is mesh] == [shell.address, shell.address, True]

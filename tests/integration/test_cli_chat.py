@@ -9,10 +9,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from llm_streaming.mesh.attached import VARIABLE
-from llm_streaming.mesh.control import Control
-from tests.integration.scripted import Scripted
-from tests.provider import Reply, chunk, sse, streamed
+from llm_streaming.mesh.remote.mesh import VARIABLE
+from llm_streaming.mesh.remote.service import Control
+from tests.support.provider import Reply, chunk, sse, streamed
+from tests.support.scripted import Scripted
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 from llm_streaming.cli import main
 from llm_streaming.execute import execute
 from llm_streaming.manifests import Model, to_yaml
-from llm_streaming.mesh.embedded import EmbeddedMesh
-from llm_streaming.project import project_root
-from tests.api_server import ApiServer
-from tests.cluster import HERE, api_server, shows
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.paths import project_root
 from tests.conftest import CPU
-from tests.toy_controller import ToyController
+from tests.support.api_server import ApiServer
+from tests.support.cluster import HERE, api_server, shows
+from tests.support.toy_controller import ToyController
 
 api = pytest.fixture(api_server)
 

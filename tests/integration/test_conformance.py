@@ -10,9 +10,9 @@ import pytest
 from llm_streaming.mesh.base import Mesh
 from llm_streaming.protocol import accumulate
 from tests.conftest import CPU, OPENAI
-from tests.doors import DOORS, Door, door
-from tests.integration.scripted import Scripted
-from tests.provider import Reply, accumulated, chunk, sse, streamed
+from tests.support.doors import DOORS, Door, door
+from tests.support.provider import Reply, accumulated, chunk, sse, streamed
+from tests.support.scripted import Scripted
 
 QUESTION = [{"role": "user", "content": "Name a colour."}]
 MODES = ("stream", "complete")

@@ -13,9 +13,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from llm_streaming.engines.llamacpp import LlamaCppEngine
-from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
-from llm_streaming.engines.small_model import small_model_path
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+from llm_streaming.engines.llamacpp.model_file import small_model_path
+from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 from llm_streaming.errors import EngineError
 from llm_streaming.protocol import accumulate
 
@@ -166,7 +166,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         ),
         (
             asking("Hi", temprature=1),
-            "llama.cpp has no parameter temprature: did you mean temperature?",
+            "llama.cpp has no parameter temprature (did you mean temperature?).",
             "unknown_parameter",
         ),
         (asking("Hi", n=2), "n must be 1: llama.cpp does not tell the choices of a stream apart.", None),
@@ -238,8 +238,8 @@ async def test_a_file_that_is_no_model(tmp_path: Path) -> None:
 LEAVING = """
 import asyncio
 from pathlib import Path
-from llm_streaming.engines.llamacpp import LlamaCppEngine
-from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
 async def main():
     global engine, streams

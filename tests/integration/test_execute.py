@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from llm_streaming.execute import main
-from llm_streaming.mesh.processes import wait_until
+from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.notebook import recorded
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 
 
 def notebook_of(folder: Path, *sources: str) -> Path:

@@ -8,10 +8,10 @@ import pytest
 
 from llm_streaming import ChatClient
 from llm_streaming.errors import InferenceError
-from llm_streaming.mesh.processes import wait_until
-from tests.doors import DOORS, Failure, door
-from tests.integration.scripted import Scripted
-from tests.provider import CUT, Reply, chunk, failed, sse
+from llm_streaming.mesh.processes.ports import wait_until
+from tests.support.doors import DOORS, Failure, door
+from tests.support.provider import CUT, Reply, chunk, failed, sse
+from tests.support.scripted import Scripted
 
 SO_FAR = sse(chunk({"content": "so far"}))
 

@@ -14,18 +14,18 @@ import httpx
 import psutil
 import pytest
 
-import llm_streaming.mesh
+import llm_streaming.connection
 from llm_streaming import ChatClient, GrpcChatClient, connect
 from llm_streaming.errors import InferenceError, MeshError
-from llm_streaming.mesh.attached import VARIABLE, AttachedMesh
-from llm_streaming.mesh.control import Control
-from llm_streaming.mesh.processes import LOOPBACK, free_ports
-from llm_streaming.mesh.share.gateway import REFUSED, Gateway
-from llm_streaming.mesh.share.invitation import Invitation
-from llm_streaming.mesh.share.tunnel import Tunnel
-from tests.doors import DOORS, door
-from tests.integration.scripted import Scripted
-from tests.provider import Reply, answer, chunk, sse, streamed
+from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
+from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh
+from llm_streaming.mesh.remote.service import Control
+from llm_streaming.sharing.gateway import REFUSED, Gateway
+from llm_streaming.sharing.invitation import Invitation
+from llm_streaming.sharing.tunnel import Tunnel
+from tests.support.doors import DOORS, door
+from tests.support.provider import Reply, answer, chunk, sse, streamed
+from tests.support.scripted import Scripted
 
 QUESTION = [{"role": "user", "content": "Count."}]
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -138,7 +138,7 @@ def test_metrics_can_be_read(guest: AttachedMesh) -> None:
 
 def test_a_presenter_who_leaves(scripted: Scripted, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     """What had arrived stays; later calls say what is the matter; a new line leads to a new mesh."""
-    monkeypatch.setattr(llm_streaming.mesh, "_opened", [])
+    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
     scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), asyncio.Event()])
     gateway = open_gateway(scripted, control)
     monkeypatch.setenv(VARIABLE, str(gateway.invitation))

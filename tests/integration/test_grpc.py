@@ -9,7 +9,7 @@ from mlserver.grpc import dataplane_pb2 as pb
 from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
 
 from llm_streaming import AsyncChatClient, AsyncGrpcChatClient, ChatClient, GrpcChatClient
-from llm_streaming.client.wire import decode_message, encode_message
+from llm_streaming.client.grpc_messages import decode_message, encode_message
 from llm_streaming.errors import InferenceError
 from llm_streaming.mesh.base import Mesh
 from llm_streaming.protocol import ChatEvent, decode_completion

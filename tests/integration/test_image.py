@@ -21,10 +21,10 @@ import yaml
 
 from llm_streaming import ChatClient
 from llm_streaming.manifests import Model, Server
-from llm_streaming.mesh import storage
-from llm_streaming.mesh.processes import free_ports, wait_until
-from llm_streaming.project import project_root
-from tests import dockerfile
+from llm_streaming.mesh.embedded import storage
+from llm_streaming.mesh.processes.ports import free_ports, wait_until
+from llm_streaming.paths import project_root
+from tests.support import dockerfile
 
 ROOT = project_root()
 STAGES = dockerfile.read(ROOT / "Dockerfile")

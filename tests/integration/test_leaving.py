@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from llm_streaming import AsyncChatClient
 from llm_streaming.mesh.base import Mesh
-from llm_streaming.mesh.processes import wait_until
+from llm_streaming.mesh.processes.ports import wait_until
 from tests.conftest import CPU
-from tests.doors import DOORS, door
-from tests.integration.scripted import Scripted
-from tests.provider import Reply, chunk, sse
+from tests.support.doors import DOORS, door
+from tests.support.provider import Reply, chunk, sse
+from tests.support.scripted import Scripted
 
 QUESTION = [{"role": "user", "content": "Count."}]
 ONE_AND_SILENCE = [sse(chunk({"content": "one"})), asyncio.Event()]

@@ -19,11 +19,11 @@ import pytest
 from llm_streaming import ChatClient, connect, get_mesh_ip
 from llm_streaming.errors import InferenceError, ManifestError, MeshError
 from llm_streaming.manifests import Model, Server, to_yaml
-from llm_streaming.mesh import stack
-from llm_streaming.mesh.embedded import EmbeddedMesh
-from llm_streaming.mesh.processes import free_ports, wait_until
-from llm_streaming.project import project_root
-from tests.running import processes_in
+from llm_streaming.mesh.embedded import servers
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.mesh.processes.ports import free_ports, wait_until
+from llm_streaming.paths import project_root
+from tests.support.running import processes_in
 
 QUESTION = [{"role": "user", "content": "Say something."}]
 CPU_FOLDER = "models/local-chat-completions-cpu"
@@ -233,7 +233,7 @@ def test_ports_that_are_taken_meanwhile_are_chosen_anew(tmp_path: Path, monkeypa
     with socket.create_server(("127.0.0.1", 0)) as somebody_else:
         taken = somebody_else.getsockname()[1]
         choices = [[taken, *free_ports(2)]]
-        monkeypatch.setattr(stack, "free_ports", lambda count: choices.pop() if choices else free_ports(count))
+        monkeypatch.setattr(servers, "free_ports", lambda count: choices.pop() if choices else free_ports(count))
         with EmbeddedMesh(servers=tmp_path, port=free_ports(1)[0]) as mesh:
             assert httpx.get(f"http://{mesh.address}/").status_code == 404
             assert mesh._stack.mlservers["local"].ports[0] != taken
@@ -253,7 +253,7 @@ def test_an_interrupt_before_the_servers_start_leaves_nothing(tmp_path: Path, mo
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(stack, "free_ports", interrupted)
+    monkeypatch.setattr(servers, "free_ports", interrupted)
     with pytest.raises(KeyboardInterrupt):
         EmbeddedMesh(port=free_ports(1)[0])
     assert list(tmp_path.iterdir()) == []

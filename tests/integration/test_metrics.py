@@ -7,8 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from llm_streaming import ChatClient
 from llm_streaming.errors import InferenceError
 from llm_streaming.manifests import Model
-from tests.integration.scripted import Scripted
-from tests.provider import Reply, accumulated, failed, streamed
+from tests.support.provider import Reply, accumulated, failed, streamed
+from tests.support.scripted import Scripted
 
 
 def figures(scripted: Scripted, model: str) -> dict[tuple[str, str], float]:

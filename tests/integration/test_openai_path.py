@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.scripted import Scripted
-from tests.provider import CUT, Reply, answer, chunk, line, sse, streamed
+from tests.support.provider import CUT, Reply, answer, chunk, line, sse, streamed
+from tests.support.scripted import Scripted
 
 QUESTION = [{"role": "user", "content": "Raw?"}]
 

@@ -5,7 +5,8 @@ import sys
 
 import psutil
 
-from llm_streaming.mesh.processes import Process, ProcessGroup, wait_until
+from llm_streaming.mesh.processes.group import Process, ProcessGroup
+from llm_streaming.mesh.processes.ports import wait_until
 
 SLEEPER = [sys.executable, "-c", "import threading; threading.Event().wait()"]
 

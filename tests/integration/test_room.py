@@ -14,15 +14,15 @@ import httpx
 import psutil
 import pytest
 
-import llm_streaming.mesh
+import llm_streaming.connection
 from llm_streaming.cli import main
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Model
-from llm_streaming.mesh.attached import VARIABLE, AttachedMesh
-from llm_streaming.mesh.processes import wait_until
-from llm_streaming.project import project_root
+from llm_streaming.mesh.processes.ports import wait_until
+from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh
+from llm_streaming.paths import project_root
 from tests.conftest import CPU
-from tests.running import Up, processes_in
+from tests.support.running import Up, processes_in
 
 READS_CALLS = """
 import json, sys
@@ -181,7 +181,7 @@ def test_a_presenter_resets_and_a_participant_does_not(
 def test_a_shell_of_a_participant(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command has a tunnel of its own, and all of them are one participant."""
     monkeypatch.setenv(VARIABLE, up.invitation)
-    monkeypatch.setattr(llm_streaming.mesh, "_opened", [])
+    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
     file = f"manifests/{CPU}.yaml"
     for arguments in (["apply", "-f", file], ["wait"], ["get"], ["delete", "-f", file]):
         assert main(arguments) == 0

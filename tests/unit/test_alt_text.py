@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 
 spec = spec_from_file_location("alt_text", project_root() / "docs/_ext/alt_text.py")
 assert spec is not None

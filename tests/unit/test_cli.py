@@ -15,10 +15,10 @@ import typer.main
 from llm_streaming.cli import main
 from llm_streaming.cli.app import app
 from llm_streaming.manifests import to_yaml
-from llm_streaming.mesh.attached import VARIABLE
-from llm_streaming.project import project_root
-from tests.api_server import TOKEN, ApiServer
-from tests.cluster import HERE, READY, api_server, balanced, model, server, shows, unmet
+from llm_streaming.mesh.remote.mesh import VARIABLE
+from llm_streaming.paths import project_root
+from tests.support.api_server import TOKEN, ApiServer
+from tests.support.cluster import HERE, READY, api_server, balanced, model, server, shows, unmet
 
 api = pytest.fixture(api_server)
 

@@ -10,12 +10,12 @@ import grpc
 import pytest
 
 from llm_streaming import AsyncGrpcChatClient, GrpcChatClient, protocol
+from llm_streaming.client.grpc_timeout import Watchdog
 from llm_streaming.client.inference_pb2 import ModelInferResponse
-from llm_streaming.client.watchdog import Watchdog
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent
-from tests.grpc_server import HANG, ScriptedServer, Step, message, scripted
-from tests.provider import answer, chunk, line
+from tests.support.grpc_server import HANG, ScriptedServer, Step, message, scripted
+from tests.support.provider import answer, chunk, line
 
 MESSAGES = [{"role": "user", "content": "Hello!"}]
 Status = grpc.StatusCode

@@ -13,10 +13,10 @@ import pytest
 
 from llm_streaming import AsyncGrpcChatClient, GrpcChatClient, protocol
 from llm_streaming.errors import InferenceError
-from llm_streaming.mesh.processes import wait_until
+from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.protocol import Completion
-from tests.grpc_server import HANG, Step, message, scripted
-from tests.provider import answer, chunk, line
+from tests.support.grpc_server import HANG, Step, message, scripted
+from tests.support.provider import answer, chunk, line
 
 MESSAGES = [{"role": "user", "content": "Hello!"}]
 SOME = message(next(protocol.encode_chunk(line(chunk({"content": "so far"})))))

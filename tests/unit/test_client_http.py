@@ -11,7 +11,7 @@ from llm_streaming import AsyncChatClient, ChatClient, protocol
 from llm_streaming.client.calls import origin_of
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion
-from tests.provider import CUT, Provider, Reply, answer, chunk, failed, line, provider_in_thread, sse
+from tests.support.provider import CUT, Provider, Reply, answer, chunk, failed, line, provider_in_thread, sse
 
 MESSAGES = [{"role": "user", "content": "Hello!"}]
 

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from llm_streaming.manifests import Model, Server, read_manifests, to_yaml
-from llm_streaming.project import project_root
-from tests import dockerfile
+from llm_streaming.paths import project_root
+from tests.support import dockerfile
 
 GUIDE = project_root() / "docs" / "cluster.md"
 TEXT = GUIDE.read_text()

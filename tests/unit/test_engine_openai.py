@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from llm_streaming.engines.openai_api import OpenAIEngine
+from llm_streaming.engines.openai.engine import OpenAIEngine
 from llm_streaming.errors import EngineError
-from tests.provider import CUT, DONE, Provider, Reply, Request, answer, chunk, failed, line, sse, streamed
+from tests.support.provider import CUT, DONE, Provider, Reply, Request, answer, chunk, failed, line, sse, streamed
 
 KEY = "sk-test-4242424242"
 REQUEST = {"messages": [{"role": "user", "content": "Hello!"}]}

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from llm_streaming.engines.llamacpp_settings import LlamaCppSettings
-from llm_streaming.engines.small_model import SMALL_MODEL, resolve_model, small_model_path
+from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL, resolve_model, small_model_path
+from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 from llm_streaming.errors import EngineError
 
 
@@ -29,7 +29,7 @@ def test_settings_may_be_strings_as_seldon_core_hands_them_on() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"n_ctxt": 1}, "llama.cpp has no setting n_ctxt: did you mean n_ctx?"),
+        ({"n_ctxt": 1}, "llama.cpp has no setting n_ctxt (did you mean n_ctx?)."),
         (
             {"gpu_memory_utilization": 0.9},
             "llama.cpp has no setting gpu_memory_utilization: "
@@ -45,7 +45,7 @@ def test_settings_may_be_strings_as_seldon_core_hands_them_on() -> None:
             {"default_generate_kwargs": "["},
             "The setting default_generate_kwargs must be a mapping of parameters, not '['.",
         ),
-        ({"default_generate_kwargs": {"top-p": 1}}, "llama.cpp has no parameter top-p: did you mean top_p?"),
+        ({"default_generate_kwargs": {"top-p": 1}}, "llama.cpp has no parameter top-p (did you mean top_p?)."),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(given: dict[str, Any], message: str) -> None:

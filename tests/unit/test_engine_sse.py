@@ -1,6 +1,6 @@
 import pytest
 
-from llm_streaming.engines.sse import SSEDecoder
+from llm_streaming.engines.openai.sse import SSEDecoder
 
 # Each stream with the data of its events; the first four are the examples of the event-stream standard.
 STREAMS = {

@@ -8,7 +8,7 @@ import pytest
 from llm_streaming.protocol import keep_alive_chunk
 from llm_streaming.runtimes import keep_alive
 from llm_streaming.runtimes.keep_alive import with_keep_alives
-from tests.provider import chunk, line
+from tests.support.provider import chunk, line
 
 EMPTY = keep_alive_chunk("ours", "m", 1)
 TEXTS = [line(chunk({"content": text})) for text in "abcdef"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 
 ROOT = project_root()
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from llm_streaming import catalogue
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests import API_VERSION, Model, Server, read_manifests, to_yaml
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
+from tools import write_manifests
 
 MODEL = {
     "apiVersion": API_VERSION,
@@ -19,7 +19,7 @@ MODEL = {
 def test_the_manifests_in_the_repository_are_those_of_the_catalogue() -> None:
     folder = project_root() / "manifests"
     found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.yaml")}
-    assert found == catalogue.manifests()
+    assert found == write_manifests.manifests()
 
 
 def test_a_model_reads_back_as_it_was_written() -> None:

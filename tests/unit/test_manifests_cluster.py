@@ -10,7 +10,6 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_streaming import catalogue
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests import (
     API_VERSION,
@@ -24,6 +23,7 @@ from llm_streaming.manifests import (
     server,
     to_yaml,
 )
+from tools import write_manifests
 
 # A slow machine is no failure.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -308,7 +308,7 @@ def test_an_unknown_runtime_is_refused() -> None:
 
 
 def test_the_manifests_of_the_repository_have_only_fields_that_there_are() -> None:
-    found = [yaml.safe_load(one) for one in catalogue.manifests().values()]
+    found = [yaml.safe_load(one) for one in write_manifests.manifests().values()]
     assert [list(read_manifests(one)) for one in found] == [[one] for one in found]
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.mesh import call_client, calls
-from llm_streaming.mesh.attached import VARIABLE, AttachedMesh, named_in_environment
-from llm_streaming.mesh.control import Control
+from llm_streaming.mesh.remote import client as call_client
+from llm_streaming.mesh.remote import requests
+from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh, named_in_environment
+from llm_streaming.mesh.remote.service import Control
 
 
 class Keeper:
@@ -57,7 +58,7 @@ def test_it_tells_what_is_told_and_returns_what_is_returned(keeper, capsys: pyte
     other, mesh = keeper
     other.script = [{"told": "one"}, {"told": "two"}, {"returned": None}]
     mesh.wait("m", timeout=5)
-    assert other.calls[-1] == {"call": "wait", "holder": calls.holder(), "names": ["m"], "timeout": 5.0}
+    assert other.calls[-1] == {"call": "wait", "holder": requests.holder(), "names": ["m"], "timeout": 5.0}
     assert capsys.readouterr().out == "one\ntwo\n"
 
 

@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from llm_streaming.mesh.kubernetes import KubernetesMesh
-from tests.api_server import ApiServer
-from tests.cluster import HERE, READY, api_server, balanced, failure, kubernetes_mesh, model, server, shows, unmet
+from llm_streaming.mesh.kubernetes.mesh import KubernetesMesh
+from tests.support.api_server import ApiServer
+from tests.support.cluster import (
+    HERE,
+    READY,
+    api_server,
+    balanced,
+    failure,
+    kubernetes_mesh,
+    model,
+    server,
+    shows,
+    unmet,
+)
 
 api = pytest.fixture(api_server)
 mesh = pytest.fixture(kubernetes_mesh)
@@ -156,12 +167,12 @@ def test_what_is_not_there_is_neither_awaited_nor_deleted(api: ApiServer, mesh: 
 def test_delete_waits_for_the_finalizer(api: ApiServer, mesh: KubernetesMesh, monkeypatch: pytest.MonkeyPatch):
     held = model() | {"metadata": {"name": "m", "finalizers": ["seldon.model.finalizer"]}}
     api.add("models", "seldon", "m", held)
-    monkeypatch.setattr("llm_streaming.mesh.kubernetes._DELETE_TIMEOUT", 0.0)
+    monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 0.0)
     assert failure(mesh.delete, model()) == (
         "model 'm' is still there 0 s after its deletion, held by a finalizer: is Seldon Core 2's operator running? "
         f"{shows('describe model m')} shows more"
     )
-    monkeypatch.setattr("llm_streaming.mesh.kubernetes._DELETE_TIMEOUT", 60.0)
+    monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 60.0)
     api.endings = ["drop"]
     api.on_watch = lambda number: api.remove(("models", "seldon", "m")) if number == 2 else None
     mesh.delete(model())

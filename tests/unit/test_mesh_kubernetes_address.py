@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from llm_streaming.mesh import kubernetes_address
-from llm_streaming.mesh.kubernetes import KubernetesMesh
-from llm_streaming.mesh.processes import wait_until
-from tests.api_server import ApiServer
-from tests.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, server, service, shows
+from llm_streaming.mesh.kubernetes import address
+from llm_streaming.mesh.kubernetes.mesh import KubernetesMesh
+from llm_streaming.mesh.processes.ports import wait_until
+from tests.support.api_server import ApiServer
+from tests.support.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, server, service, shows
 
 api = pytest.fixture(api_server)
 mesh = pytest.fixture(kubernetes_mesh)
@@ -28,7 +28,7 @@ def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) ->
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent))
     # It is one of three Pythons that start one after the other, which on a busy machine takes its time.
-    monkeypatch.setattr(kubernetes_address, "_FORWARD_TIMEOUT", 120.0)
+    monkeypatch.setattr(address, "_FORWARD_TIMEOUT", 120.0)
 
 
 @pytest.mark.parametrize(

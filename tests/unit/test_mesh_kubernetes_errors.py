@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-import llm_streaming.mesh
+import llm_streaming.connection
+from llm_streaming.connection import connect, get_mesh_ip
 from llm_streaming.errors import ManifestError
-from llm_streaming.mesh import connect, get_mesh_ip
-from llm_streaming.mesh.kubernetes import KubernetesMesh
-from llm_streaming.mesh.kubernetes_config import find_connection
-from tests.api_objects import TYPES
-from tests.api_server import TOKEN, ApiServer
-from tests.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, shows
+from llm_streaming.mesh.kubernetes.config import find_connection
+from llm_streaming.mesh.kubernetes.mesh import KubernetesMesh
+from tests.support.api_objects import TYPES
+from tests.support.api_server import TOKEN, ApiServer
+from tests.support.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, shows
 
 api = pytest.fixture(api_server)
 mesh = pytest.fixture(kubernetes_mesh)
@@ -173,7 +173,7 @@ def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path
 def test_inside_a_pod_its_service_account_will_do(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, content in [("token", TOKEN), ("ca.crt", "a certificate"), ("namespace", "of-pod\n")]:
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr("llm_streaming.mesh.kubernetes_config._SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr("llm_streaming.mesh.kubernetes.config._SERVICE_ACCOUNT", tmp_path)
     monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_TOKEN_FILENAME", tmp_path / "token")
     monkeypatch.setattr("kubernetes.config.incluster_config.SERVICE_CERT_FILENAME", tmp_path / "ca.crt")
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "203.0.113.1")
@@ -203,7 +203,7 @@ def test_get_mesh_ip_opens_the_current_cluster_once(api: ApiServer, tmp_path: Pa
     api.add("services", "seldon", "seldon-mesh", balanced(ip="203.0.113.9"))
     assert [get_mesh_ip(), get_mesh_ip()] == ["203.0.113.9:80"] * 2
     assert api.requests.count("GET /version") == 1
-    llm_streaming.mesh._opened.pop()
+    llm_streaming.connection._opened.pop()
     (tmp_path / "config").unlink()
     assert failure(get_mesh_ip) == (
         'no mesh is open: open one with connect("embedded"), or configure kubectl for a cluster'

@@ -16,7 +16,7 @@ from llm_streaming.notebook import chat
 from llm_streaming.notebook.chat_box import ChatBox
 from llm_streaming.notebook.chat_cell import ChatCellError
 from llm_streaming.protocol import ChatEvent
-from tests.notebook_outputs import event
+from tests.support.notebook_outputs import event
 
 
 class Client:

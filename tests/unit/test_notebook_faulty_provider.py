@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from llm_streaming.engines.openai_api import OpenAIEngine
+from llm_streaming.engines.openai.engine import OpenAIEngine
 from llm_streaming.errors import EngineError
 from llm_streaming.notebook.faulty_provider import BUSY, ENDLESS, FAILURES, REFUSALS, TOKENS, FaultyProvider
 

@@ -14,7 +14,7 @@ from llm_streaming.client.timing import Timing
 from llm_streaming.errors import InferenceError, LLMStreamingError
 from llm_streaming.notebook import StreamInterrupted
 from llm_streaming.notebook.pretty import rendered
-from tests.notebook_outputs import Outputs, Script
+from tests.support.notebook_outputs import Outputs, Script
 
 MODES = pytest.mark.parametrize("pretty", [False, True], ids=["plain", "pretty"])
 STOPPED = "the cell was stopped, and the generation with it; all that had arrived is shown"

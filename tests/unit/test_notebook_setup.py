@@ -8,10 +8,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from llm_streaming.mesh.attached import VARIABLE
+from llm_streaming.mesh.remote.mesh import VARIABLE
 from llm_streaming.notebook import SetupError, check_setup, display_figure
-from tests.api_server import ApiServer
-from tests.cluster import HERE, api_server, balanced
+from tests.support.api_server import ApiServer
+from tests.support.cluster import HERE, api_server, balanced
 
 api = pytest.fixture(api_server)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llm_streaming.notebook import recorded
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 
 Results = dict[str, Any]
 

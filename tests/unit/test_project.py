@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_streaming.errors import ManifestError
-from llm_streaming.project import in_project, project_root
+from llm_streaming.paths import in_project, project_root
 
 
 @pytest.fixture

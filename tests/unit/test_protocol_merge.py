@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from llm_streaming.protocol import accumulate, merge
 from llm_streaming.protocol.merge import LONGEST_RUN
-from tests.provider import answer, chunk, line
+from tests.support.provider import answer, chunk, line
 
 CALL = {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
 

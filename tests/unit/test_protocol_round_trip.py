@@ -6,7 +6,8 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_streaming.protocol import ChatRequest, Tensor, compact, decode_request, encode_request
+from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_request
+from llm_streaming.protocol import json as protocol_json
 
 # The first text that is drawn on a machine takes seconds: Hypothesis builds its table of Unicode.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -139,6 +140,6 @@ def test_over_grpc(request):
 @patient
 @given(requests)
 def test_through_the_translator(request):
-    with patch.object(compact, "dumps", go_json):
+    with patch.object(protocol_json, "dumps", go_json):
         body = encode_request(request)
     assert received(body) == normal(without_lone_empty_texts(request))

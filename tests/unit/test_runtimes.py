@@ -14,7 +14,7 @@ from llm_streaming.protocol import ChatRequest, encode_request
 from llm_streaming.runtimes.responses import StreamedResponse
 from mlserver_llm_api import LLMRuntime
 from mlserver_llm_local.runtime import Local
-from tests.provider import Provider, Reply, answer, chunk, failed, line, sse, streamed
+from tests.support.provider import Provider, Reply, answer, chunk, failed, line, sse, streamed
 
 MESSAGES = [{"role": "user", "content": "Hello!"}]
 
@@ -214,7 +214,7 @@ async def test_a_whole_answer() -> None:
         (
             Local,
             {"backend": "llamacpp", "config": {"model_settings": {"n_cxt": 3}}},
-            "llama.cpp has no setting n_cxt: did you mean n_ctx?",
+            "llama.cpp has no setting n_cxt (did you mean n_ctx?).",
         ),
     ],
 )

@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives import hashes
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
-from llm_streaming.mesh import calls
-from llm_streaming.mesh.share.certificate import self_signed
-from llm_streaming.mesh.share.gateway import Gateway
-from llm_streaming.mesh.share.guests import check_guest, masked
-from llm_streaming.mesh.share.invitation import Invitation
+from llm_streaming.mesh.remote import requests
+from llm_streaming.sharing.certificate import self_signed
+from llm_streaming.sharing.gateway import Gateway
+from llm_streaming.sharing.guests import check_guest, masked
+from llm_streaming.sharing.invitation import Invitation
 
 TOKEN = "t0ken-_t0ken-_t0ken-_t0ken"
 FINGERPRINT = "0123456789abcdef" * 4
@@ -64,8 +64,8 @@ def mesh_with(*names: str) -> SimpleNamespace:
     return SimpleNamespace(resources=lambda _: [{"metadata": {"name": name}} for name in names])
 
 
-def apply(**fields: object) -> calls.Apply:
-    return calls.Apply(holder="h", manifest=Model(**{"name": "m", "storage_uri": "models/m", **fields}).as_dict())
+def apply(**fields: object) -> requests.Apply:
+    return requests.Apply(holder="h", manifest=Model(**{"name": "m", "storage_uri": "models/m", **fields}).as_dict())
 
 
 def test_guests_may_not_set_what_would_lead_the_key_elsewhere() -> None:
@@ -90,7 +90,7 @@ def test_guests_may_deploy_so_many_models_and_no_more() -> None:
 
 def test_guests_may_not_reset() -> None:
     with pytest.raises(MeshError, match=r"^only who keeps the shared mesh can reset it, in a shell on that machine$"):
-        check_guest(calls.Reset(holder="h"), mesh_with())
+        check_guest(requests.Reset(holder="h"), mesh_with())
 
 
 def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:

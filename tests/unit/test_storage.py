@@ -7,7 +7,7 @@ import pytest
 
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests import Model
-from llm_streaming.mesh import storage
+from llm_streaming.mesh.embedded import storage
 
 
 @pytest.fixture

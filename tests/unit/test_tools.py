@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 
 
 @pytest.fixture

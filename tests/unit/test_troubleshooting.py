@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 
 ROOT = project_root()
 ROW = re.compile(r"^\| (`+)(?P<message>.+?)\1 \|", re.MULTILINE)

@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llm_streaming.engines import vllm_child
-from llm_streaming.engines.vllm_child import Failure
+from llm_streaming.engines.vllm import plugin
+from llm_streaming.engines.vllm.plugin import Failure
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
 def fail() -> None:
-    vllm_child.start()
+    plugin.start()
     for text in ("the cause", "what followed from it"):
         try:
             raise ValueError(text)
@@ -36,22 +36,22 @@ def test_the_first_failure_of_a_process_is_told() -> None:
 
 def test_a_process_of_its_own_is_left_alone() -> None:
     before = list(logging.getLogger("vllm").handlers)
-    vllm_child.start()
+    plugin.start()
     assert logging.getLogger("vllm").handlers == before
 
 
 ENGINE = """
 import multiprocessing, os, signal
-from llm_streaming.engines import vllm_child
+from llm_streaming.engines.vllm import plugin
 
 def engine(pipe):
-    vllm_child.start()
+    plugin.start()
     worker = multiprocessing.get_context("spawn").Process(target=work, args=(pipe,))
     worker.start()
     worker.join()
 
 def work(pipe):
-    vllm_child.start()
+    plugin.start()
     pipe.send((os.getppid(), os.getpid()))
     signal.pause()
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from llm_streaming.engines.vllm_compat import check_version
-from llm_streaming.engines.vllm_failures import invalid_request, load_error, plain, request_error
-from llm_streaming.engines.vllm_settings import _words, in_folder
+from llm_streaming.engines.vllm.errors import invalid_request, load_error, plain, request_error
+from llm_streaming.engines.vllm.settings import _words, in_folder
+from llm_streaming.engines.vllm.versions import check_version
 from llm_streaming.errors import EngineError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llm_streaming.mesh.embedded import EmbeddedMesh
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 
 MODEL = "local-chat-completions-vllm-cpu"
 MANIFEST = f"manifests/{MODEL}.yaml"

@@ -11,10 +11,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from llm_streaming import AsyncGrpcChatClient
-from llm_streaming.mesh.embedded import EmbeddedMesh
-from llm_streaming.mesh.processes import wait_until
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.protocol import accumulate
-from tests.doors import DOORS, Door, door
+from tests.support.doors import DOORS, Door, door
 from tests.vllm.conftest import MODEL
 
 QUESTION = [{"role": "user", "content": "Name a colour."}]
@@ -219,7 +219,7 @@ REFUSED = {
     "unknown": (
         QUESTION,
         {"max_tokns": 3},
-        "vLLM has no parameter max_tokns: did you mean max_tokens?",
+        "vLLM has no parameter max_tokns (did you mean max_tokens?).",
         "unknown_parameter",
     ),
     "out of range": (QUESTION, {"temperature": 5}, "temperature must be in [0, 2], got 5", _INVALID),

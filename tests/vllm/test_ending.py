@@ -6,8 +6,8 @@ from httpx import get
 
 from llm_streaming import ChatClient
 from llm_streaming.errors import InferenceError
-from llm_streaming.mesh.embedded import EmbeddedMesh
-from llm_streaming.mesh.processes import wait_until
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.mesh.processes.ports import wait_until
 from tests.vllm.conftest import MANIFEST, MODEL
 from tests.vllm.test_conformance import QUESTION, server_of
 

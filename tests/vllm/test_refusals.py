@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from llm_streaming.engines.vllm import VLLMEngine
+from llm_streaming.engines.vllm.engine import VLLMEngine
 from llm_streaming.errors import EngineError
-from llm_streaming.project import project_root
+from llm_streaming.paths import project_root
 from tests.vllm.conftest import MODEL
 
 FOLDER = project_root() / "models" / MODEL
@@ -35,13 +35,13 @@ def refusal(folder: Path = FOLDER, **settings: Any) -> str:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_modle_len": 3}, "vLLM has no setting max_modle_len: did you mean max_model_len?"),
+        ({"max_modle_len": 3}, "vLLM has no setting max_modle_len (did you mean max_model_len?)."),
         ({"ssl_keyfile": "key"}, "vLLM has no setting ssl_keyfile: "),
         ({"tensor_parallel_size": "many"}, "vLLM refuses a setting: tensor_parallel_size: invalid int value: 'many'."),
         ({"dtype": "float17"}, "vLLM refuses a setting: dtype: invalid choice: 'float17' (choose from "),
         ({"compilation_config": "{mode"}, "vLLM refuses a setting: compilation_config: Invalid JSON: "),
         ({"model": None}, "The setting model is missing: name a folder, or a model of the Hugging Face hub."),
-        ({"default_generate_kwargs": {"top-p": 1}}, "vLLM has no parameter top-p: did you mean top_p?"),
+        ({"default_generate_kwargs": {"top-p": 1}}, "vLLM has no parameter top-p (did you mean top_p?)."),
         ({"default_generate_kwargs": "["}, "The setting default_generate_kwargs must be a mapping of parameters, not "),
         ({"max_model_len": "9000"}, f"vLLM cannot load {CONFIG['model']}: User-specified max_model_len (9000) is "),
         ({"tensor_parallel_size": 4}, f"vLLM cannot load {CONFIG['model']}: Total number of attention heads (9) must "),

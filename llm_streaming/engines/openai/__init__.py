@@ -1,0 +1,1 @@
+"""The engine of OpenAI's API and of every server that speaks it."""

@@ -1,0 +1,1 @@
+"""The engine of vLLM, which runs a model in processes of its own."""

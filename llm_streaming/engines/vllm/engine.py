@@ -1,0 +1,203 @@
+"""A model in this process' charge, on vLLM: its asynchronous engine and its OpenAI chat layer, without its server.
+
+vLLM computes in processes of its own; tokenizing, the chat template, tool calls and the making of chunks happen here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from pydantic import ValidationError
+
+from llm_streaming.engines.chunks import ChunkChecker
+from llm_streaming.engines.errors import bad_request, refuse_unknown, unloaded
+from llm_streaming.engines.vllm import versions
+from llm_streaming.engines.vllm.errors import dead, invalid_request, load_error, request_error, silence_refusals
+from llm_streaming.engines.vllm.plugin import Failure
+from llm_streaming.engines.vllm.settings import UNSEEN, VLLMSettings
+from llm_streaming.errors import EngineError
+from llm_streaming.protocol import accumulate
+
+_ALWAYS = {"stream": True, "stream_options": {"include_usage": True}}
+# The first request that samples takes seconds longer than others; greedy ones would leave that to somebody else.
+_WARM_UP = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2, "temperature": 1.0}
+_DONE = "[DONE]"
+_FEW_CORES = 4
+
+
+class VLLMEngine:
+    """A loaded model; make one with `load`.
+
+    Args:
+        client: vLLM's AsyncLLM.
+        settings: what it was started with.
+        chat: vLLM's OpenAIServingChat.
+    """
+
+    def __init__(self, client: Any, settings: VLLMSettings, chat: Any) -> None:  # noqa: ANN401 - classes of vLLM
+        self._client = client
+        self._settings = settings
+        self._chat = chat
+        self._running: set[str] = set()
+        self._closed = False
+
+    @classmethod
+    async def load(cls, model_settings: Mapping[str, Any], folder: Path) -> VLLMEngine:
+        """Load a model, in a thread, and have it answer once.
+
+        Args:
+            model_settings: vLLM's arguments, and ``default_generate_kwargs``.
+            folder: where relative paths start.
+
+        Raises:
+            EngineError: vLLM or the model is not there, a setting is wrong, or the hardware does not suffice.
+        """
+        client = None
+        with Failure() as failure:
+            try:
+                settings = await asyncio.to_thread(_settings, model_settings, folder)
+                client = await asyncio.to_thread(_start, settings)
+                engine = cls(client, settings, await _chat_layer(client, settings))
+                silence_refusals()
+                await engine.complete(_WARM_UP)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it has to be said in one sentence
+                if client is not None:
+                    await asyncio.to_thread(client.shutdown)
+                raise load_error(error, failure.text(), str(model_settings.get("model"))) from None
+        return engine
+
+    @property
+    def alive(self) -> bool:
+        """Whether vLLM's processes are running."""
+        return not self._closed and not self._client.errored
+
+    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+        """Stream an answer: see `llm_streaming.engines.base.Engine.stream`."""
+        asked = self._read(request)
+        checker = ChunkChecker("vLLM", request_error)
+        self._running.add(asked.request_id)
+        try:
+            async with aclosing(await self._answer(asked)) as lines:
+                async for line in lines:
+                    self._check()
+                    data = line.removeprefix("data: ").strip()
+                    if data != _DONE:
+                        yield checker.check(data.encode())
+        except EngineError:
+            self._check()  # an engine that has died says so badly
+            raise
+        finally:
+            self._running.discard(asked.request_id)
+        checker.end()
+
+    async def complete(self, request: dict[str, Any]) -> bytes:
+        """The whole answer, collected from a stream, so that it can be cancelled: see `Engine.complete`."""
+        async with aclosing(self.stream(request)) as chunks:
+            return orjson.dumps(accumulate([orjson.loads(chunk) async for chunk in chunks]))
+
+    async def close(self) -> None:
+        """End every stream and vLLM's processes; returns when they have ended."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._client.abort([f"chatcmpl-{name}" for name in self._running])
+        await asyncio.to_thread(self._client.shutdown)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise unloaded()
+        if self._client.errored:
+            raise dead()
+
+    def _read(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - a class of vLLM
+        """The request as vLLM takes it.
+
+        Raises:
+            EngineError: it is malformed, or asks for something that vLLM would ignore.
+        """
+        given = {name: value for name, value in request.items() if value is not None}
+        body = {**self._settings.default_generate_kwargs, **given}
+        if "max_tokens" in given:  # of the two names of one thing vLLM takes the other
+            body["max_completion_tokens"] = given.get("max_completion_tokens")
+        refuse_unknown("vLLM", "parameter", body.keys() - {"messages"}, self._settings.parameters)
+        if not body.get("messages"):
+            raise bad_request("There are no messages: send at least one.")
+        known = {name: value for name, value in body.items() if name not in UNSEEN}
+        try:
+            return versions.chat_request().model_validate({**known, **_ALWAYS, "request_id": uuid4().hex})
+        except ValidationError as error:
+            raise invalid_request(error) from None
+        except Exception as error:  # noqa: BLE001 - vLLM's own checks raise its own errors
+            raise request_error(versions.as_error(error)) from None
+
+    async def _answer(self, asked: Any) -> AsyncGenerator[str, None]:  # noqa: ANN401 - a class of vLLM
+        """An answer, as the lines of an event stream.
+
+        Raises:
+            EngineError: there is none.
+        """
+        self._check()
+        try:
+            answer = await self._chat.create_chat_completion(asked, None)
+        except Exception as error:  # noqa: BLE001 - what vLLM's server would turn into an answer
+            raise request_error(versions.as_error(error)) from None
+        if hasattr(answer, "error"):
+            raise request_error(answer.error.model_dump())
+        lines: AsyncGenerator[str, None] = answer
+        return lines
+
+
+def _settings(model_settings: Mapping[str, Any], folder: Path) -> VLLMSettings:
+    """Read the settings, in a thread: importing vLLM takes 10 s and more."""
+    # CUDA's default would be to fork, which is not safe in a server with threads.
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # else its makers are told of the machine and the model
+    versions.check_version()
+    return VLLMSettings.from_mapping(model_settings, folder)
+
+
+def _start(settings: VLLMSettings) -> Any:  # noqa: ANN401 - a class of vLLM
+    """Start vLLM's processes and load the model, in a thread: that takes a minute and more."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    if current_platform.is_cpu():
+        _prepare_cpu(settings)
+    versions.cli_args().validate_parsed_serve_args(settings.arguments)
+    engine_arguments = AsyncEngineArgs.from_cli_args(settings.arguments)
+    context = UsageContext.OPENAI_API_SERVER
+    return AsyncLLM.from_vllm_config(
+        engine_arguments.create_engine_config(context),
+        usage_context=context,
+        enable_log_requests=engine_arguments.enable_log_requests,
+        disable_log_stats=engine_arguments.disable_log_stats,
+    )
+
+
+def _prepare_cpu(settings: VLLMSettings) -> None:
+    """Leave the machine to others as well, where nothing else is asked for: vLLM would take most of its memory."""
+    if settings.arguments.kv_cache_memory_bytes is None and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        settings.arguments.kv_cache_memory_bytes = 1024**3
+    # One core is left to vLLM's scheduler by default. On 2 cores SmolLM2 gave about 155 tokens/s at 8 streams with
+    # one core, and 178 with both.
+    if (os.cpu_count() or 1) <= _FEW_CORES:
+        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+
+
+async def _chat_layer(client: Any, settings: VLLMSettings) -> Any:  # noqa: ANN401 - classes of vLLM
+    """What ``vllm serve`` answers chat requests with."""
+    from starlette.datastructures import State
+
+    state = State()
+    tasks = await client.get_supported_tasks()
+    await versions.app_state().init_app_state(client, state, settings.arguments, supported_tasks=tasks)
+    return state.openai_serving_chat

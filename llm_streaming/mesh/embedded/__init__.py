@@ -1,0 +1,1 @@
+"""The mesh on one machine: Envoy and an MLServer for each Server."""

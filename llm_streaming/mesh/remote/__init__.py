@@ -1,0 +1,1 @@
+"""The embedded mesh of another process, used through a socket."""

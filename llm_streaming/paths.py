@@ -1,0 +1,44 @@
+"""Where the project's files are, seen from any folder inside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llm_streaming.errors import ManifestError
+
+
+def project_root(start: Path | None = None) -> Path:
+    """Find the nearest folder, from `start` upwards, that holds both ``models`` and ``manifests``.
+
+    Notebooks run from ``notebooks/`` and people from the root, and both write ``manifests/x.yaml``.
+
+    Raises:
+        ManifestError: no folder on the way up holds both.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "models").is_dir() and (folder / "manifests").is_dir():
+            return folder
+    raise ManifestError(
+        f"no folder from {here} upwards holds both models/ and manifests/: change to the project's folder"
+    )
+
+
+def in_project(path: str | Path) -> Path:
+    """Resolve `path` against the project's root; an absolute path stays as it is.
+
+    Raises:
+        ManifestError: the path is relative and the working directory is not inside a project.
+    """
+    path = Path(path)
+    return path if path.is_absolute() else project_root() / path
+
+
+def stays_inside(folder: Path, path: str | Path) -> bool:
+    """Whether `path`, relative to `folder` or absolute, lies inside it by its wording.
+
+    Links are not followed: a model's folder may hold links to where large files are kept.
+    """
+    resolved = Path(os.path.normpath(folder / path))
+    return Path(os.path.normpath(folder)) in resolved.parents

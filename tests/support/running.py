@@ -1,0 +1,50 @@
+"""Processes that tests start, and look for."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from llm_streaming.mesh.remote.mesh import VARIABLE
+from llm_streaming.paths import project_root
+
+COMMAND = Path(sys.executable).with_name("llm-streaming")
+
+
+class Up:
+    """`llm-streaming up` in a process of its own: where it is, what it tells and what it has others run."""
+
+    def __init__(self, *options: str) -> None:
+        argv = [COMMAND, "up", *options]
+        self.process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=project_root()
+        )
+        self.control = self.exported()
+        self.told = [self.process.stderr.readline().rstrip("\n") for _ in range(2)]
+        self.address = re.search(r"127\.0\.0\.1:\d+", self.told[1])[0]
+        self.home = Path(self.control).parent
+        self.invitation = self.exported() if "--share" in options else None
+
+    def exported(self) -> str:
+        """The value that the next line on standard output exports."""
+        line = self.process.stdout.readline()
+        assert line.startswith(f"export {VARIABLE}="), self.process.stderr.read()
+        return line.removeprefix(f"export {VARIABLE}=").rstrip("\n").strip("'")
+
+    def end(self, number: signal.Signals) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+def processes_in(home: Path) -> list[psutil.Process]:
+    """Every process that works in a mesh's private folder, or is asked to by its command line."""
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        places = [process.info["cwd"] or "", *(process.info["cmdline"] or [])]
+        if any(str(home) in place for place in places):
+            found.append(process)
+    return found
