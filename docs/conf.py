@@ -15,7 +15,7 @@ release = metadata.version("llm-streaming")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "docstrings"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "docs/colab.ipynb", "docs/api/*.rst", "notebooks/*.ipynb"]
+include_patterns = ["*.md", "docs/*.md", "docs/colab.ipynb", "docs/api/*.rst", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "**/.ipynb_checkpoints"]
 
 # Notebooks are shown with the outputs that are committed; `make course` proves that they still come about.
