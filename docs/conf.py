@@ -1,7 +1,7 @@
-"""The site's configuration: ``make docs`` builds it into ``build/docs``, without a network.
+"""Sphinx configuration of the site, which ``make docs`` builds into ``build/docs`` without a network.
 
-Its sources are the whole project's folder, so that a link between README, guides and notebooks means the same file here
-and where the code is hosted, and Sphinx, for which a broken link is an error, checks it for both.
+The source folder is the whole project. A link between README, guides and notebooks therefore leads to the same file on
+the site and on the code host, and Sphinx checks it for both: a broken link is an error.
 """
 
 import sys
@@ -15,40 +15,40 @@ release = metadata.version("llm-streaming")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "docstrings"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "docs/colab.ipynb", "docs/api/*.rst", "notebooks/*.ipynb"]
+include_patterns = ["*.md", "docs/*.md", "docs/colab.ipynb", "docs/api/*.rst", "notebooks/*.ipynb"]
 exclude_patterns = [".*", "build", "**/.ipynb_checkpoints"]
 
-# Notebooks are shown with the outputs that are committed; `make course` proves that they still come about.
+# The site shows the committed outputs of the notebooks; `make course` checks that the notebooks still produce them.
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_code_prompt_show = "Show a solution"  # no other cells are folded
 nb_code_prompt_hide = "Hide the solution"
 nb_custom_formats = {".ipynb": ("alt_text.read_notebook", {}, False)}
-nb_ipywidgets_js = {}  # no widget is committed, and their scripts would come from another host
+nb_ipywidgets_js = {}  # no widget is committed, and the scripts of widgets would come from another host
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["html_image"]  # README's picture
-suppress_warnings = ["mystnb.unknown_mime_type"]  # what is recorded for programs has a text beside it
+suppress_warnings = ["mystnb.unknown_mime_type"]  # recorded results are for programs; a text is beside each
 
 autodoc_default_options = {"exclude-members": "model_config"}  # pydantic's
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-default_role = "py:obj"  # docstrings name other objects in single backquotes
+default_role = "py:obj"  # docstrings write the names of other objects in single backquotes
 maximum_signature_line_length = 88
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
 nitpicky = True
 nitpick_ignore_regex = [
-    # Names from elsewhere: their documentation is not here, and a list of it would have to be fetched.
+    # Names of other libraries: links to their documentation would need the network.
     ("py:.*", r"(annotated_types|collections\.abc|matplotlib|pathlib|pydantic|time|typing)\..*|Figure|PositiveFloat"),
-    # Arguments and attributes, which docstrings put in single backquotes too.
+    # Arguments and attributes, which docstrings also write in single backquotes.
     ("py:obj", r"[a-z_]+"),
 ]
 
 html_title = "LLM streaming on Seldon Core 2"
 html_theme = "sphinx_book_theme"
-html_context = {"default_mode": "auto"}  # light or dark, as the reader's system has it
+html_context = {"default_mode": "auto"}  # light or dark, like the reader's system
 html_theme_options = {
     "extra_footer": "Apache License 2.0",
     "footer_content_items": ["extra-footer"],
@@ -61,4 +61,4 @@ html_theme_options = {
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = "_static/icon.svg"
-html_extra_path = ["_site"]  # index.html, which leads to docs/index.html
+html_extra_path = ["_site"]  # index.html, which redirects to docs/index.html

@@ -1,4 +1,4 @@
-"""Read notebooks so that the site's pictures have alternative texts."""
+"""Reads notebooks for the site, with the alternative texts of their pictures."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import nbformat
 
 
 def read_notebook(text: str) -> nbformat.NotebookNode:
-    """Read a notebook; the alternative text of a cell's picture goes where myst-nb looks for it.
+    """Read a notebook, and copy the alternative text of each picture to the place where myst-nb reads it.
 
-    Notebooks keep it with the picture, as Jupyter does, in the output's metadata: ``{"image/png": {"alt": "…"}}``.
-    myst-nb takes it from the cell's: ``{"mystnb": {"image": {"alt": "…"}}}``.
+    Jupyter stores the text in the output's metadata: ``{"image/png": {"alt": "…"}}``. myst-nb reads it from the cell's
+    metadata: ``{"mystnb": {"image": {"alt": "…"}}}``.
+
+    Args:
+        text: the notebook's JSON.
 
     Raises:
-        ValueError: a picture has no alternative text, or a cell has several pictures, of which myst-nb tells one.
+        ValueError: a picture has no alternative text, or a cell has several pictures: myst-nb reads one text a cell.
     """
     notebook: nbformat.NotebookNode = nbformat.reads(text, as_version=4)
     for number, cell in enumerate(notebook.cells, start=1):

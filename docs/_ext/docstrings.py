@@ -1,4 +1,4 @@
-"""What Sphinx has to be told about this project's docstrings and signatures."""
+"""Sphinx extension: resolves short names in docstrings, and shows defaults of dataclasses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sphinx.environment import BuildEnvironment
 
 
 def without_factories(*event: object) -> tuple[object, object] | None:
-    """Write a dataclass's default that is made anew each time as ``...``: ``<factory>`` is no Python."""
+    """Show the default of a dataclass field with a factory as ``...``, because ``<factory>`` is not Python."""
     *_, arguments, returned = event
     return (arguments.replace("<factory>", "..."), returned) if isinstance(arguments, str) else None
 
@@ -17,7 +17,7 @@ def without_factories(*event: object) -> tuple[object, object] | None:
 def by_last_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
-    """Find what a docstring names as code does, without its module, or by the module that it is defined in."""
+    """Resolve a name in a docstring by its last part: names may lack the module, or name the defining module."""
     if node.get("refdomain") != "py":
         return None
     name: str = node["reftarget"]
@@ -29,7 +29,7 @@ def by_last_name(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect both to Sphinx's events."""
+    """Connect both functions to Sphinx's events."""
     app.connect("autodoc-process-signature", without_factories)
     app.connect("missing-reference", by_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

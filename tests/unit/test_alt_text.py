@@ -1,4 +1,4 @@
-"""The site's pictures have the alternative texts that the notebooks keep with them."""
+"""The pictures of the site have the alternative texts of the notebooks."""
 
 import json
 from importlib.util import module_from_spec, spec_from_file_location

@@ -1,4 +1,4 @@
-"""The guide to a cluster says what is so: its manifests are ones that pass, and its links lead somewhere."""
+"""docs/cluster.md: its manifests are valid, its commands print them, and its links lead to files and headings."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The files by which others' machines start the course agree with the project: Binder, dev containers, Colab."""
+"""The start files of Binder, dev containers, Colab and the code host's workflow agree with the project."""
 
 import json
 import re
@@ -70,3 +70,37 @@ def test_the_page_opens_what_is_there() -> None:
         ("notebooks/01-openai-streaming.ipynb", True),
         ("docs/colab.ipynb", True),
     ]
+
+
+@pytest.fixture
+def jobs() -> dict[str, Any]:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert workflow["permissions"] == {}
+    return workflow["jobs"]
+
+
+def test_the_workflow_runs_the_checks_of_a_fresh_clone(jobs: dict[str, Any]) -> None:
+    steps = jobs["checks"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+    assert (ROOT / ".ci/run").stat().st_mode & stat.S_IXUSR
+    assert [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")] == ["3.12"]
+
+
+def test_the_workflow_publishes_what_make_docs_builds_after_all_checks(jobs: dict[str, Any]) -> None:
+    (kept,) = [step for step in jobs["checks"]["steps"] if "upload-pages" in step.get("uses", "")]
+    assert kept["with"]["path"] in (ROOT / "Makefile").read_text().partition("\ndocs:")[2].partition("\n\n")[0]
+    assert "make docs" in (ROOT / ".ci/run").read_text()
+    assert (jobs["publish"]["needs"], "refs/heads/main" in jobs["publish"]["if"]) == ("checks", True)
+
+
+def test_each_job_of_the_workflow_has_no_more_permissions_than_it_needs(jobs: dict[str, Any]) -> None:
+    assert {name: job["permissions"] for name, job in jobs.items()} == {
+        "checks": {"contents": "read"},
+        "publish": {"pages": "write", "id-token": "write"},
+    }
+
+
+def test_the_actions_of_the_workflow_are_pinned_to_commits(jobs: dict[str, Any]) -> None:
+    used = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert [action for action in used if not re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)] == []

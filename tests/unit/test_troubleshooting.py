@@ -1,4 +1,4 @@
-"""The messages that the page on troubleshooting quotes are those of the code."""
+"""docs/troubleshooting.md: the code contains every message that the page quotes."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from llm_streaming.paths import project_root
 
 ROOT = project_root()
 ROW = re.compile(r"^\| (`+)(?P<message>.+?)\1 \|", re.MULTILINE)
-ANY = "…"  # on the page, and here for what an f-string fills in
+ANY = "…"  # stands for a part that varies: on the page, and here for the values in an f-string
 
 
 def quoted() -> list[str]:
@@ -21,7 +21,7 @@ def quoted() -> list[str]:
 
 
 def texts(source: str) -> Iterator[str]:
-    """The strings in a module, as far as they are known before it runs."""
+    """The strings in a module's source; `ANY` stands for the values in f-strings."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.JoinedStr):
             yield "".join(part.value if isinstance(part, ast.Constant) else ANY for part in node.values)
