@@ -41,7 +41,7 @@ $(VLLM_MODEL): tools/convert_small_model.py .venv-vllm/.installed
 	@.venv-vllm/bin/python tools/convert_small_model.py
 
 offline-bundle: $(INSTALLED) ## put all of it into build/offline-bundle, for machines without a network
-	@$(BIN)/python tools/offline_bundle.py $(PLATFORMS)
+	@$(BIN)/python -m tools.offline_bundle $(PLATFORMS)
 
 reset: ## put the notebooks back as they are committed; changed ones are kept in build/reset
 	@$(or $(PYTHON),python3) tools/reset_notebooks.py
