@@ -92,7 +92,7 @@ def main() -> None:
 def bundle_repository() -> None:
     """Write the committed state of the repository as a git bundle, with the branch that is checked out, if any."""
     git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "symbolic-ref", "--quiet", "--short", "HEAD"], capture_output=True, text=True)
+    head = subprocess.run([*git, "symbolic-ref", "--quiet", "HEAD"], capture_output=True, text=True)
     branch = head.stdout.split()  # empty if a commit is checked out instead of a branch
     run(*git, "bundle", "create", "--quiet", str(BUNDLE / "llm-streaming.bundle"), "HEAD", *branch, failure=FAILURE)
     if subprocess.run([*git, "diff", "--quiet", "HEAD"]).returncode:
