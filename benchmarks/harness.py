@@ -50,7 +50,7 @@ def interleave(variants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that is not exceeded by at least `share` percent of the values."""
+    """Return the smallest value that is at least as large as `share` percent of the values."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * int(share) // 100) - 1)]
 

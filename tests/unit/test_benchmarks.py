@@ -1,6 +1,8 @@
 """The benchmarks' figures, reports and readers; these tests measure no time."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,8 @@ from benchmarks.figures import Figure, Target, count, format_target
 from benchmarks.harness import interleave, percentile
 from benchmarks.readers import Answer
 from benchmarks.report import table, write_json
+from benchmarks.servers import run_server
+from llm_streaming.mesh.processes.ports import answers, free_ports
 
 RELAY = Figure(
     part="relay",
@@ -132,3 +136,19 @@ def test_the_json_file_holds_every_round(tmp_path):
             }
         ],
     }
+
+
+def test_a_server_runs_until_the_block_ends(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with run_server(command, port, "/", timeout=30, folder=tmp_path):
+        assert answers("127.0.0.1", port)
+    assert not answers("127.0.0.1", port)
+
+
+def test_a_server_that_does_not_start_is_an_error_with_its_output() -> None:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-c", "raise SystemExit('no model')", "serve"]
+    with pytest.raises(RuntimeError) as raised, run_server(command, port, "/", timeout=30):
+        pass
+    assert str(raised.value) == f"The server did not start: {' '.join(command[:3])}\nno model\n"
