@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tools import install_chromium
 from tools.install_chromium import MISSING, find_chromium, main
 
 
@@ -50,7 +49,7 @@ def test_a_message_says_that_it_cannot_be_installed(
 ) -> None:
     if system == "not as root":
         program(programs / "apt-get")
-    monkeypatch.setattr(install_chromium.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert shutil.which("sudo") is None
     with pytest.raises(SystemExit) as ended:
         main()

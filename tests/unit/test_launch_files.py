@@ -21,7 +21,8 @@ def make_targets(text: str) -> list[str]:
 @pytest.fixture
 def container() -> dict[str, Any]:
     text = (ROOT / ".devcontainer/devcontainer.json").read_text()
-    return json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+    parsed: dict[str, Any] = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+    return parsed
 
 
 def test_binder_has_python_and_make_from_conda() -> None:
