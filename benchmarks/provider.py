@@ -1,8 +1,12 @@
-"""A provider in OpenAI's API that costs next to nothing: answers are prepared bytes, sent as fast as they are read.
+"""A fast server of OpenAI's API: it sends prepared bytes, so it takes almost no CPU time from what is measured.
 
-``python -m benchmarks.provider`` prints its port. A request's ``max_tokens`` is how many tokens it gets, and ``rate``,
-where it has one, how many of them a second; with ``logprobs`` each has some, so that a relay must not join them. As
-real providers do, it sends each event as an HTTP chunk of its own.
+``python -m benchmarks.provider`` prints its port. In a request,
+
+- ``max_tokens`` is the number of tokens to send,
+- ``rate`` is their number a second; without it they are sent as fast as the client reads them,
+- ``logprobs`` gives every token log probabilities, so that a relay may not join tokens.
+
+Like real providers, the server sends each event as an HTTP chunk of its own.
 """
 
 from __future__ import annotations
@@ -14,12 +18,14 @@ from typing import Any
 
 import uvloop
 
+HOST = "127.0.0.1"
+MODEL = "benchmark"
 TOKEN = b" token"
-"""How the text of each token begins, and what stands nowhere else in an answer; two digits follow."""
+"""The text of every token without the two digits that follow; it occurs nowhere else in an answer."""
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
-_BLOCK = 64  # events that are written at once
+_BLOCK = 64  # events in one write
 
 
 def chunk(
@@ -28,7 +34,7 @@ def chunk(
     usage: Any = None,  # noqa: ANN401 - JSON
     logprobs: Any = None,  # noqa: ANN401 - JSON
 ) -> bytes:
-    """A chunk with all that OpenAI's have; without a delta, the one that ends with the usage."""
+    """Return a chunk with all fields of OpenAI's chunks; without a delta, the last chunk, which holds the usage."""
     choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
     value = {
         "id": "chatcmpl-CAbcdefghijklmnopqrstuvwxyz12",
@@ -48,7 +54,7 @@ def _frame(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
-# Not all alike: LiteLLM's proxy ends a stream that repeats itself.
+# The texts differ, because LiteLLM's proxy ends a stream that repeats itself.
 _TEXTS = [{"content": f"{TOKEN.decode()}{index:02}"} for index in range(_BLOCK)]
 TOKEN_CHUNK = chunk(_TEXTS[0])
 _FIRST = _frame(chunk({"role": "assistant", "content": ""}))
@@ -66,14 +72,14 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
-            if not length:  # LiteLLM's proxy asks for the models now and then
+            if not length:  # LiteLLM's proxy sometimes requests the list of models
                 writer.write(_NOT_FOUND)
                 continue
-            asked = json.loads(await reader.readexactly(int(length)))
+            request = json.loads(await reader.readexactly(int(length)))
             writer.write(_HEAD + _FIRST)
-            tokens = _TOKENS_WITH_LOGPROBS if asked.get("logprobs") else _TOKENS
-            await _write_tokens(writer, tokens, asked["max_tokens"], asked.get("rate"))
-            writer.write(_end(asked["max_tokens"]))
+            tokens = _TOKENS_WITH_LOGPROBS if request.get("logprobs") else _TOKENS
+            await _write_tokens(writer, tokens, request["max_tokens"], request.get("rate"))
+            writer.write(_end(request["max_tokens"]))
             await writer.drain()
             if b"connection: close" in head:
                 break
@@ -96,8 +102,8 @@ async def _write_tokens(writer: asyncio.StreamWriter, tokens: list[bytes], count
 
 
 async def main() -> None:
-    """Serve until the process is ended."""
-    server = await asyncio.start_server(_serve, "127.0.0.1", 0, backlog=4096)
+    """Print the port and serve until the process ends."""
+    server = await asyncio.start_server(_serve, HOST, 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""How fast a relay passes on what a provider sends as fast as it is read."""
+"""Measures how many tokens a second a relay passes on from a provider that sends as fast as possible."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from benchmarks import load
-from benchmarks.deployment import OURS, REFERENCES, Deployed, deployed, listening
-from benchmarks.harness import Figure, Target, count, interleave, say
-from benchmarks.load import Door, Lag, Reading, ask
-from benchmarks.peers import litellm
+from benchmarks import endpoints
+from benchmarks.deployment import OBVIOUS, OURS, PROVIDER, REFERENCES, Deployment, deploy
+from benchmarks.endpoints import Endpoint
+from benchmarks.figures import Figure, Target, count
+from benchmarks.harness import interleave, log
+from benchmarks.litellm_proxy import litellm
+from benchmarks.load import Reading, read_streams
+from benchmarks.readers import Lag
+from benchmarks.servers import run_module
 
-_SECONDS = 0.3  # that one reading is to take
-_SHORTEST, _LONGEST = 40, 4_000  # tokens of an answer
-_LAGGING = 4_000  # tokens of an answer whose reader lags: what the sockets hold has to be little beside it
+_SECONDS = 0.3  # the time that one reading should take
+_SHORTEST, _LONGEST = 40, 4_000  # tokens in an answer
+_LAGGING = 4_000  # tokens in an answer to a slow reader, many more than the sockets hold
 
-PROVIDER, OBVIOUS, LITELLM = "the provider read directly", "the obvious runtime", "LiteLLM's proxy"
-STOCK, BARE = "MLServer's stock conversion", "a bare grpc.aio server"
+LITELLM, STOCK, BARE = "LiteLLM's proxy", "MLServer's stock conversion", "a bare grpc.aio server"
 HTTP, MESH, OPENAI, GRPC = "HTTP", "HTTP through Envoy", "OpenAI path", "gRPC"
 UNJOINED = "gRPC, no texts joined"
 
-# At 8 streams.
+# The targets at 8 streams, by measured endpoint and reference.
 _TARGETS = {
     (HTTP, PROVIDER): Target("value", 20_000),
     (HTTP, OBVIOUS): Target("ratio", 5),
     (HTTP, LITELLM): Target("ratio", 12),
     (UNJOINED, STOCK): Target("ratio", 1.6),
 }
-_AGAINST = {
+# The references of each measured endpoint.
+_REFERENCES = {
     HTTP: (PROVIDER, OBVIOUS, LITELLM),
     MESH: (PROVIDER, LITELLM),
     OPENAI: (PROVIDER, LITELLM),
@@ -38,38 +42,44 @@ _AGAINST = {
 
 
 def measure(full: bool) -> list[Figure]:
-    """Measure at 1 and 8 streams, and in full also at 64 and 256 and beside LiteLLM's proxy."""
+    """Measure 1 and 8 streams, and also 64, 256 and LiteLLM's proxy if `full`."""
     with ExitStack() as stack:
-        site = stack.enter_context(deployed())
-        doors = _doors(site, stack.enter_context(listening("benchmarks.bare_grpc")))
+        deployment = stack.enter_context(deploy())
+        measured = _endpoints(deployment, stack.enter_context(run_module("benchmarks.bare_grpc")))
         if full:
-            doors[LITELLM] = load.provider(*stack.enter_context(litellm(site.provider)))
+            measured[LITELLM] = endpoints.openai_api(*stack.enter_context(litellm(deployment.provider)))
         figures = []
         for streams in (1, 8, 64, 256) if full else (1, 8):
-            figures += _keeping_up(doors, streams, rounds=3 if streams > 8 else 7 if full else 5)
-        return figures + _lagging(doors, 8, rounds=5 if full else 1)
+            figures += _fast_readers(measured, streams, _rounds(streams, full))
+        return figures + _slow_readers(measured, 8, rounds=5 if full else 1)
 
 
-def _doors(site: Deployed, bare: int) -> dict[str, Door]:
-    http, grpc = site.ports(OURS)
-    reference_http, reference_grpc = site.ports(REFERENCES)
+def _rounds(streams: int, full: bool) -> int:
+    if streams > 8:
+        return 3
+    return 7 if full else 5
+
+
+def _endpoints(deployment: Deployment, bare: int) -> dict[str, Endpoint]:
+    http, grpc = deployment.ports(OURS)
+    reference_http, reference_grpc = deployment.ports(REFERENCES)
     return {
-        PROVIDER: load.provider(site.provider),
-        HTTP: load.over_http(http),
-        MESH: load.over_http(site.mesh_port),
-        OPENAI: load.openai_path(http),
-        OBVIOUS: load.over_http(reference_http, "obvious"),
-        GRPC: load.over_grpc(grpc),
-        UNJOINED: load.over_grpc(grpc, logprobs=True),
-        STOCK: load.over_grpc(reference_grpc, "stock"),
-        BARE: load.over_grpc(bare),
+        PROVIDER: endpoints.openai_api(deployment.provider),
+        HTTP: endpoints.over_http(http),
+        MESH: endpoints.over_http(deployment.mesh_port),
+        OPENAI: endpoints.openai_path(http),
+        OBVIOUS: endpoints.over_http(reference_http, "obvious"),
+        GRPC: endpoints.over_grpc(grpc),
+        UNJOINED: endpoints.over_grpc(grpc, logprobs=True),
+        STOCK: endpoints.over_grpc(reference_grpc, "stock"),
+        BARE: endpoints.over_grpc(bare),
     }
 
 
-def _keeping_up(doors: dict[str, Door], streams: int, rounds: int) -> list[Figure]:
-    readings = _readings(doors, streams, rounds, lag=None)
+def _fast_readers(measured: dict[str, Endpoint], streams: int, rounds: int) -> list[Figure]:
+    readings = _readings(measured, streams, rounds, lag=None)
     figures = []
-    for what, references in _AGAINST.items():
+    for what, references in _REFERENCES.items():
         for against in references:
             if against in readings:
                 target = _TARGETS.get((what, against)) if streams == 8 else None
@@ -78,8 +88,8 @@ def _keeping_up(doors: dict[str, Door], streams: int, rounds: int) -> list[Figur
     return figures
 
 
-def _lagging(doors: dict[str, Door], streams: int, rounds: int) -> list[Figure]:
-    chosen = {name: doors[name] for name in (HTTP, OBVIOUS, GRPC, STOCK)}
+def _slow_readers(measured: dict[str, Endpoint], streams: int, rounds: int) -> list[Figure]:
+    chosen = {name: measured[name] for name in (HTTP, OBVIOUS, GRPC, STOCK)}
     readings = _readings(chosen, streams, rounds, lag=Lag())
     suffix = ", readers lag"
     return [
@@ -90,16 +100,16 @@ def _lagging(doors: dict[str, Door], streams: int, rounds: int) -> list[Figure]:
     ]
 
 
-def _readings(doors: dict[str, Door], streams: int, rounds: int, lag: Lag | None) -> dict[str, list[Reading]]:
-    say(f"relay: {count(streams, 'stream')}{', readers lag' if lag else ''}")
+def _readings(measured: dict[str, Endpoint], streams: int, rounds: int, lag: Lag | None) -> dict[str, list[Reading]]:
+    log(f"relay: {count(streams, 'stream')}{', readers lag' if lag else ''}")
     variants: dict[str, Callable[[], Reading]] = {}
-    for name, door in doors.items():
+    for name, endpoint in measured.items():
         if lag:
-            variants[name] = partial(ask, door, streams, _LAGGING, lag=lag)
+            variants[name] = partial(read_streams, endpoint, streams, _LAGGING, lag=lag)
             continue
-        speed = ask(door, streams, max(20, 800 // streams)).tokens_per_second  # which also warms up
+        speed = read_streams(endpoint, streams, max(20, 800 // streams)).tokens_per_second  # also warms up
         tokens = min(_LONGEST, max(_SHORTEST, int(speed * _SECONDS / streams)))
-        variants[name] = partial(ask, door, streams, tokens)
+        variants[name] = partial(read_streams, endpoint, streams, tokens)
     return interleave(variants, rounds)
 
 

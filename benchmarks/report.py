@@ -1,12 +1,13 @@
-"""The figures as a Markdown table, those with a target first, and as plots."""
+"""Writes the figures of a run: as JSON, as a Markdown table and as plots."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import TIMES, Figure, goal, number
+from benchmarks.figures import TIMES, Figure, format_number, format_target
 
 _HEAD = (
     "| part | what | at | measured | reference | compared | rounds | reach | reached |\n"
@@ -15,17 +16,24 @@ _HEAD = (
 _REACHED = {None: "", True: "yes", False: "**no**"}
 
 
+def write_json(path: Path, run: Mapping[str, Any], figures: Sequence[Figure]) -> None:
+    """Write the description of a run and its figures as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {**run, "figures": [figure.as_json() for figure in figures]}
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
 def table(run: Mapping[str, Any], figures: Sequence[Figure]) -> str:
-    """The run in words and every figure in a row."""
+    """Return the description of a run and its figures as Markdown, figures with a target first."""
     aimed = [figure for figure in figures if figure.target]
     others = [figure for figure in figures if not figure.target]
-    words = "".join(f"- {name}: {value}\n" for name, value in run.items())
-    explained = (
-        "Measured and reference are medians over the rounds. Compared is the median of the rounds' own ratios, or of "
-        "their differences where it has a sign; the variants of a round were measured one after the other.\n"
+    description = "".join(f"- {name}: {value}\n" for name, value in run.items())
+    explanation = (
+        "Measured and reference are medians over the rounds. Compared is the median of the rounds' ratios or, where it "
+        "has a sign, of their differences. Within a round, the variants were measured one after the other.\n"
     )
     return (
-        f"# Benchmarks\n\n{words}\n{explained}\n## With a figure to reach\n\n{_rows(aimed)}\n"
+        f"# Benchmarks\n\n{description}\n{explanation}\n## With a figure to reach\n\n{_rows(aimed)}\n"
         f"## Others\n\n{_rows(others)}"
     )
 
@@ -37,27 +45,30 @@ def _rows(figures: Sequence[Figure]) -> str:
 def _row(figure: Figure) -> str:
     numbers, unit = figure.numbers, figure.unit
     compared = f"{numbers['added']:+,.2f} {unit}" if figure.added else f"{_ratio(numbers['ratio'])} {TIMES}"
-    reach = goal(figure.target, unit) if figure.target else ""
     cells = (
         figure.part,
         figure.what,
         figure.size,
-        f"{number(numbers['value'])} {unit}",
-        f"{number(numbers['reference'])} {unit}, {figure.against}",
+        f"{format_number(numbers['value'])} {unit}",
+        f"{format_number(numbers['reference'])} {unit}, {figure.against}",
         compared,
         str(len(figure.values)),
-        reach,
+        format_target(figure.target, unit) if figure.target else "",
         _REACHED[figure.reached],
     )
     return f"| {' | '.join(cells)} |\n"
 
 
 def _ratio(value: float) -> str:
-    return number(value) if value >= 0.1 else f"{value:.2g}"
+    return format_number(value) if value >= 0.1 else f"{value:.2g}"
 
 
 def plot(folder: Path, figures: Sequence[Figure]) -> list[Path]:
-    """Draw a plot for each part and unit, into a file each."""
+    """Draw the figures of each part and unit as a plot in its own file.
+
+    Returns:
+        The paths of the SVG files.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -68,7 +79,7 @@ def plot(folder: Path, figures: Sequence[Figure]) -> list[Path]:
 
 
 def _panel(folder: Path, part: str, unit: str, figures: Sequence[Figure]) -> Path:
-    """Bars with every measured thing beside its reference, each with the smallest and the largest of its rounds."""
+    """Draw a bar for each figure and one for its reference, with the range of its rounds."""
     from matplotlib import pyplot
 
     labels = [f"{figure.what} · {figure.size}\n{figure.against}" for figure in figures]

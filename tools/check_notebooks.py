@@ -1,7 +1,7 @@
-"""Check the course's notebooks as they are committed: what ``make check`` runs beside ruff, which finds unused imports.
+"""Check that the course's notebooks follow one template; ``make check`` runs this script on the committed files.
 
-They follow one template, their cells are short, their outputs come from one run in order and hold nothing of the
-machine they were made on.
+The template asks for short cells, for outputs that come from one run in order, and for outputs without secrets or paths
+of the machine they were made on. Ruff checks the notebooks' code.
 """
 
 import itertools
@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from llm_streaming.paths import project_root
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
 
 TITLE = re.compile(r"# .+\n(?:.|\n)*About \d+ minutes\.")
-FRAME = ("Parameters", "Exercises", "Clean up", "What you have learned")
+HEADINGS = ("Parameters", "Exercises", "Clean up", "What you have learned")
 HIDDEN = {"source_hidden": True, "outputs_hidden": True}
 MEDIAN_LINES, MOST_LINES = 8, 18
-SHORTEST_ALT = 40  # characters: enough to say what a plot shows, and not only that there is one
+SHORTEST_ALT = 40  # characters: alt text this long can describe the plot, and not only name it
 
 SECRETS_AND_PATHS = {
     "a path of this machine": re.compile(r"/(?:root|home|tmp|work|Users|private)/[\w.-]+"),
@@ -32,126 +32,129 @@ SECRETS_AND_PATHS = {
 }
 
 
-def follows_template(notebook: Notebook) -> Iterator[str]:
-    """Title and goal, parameters, set-up, sections, exercises, cleaning up, what was learned, results."""
+def check_template(notebook: Notebook) -> Iterator[str]:
+    """Report a missing or misplaced part: title, headings, parameters, set-up check and recorded results."""
     cells = notebook["cells"]
-    if not TITLE.match(text_of(cells[0])):
-        yield "the first cell needs a title, and how long the notebook takes: 'About 10 minutes.'"
+    if not TITLE.match(source_of(cells[0])):
+        yield "the first cell needs a title and the time that the notebook takes: 'About 10 minutes.'"
     found = [heading for cell in cells for heading in re.findall(r"^## (.+)$", markdown_of(cell), re.MULTILINE)]
-    if [heading for heading in found if heading in FRAME] != list(FRAME) or found[0] != FRAME[0]:
-        yield f"needs the headings {', '.join(FRAME)}, each once and in this order, the first of them before all others"
+    if [heading for heading in found if heading in HEADINGS] != list(HEADINGS) or found[0] != HEADINGS[0]:
+        yield (
+            f"the notebook needs the headings {', '.join(HEADINGS)}, each once and in this order; no other heading may "
+            f"come before {HEADINGS[0]}"
+        )
     code = code_cells(notebook)
     if [tags_of(cell) == ["parameters"] for cell in code] != [True] + [False] * (len(code) - 1):
-        yield "its first code cell, and no other, is tagged 'parameters'"
-    if "check_setup(target)" not in text_of(code[1]):
-        yield "its second code cell checks the set-up: check_setup(target)"
-    if not re.search(r"^record\(", text_of(code[-1]), re.MULTILINE):
-        yield "its last code cell records results: record(…)"
+        yield "the first code cell, and no other, must be tagged 'parameters'"
+    if "check_setup(target)" not in source_of(code[1]):
+        yield "the second code cell must check the set-up: check_setup(target)"
+    if not re.search(r"^record\(", source_of(code[-1]), re.MULTILINE):
+        yield "the last code cell must record results: record(…)"
 
 
-def has_exercises(notebook: Notebook) -> Iterator[str]:
-    """Each exercise has a cell to work in, and right after it a solution that runs and is folded away."""
+def check_exercises(notebook: Notebook) -> Iterator[str]:
+    """Report an exercise without a solution, or a solution that is not folded away."""
     code = code_cells(notebook)
     exercises = [number for number, cell in enumerate(code) if "exercise" in tags_of(cell)]
     solutions = [number for number, cell in enumerate(code) if "solution" in tags_of(cell)]
     if not exercises or solutions != [number + 1 for number in exercises]:
-        yield "needs at least one cell tagged 'exercise', each followed by one tagged 'solution'"
+        yield "the notebook needs at least one cell tagged 'exercise', each followed by a cell tagged 'solution'"
     for number in solutions:
         cell = code[number]
         if "hide-cell" not in tags_of(cell) or cell["metadata"].get("jupyter") != HIDDEN:
-            yield f"{named(cell)}: a solution is tagged 'hide-cell' too, and its metadata's 'jupyter' is {HIDDEN}"
+            yield f"{name_of(cell)}: a solution needs the tag 'hide-cell' too, and {HIDDEN} as metadata 'jupyter'"
 
 
-def has_short_cells(notebook: Notebook) -> Iterator[str]:
-    """One claim, one small cell."""
-    lines = {named(cell): text_of(cell).count("\n") + 1 for cell in code_cells(notebook)}
-    for name, number in lines.items():
-        if number > MOST_LINES:
-            yield f"{name}: {number} lines of code, more than {MOST_LINES}: move what is not the point into the package"
-    if statistics.median(lines.values()) >= MEDIAN_LINES:
-        yield f"half of its code cells have {MEDIAN_LINES} lines or more"
+def check_length(notebook: Notebook) -> Iterator[str]:
+    """Report a code cell that is too long, or a median length that is too large."""
+    lengths = [(name_of(cell), source_of(cell).count("\n") + 1) for cell in code_cells(notebook)]
+    for name, lines in lengths:
+        if lines > MOST_LINES:
+            yield f"{name}: the cell has {lines} lines, at most {MOST_LINES} are allowed: move details into the package"
+    if statistics.median(lines for _, lines in lengths) >= MEDIAN_LINES:
+        yield f"the code cells are too long: at least half of them have {MEDIAN_LINES} lines or more"
 
 
-def comes_from_one_run(notebook: Notebook) -> Iterator[str]:
-    """Execution counts go up by one; streams are merged; nothing failed or warned."""
+def check_run(notebook: Notebook) -> Iterator[str]:
+    """Report outputs that do not come from one run in order, errors, warnings and printed output in several pieces."""
     counts = [cell["execution_count"] for cell in code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
-        yield f"its outputs do not come from one run in order: the execution counts are {counts}"
+        yield f"the outputs do not come from one run in order: the execution counts are {counts}"
     for cell in code_cells(notebook):
         kinds = [output.get("name", output["output_type"]) for output in cell["outputs"]]
         if "error" in kinds or "stderr" in kinds:
-            yield f"{named(cell)}: its output holds an error or a warning"
+            yield f"{name_of(cell)}: the output holds an error or a warning"
         if any(pair == ("stdout", "stdout") for pair in itertools.pairwise(kinds)):
-            yield f"{named(cell)}: its printed output is in several pieces: execute it with `make outputs`"
+            yield f"{name_of(cell)}: the printed output is in several pieces: execute the notebook with `make outputs`"
 
 
-def keeps_secrets(notebook: Notebook) -> Iterator[str]:
-    """Nothing in a cell or an output tells of this machine, or opens anything."""
+def check_secrets(notebook: Notebook) -> Iterator[str]:
+    """Report keys, stack traces and paths of this machine, in cells and outputs."""
     for cell in notebook["cells"]:
-        text = "\n".join([text_of(cell), *(written(output) for output in cell.get("outputs", ()))])
+        text = "\n".join([source_of(cell), *(output_text(output) for output in cell.get("outputs", ()))])
         for what, pattern in SECRETS_AND_PATHS.items():
             if found := pattern.search(text):
-                yield f"{named(cell)}: holds {what}, {found[0].strip()[:40]!r}"
+                yield f"{name_of(cell)}: the cell holds {what}, {found[0].strip()[:40]!r}"
 
 
-def describes_plots(notebook: Notebook) -> Iterator[str]:
-    """Who cannot see a plot reads what it shows."""
+def check_alt_text(notebook: Notebook) -> Iterator[str]:
+    """Report plots without alt text, which describes a plot to people who cannot see it."""
     for cell in code_cells(notebook):
         for output in cell["outputs"]:
             alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
             if "image/png" in output.get("data", {}) and len(alt) < SHORTEST_ALT:
-                yield f"{named(cell)}: a plot without alt text: show it with display_figure(figure, alt)"
+                yield f"{name_of(cell)}: a plot has no alt text: show it with display_figure(figure, alt)"
 
 
-def is_spelled_well(notebook: Notebook) -> Iterator[str]:
-    """No usual misspelling in prose or code; what the model wrote is its own affair."""
-    text = "\n".join(text_of(cell) for cell in notebook["cells"])
+def check_spelling(notebook: Notebook) -> Iterator[str]:
+    """Report common misspellings in prose and code; outputs are not checked, because the model writes them."""
+    text = "\n".join(source_of(cell) for cell in notebook["cells"])
     codespell = [sys.executable, "-m", "codespell_lib", "-"]
-    said = subprocess.run(codespell, input=text, capture_output=True, text=True).stdout
-    for line, correction in re.findall(r"^\d+: (.*)\n\t(.+ ==> .+)$", said, re.MULTILINE):
+    report = subprocess.run(codespell, input=text, capture_output=True, text=True).stdout
+    for line, correction in re.findall(r"^\d+: (.*)\n\t(.+ ==> .+)$", report, re.MULTILINE):
         yield f"'{line.strip()[:60]}': {correction}"
 
 
-RULES: tuple[Callable[[Notebook], Iterator[str]], ...] = (
-    follows_template,
-    has_exercises,
-    has_short_cells,
-    comes_from_one_run,
-    keeps_secrets,
-    describes_plots,
-    is_spelled_well,
+CHECKS: tuple[Callable[[Notebook], Iterator[str]], ...] = (
+    check_template,
+    check_exercises,
+    check_length,
+    check_run,
+    check_secrets,
+    check_alt_text,
+    check_spelling,
 )
 
 
 def code_cells(notebook: Notebook) -> list[Cell]:
-    """Its code cells, in order."""
+    """Return the code cells, in order."""
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def text_of(cell: Cell) -> str:
-    """A cell's source."""
+def source_of(cell: Cell) -> str:
+    """Return the source of a cell."""
     return "".join(cell["source"])
 
 
 def markdown_of(cell: Cell) -> str:
-    """A cell's prose; of a code cell it is empty."""
-    return text_of(cell) if cell["cell_type"] == "markdown" else ""
+    """Return the text of a Markdown cell, or an empty string for any other cell."""
+    return source_of(cell) if cell["cell_type"] == "markdown" else ""
 
 
 def tags_of(cell: Cell) -> list[str]:
-    """A cell's tags."""
+    """Return the tags of a cell."""
     return list(cell["metadata"].get("tags", ()))
 
 
-def named(cell: Cell) -> str:
-    """How a person finds a cell: by its number, or the words it begins with."""
+def name_of(cell: Cell) -> str:
+    """Return a name by which a person finds a cell: its execution count, or else its first words."""
     if cell.get("execution_count"):
         return f"cell [{cell['execution_count']}]"
-    return f"cell '{text_of(cell)[:30].splitlines()[0]}'" if text_of(cell) else "an empty cell"
+    return f"cell '{source_of(cell)[:30].splitlines()[0]}'" if source_of(cell) else "an empty cell"
 
 
-def written(output: dict[str, Any]) -> str:
-    """An output's texts."""
+def output_text(output: dict[str, Any]) -> str:
+    """Return all text of an output."""
     data = {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}
     return "\n".join(
         "".join(text) if isinstance(text, list) else str(text) for text in [output.get("text", ""), *data.values()]
@@ -159,17 +162,17 @@ def written(output: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Check the notebooks that are named, or all; returns the exit status."""
-    paths = [Path(argument) for argument in arguments] or sorted((ROOT / "notebooks").glob("*.ipynb"))
-    wrong = 0
+    """Print the problems of the named notebooks, or of all notebooks; return 1 if there are any, otherwise 0."""
+    paths = [Path(argument) for argument in arguments] or sorted((project_root() / "notebooks").glob("*.ipynb"))
+    problems = 0
     for path in paths:
         notebook = json.loads(path.read_text())
-        for problem in (problem for rule in RULES for problem in rule(notebook)):
-            wrong += 1
+        for problem in (problem for check in CHECKS for problem in check(notebook)):
+            problems += 1
             print(f"{path.name}: {problem}")
-    if not wrong:
+    if not problems:
         print(f"{len(paths)} notebooks follow the template")
-    return int(wrong > 0)
+    return int(problems > 0)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""Run the cells of a notebook whose kernel cannot be chosen, Google Colab's, in the project's: ``%run tools/colab.py``.
+"""Run a notebook's cells in the project's environment on Google Colab: ``%run tools/colab.py``.
 
-Colab's kernel has loaded many packages in versions of its own, which can neither be replaced while it runs nor be mixed
-with the project's. So the project is installed beside them, into ``.venv`` as everywhere, a kernel is started there,
-and every cell that comes after is handed to it; what it prints and shows appears under the cell as it comes.
+Colab offers only its own kernel, which has already loaded other versions of many packages. These versions can neither
+be replaced in a running kernel nor be mixed with the project's. So this script installs the project into ``.venv``,
+starts a second kernel there, and sends it every later cell. The second kernel's output appears under the cell while the
+cell runs.
+
+The script imports nothing from the project, because Colab's kernel cannot.
 """
 
 import os
@@ -18,11 +21,15 @@ from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-HERE = "tools/colab.py"  # in a cell, it says that the cell is the set-up
+HERE = "tools/colab.py"  # a cell that holds this text is the set-up cell
 
 
 class CellError(Exception):
-    """A cell has failed in the project's kernel, which has rendered its error already."""
+    """A cell failed in the project's kernel.
+
+    Args:
+        rendered: the lines of the traceback, as the project's kernel has rendered them.
+    """
 
     def __init__(self, rendered: list[str]) -> None:
         super().__init__(rendered[-1])
@@ -33,33 +40,33 @@ class CellError(Exception):
 
 
 class ProjectKernel:
-    """A kernel in ``.venv``, which ends with this one."""
+    """A kernel in ``.venv``, which stops when Colab's kernel stops."""
 
     def __init__(self) -> None:
         specs = KernelSpecManager(kernel_dirs=[str(VENV / "share" / "jupyter" / "kernels")])
         self._manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
-        # Its warning that it listens on loopback is nobody's concern here.
+        # The log level hides the warning that the kernel listens on loopback.
         self._manager.start_kernel(cwd=str(ROOT / "notebooks"), extra_arguments=["--log-level=ERROR"])
         self._client = self._manager.blocking_client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=60)
 
     def run(self, cell: str) -> None:
-        """Run a cell there, and show here what it shows.
+        """Run a cell in the project's kernel and show its output in this kernel.
 
         Raises:
-            CellError: it has failed.
+            CellError: the cell failed.
         """
         try:
             reply = self._client.execute_interactive(cell, allow_stdin=False, output_hook=show)
         except KeyboardInterrupt:
             self._manager.interrupt_kernel()
-            reply = self._rest()
+            reply = self._finish_interrupted()
         if reply["content"]["status"] == "error":
             raise CellError(reply["content"]["traceback"])
 
-    def _rest(self) -> dict[str, Any]:
-        """Show what an interrupted cell still shows, and return its reply."""
+    def _finish_interrupted(self) -> dict[str, Any]:
+        """Show the remaining output of an interrupted cell and return its reply."""
         while (message := self._client.get_iopub_msg(timeout=60))["content"].get("execution_state") != "idle":
             show(message)
         reply: dict[str, Any] = self._client.get_shell_msg(timeout=60)
@@ -67,7 +74,7 @@ class ProjectKernel:
 
 
 def show(message: dict[str, Any]) -> None:
-    """Show an output of the other kernel as one of this one."""
+    """Show an output message of the project's kernel as an output of this kernel."""
     kind, content = message["msg_type"], message["content"]
     if kind == "stream":
         print(content["text"], end="", flush=True, file=getattr(sys, content["name"]))
@@ -77,8 +84,8 @@ def show(message: dict[str, Any]) -> None:
 
 
 def install() -> None:
-    """Make ``.venv``, with its kernel, where it is not there yet."""
-    if not VENV.exists():  # Colab's Python cannot make environments by itself: it lacks ensurepip
+    """Set up ``.venv``, if that is not done yet, and its kernel."""
+    if not VENV.exists():  # Colab's Python lacks ensurepip, so only uv can make the environment
         python = (sys.executable, "-m")
         run(*python, "pip", "install", "--quiet", "--require-hashes", "--requirement", "requirements/uv.lock")
         run(*python, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, str(VENV))
@@ -87,32 +94,32 @@ def install() -> None:
 
 
 def run(*command: str) -> None:
-    """Run a command in the project's folder, and end with what it said if it fails."""
-    # Colab's image leaves variables behind that name files which are not there, such as UV_CONSTRAINT.
+    """Run a command in the project's folder; if it fails, end the set-up with the command's output."""
+    # Colab sets variables such as UV_CONSTRAINT to files that do not exist.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
-    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if ran.returncode:
-        said = f"{ran.stdout}\n{ran.stderr}".strip()
-        sys.exit(f"The set-up stopped: {' '.join(command)} ended with status {ran.returncode}:\n{said[-2000:]}")
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        output = f"{done.stdout}\n{done.stderr}".strip()
+        sys.exit(f"The set-up stopped: {' '.join(command)} ended with status {done.returncode}:\n{output[-2000:]}")
 
 
-def hand_over(lines: list[str]) -> list[str]:
-    """Turn a cell into the call that runs it in the project's kernel; the set-up itself stays here."""
+def redirect(lines: list[str]) -> list[str]:
+    """Replace a cell's lines by a call that runs the cell in the project's kernel; leave the set-up cell as it is."""
     cell = "".join(lines)
     return lines if HERE in cell else [f"get_ipython().project_kernel.run({cell!r})\n"]
 
 
 def main() -> None:
-    """Install the project, start its kernel, and hand it all cells from now on."""
+    """Install the project, start its kernel and redirect all later cells to it."""
     shell = get_ipython()
     if hasattr(shell, "project_kernel"):
-        print("The project's kernel runs already.")
+        print("The project's kernel is already running.")
         return
-    print("Setting up, which takes a minute or two the first time …", flush=True)
+    print("Setting up the project. The first time, this takes a minute or two …", flush=True)
     install()
     shell.project_kernel = ProjectKernel()
-    shell.input_transformers_cleanup.append(hand_over)
-    print("Ready: the cells from here on run in the project's own environment.")
+    shell.input_transformers_cleanup.append(redirect)
+    print("Ready: all cells below run in the project's own environment.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Write SmolLM2 in the format that vLLM reads, whose GGUF plugin needs kernels that a CPU does not have.
+"""Convert SmolLM2 from GGUF to the format that vLLM reads on a CPU: the second step of ``make setup-vllm-cpu``.
 
-The second half of ``make setup-vllm-cpu``; it runs in ``.venv-vllm``.
+vLLM's own GGUF plugin needs GPU kernels, so it cannot read the original file here. This script runs in ``.venv-vllm``.
 """
 
 import shutil
@@ -14,7 +14,7 @@ FOLDER = project_root() / "models" / "local-chat-completions-vllm-cpu" / SMALL_M
 
 
 def main() -> None:
-    """Convert the model, and put it in its place when it has shown that it answers."""
+    """Convert the model into a temporary folder, check its answer and move the folder to its place."""
     print(f"Writing {FOLDER.relative_to(project_root())}", flush=True)
     draft = FOLDER.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -25,19 +25,19 @@ def main() -> None:
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Read the weights of a GGUF file, and write them with the tokenizer and its chat template."""
+    """Read a GGUF file and write its weights, its tokenizer and its chat template into a folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.bfloat16)
-    model.hf_quantizer.remove_quantization_config(model)  # its weights are plain tensors by now
+    source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.bfloat16)
+    model.hf_quantizer.remove_quantization_config(model)  # the weights are plain tensors by now
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(folder)
 
 
 def verify(folder: Path) -> None:
-    """Read what was written, and end with a sentence if it is not a model that chats."""
+    """Ask the converted model one question, and end with a message if its answer is wrong."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -47,7 +47,7 @@ def verify(folder: Path) -> None:
     answer = model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     text = tokenizer.decode(answer, skip_special_tokens=True)
     if "Paris" not in text:
-        sys.exit(f"The converted model answers {text!r}, and not Paris: the conversion has failed.")
+        sys.exit(f"The conversion has failed: the converted model answers {text!r} where 'Paris' is right.")
 
 
 if __name__ == "__main__":

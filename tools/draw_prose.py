@@ -1,7 +1,7 @@
-"""Draw docstrings, messages and pages at random, for a reader who marks what needs a second reading.
+"""Print docstrings, messages and pages drawn at random, so that readers can mark what they had to read twice.
 
 ``python -m tools.draw_prose --seed 7`` prints 60 docstrings, 30 messages and the names of 3 pages. The same seed draws
-the same prose from the same files. Nothing but the prose is printed, because a good sentence needs no code beside it.
+the same prose from the same files. The code is not printed, because a good sentence is clear without it.
 """
 
 import argparse
@@ -9,16 +9,16 @@ import ast
 import random
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from llm_streaming.paths import project_root
+
 PACKAGES = ("llm_streaming", "mlserver_llm_api", "mlserver_llm_local")
 SHORTEST_MESSAGE = 30  # characters; shorter strings are names and keys
 DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def docstrings(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
-    """Yield each docstring of the package, with the name of what it documents."""
+    """Yield each docstring of the package, with its file and the name of the documented object."""
     for module, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, DEFINITIONS) and (text := ast.get_docstring(node)):
@@ -26,7 +26,7 @@ def docstrings(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
 
 
 def messages(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
-    """Yield each sentence that the package raises, prints or reports, with ``{…}`` for what is filled in."""
+    """Yield each message that the package raises or prints, with its place and with ``{…}`` for each inserted value."""
     for module, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
@@ -37,7 +37,7 @@ def messages(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
 
 
 def text_of(node: ast.expr) -> str:
-    """The text of a string or an f-string; empty for any other expression."""
+    """Return the text of a string or an f-string, or an empty string for any other expression."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else ""
     if isinstance(node, ast.JoinedStr):
@@ -46,11 +46,12 @@ def text_of(node: ast.expr) -> str:
 
 
 def draw(seed: int) -> Iterator[str]:
-    """Yield the drawn prose, one paragraph each."""
-    generator = random.Random(seed)  # noqa: S311 - no secret
-    files = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name)
-    trees = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in files}
-    pages = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+    """Yield the headings and the drawn texts."""
+    root = project_root()
+    generator = random.Random(seed)  # noqa: S311 - the numbers need not be secret
+    files = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py") if "_pb2" not in path.name)
+    trees = {str(path.relative_to(root)): ast.parse(path.read_text()) for path in files}
+    pages = sorted(str(path.relative_to(root)) for path in [*root.glob("*.md"), *(root / "docs").glob("*.md")])
     for title, found, count in (
         ("Docstrings", list(docstrings(trees)), 60),
         ("Messages", list(messages(trees)), 30),
@@ -63,7 +64,7 @@ def draw(seed: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print what a seed draws."""
+    """Print the texts that a seed draws."""
     parser = argparse.ArgumentParser(prog="python -m tools.draw_prose", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     print("\n\n".join(draw(parser.parse_args().seed)))

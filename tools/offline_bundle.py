@@ -1,39 +1,64 @@
-"""Put everything for a set-up without a network into one folder: what ``make offline-bundle`` runs.
+"""Put everything that a set-up without a network needs into ``build/offline-bundle``: ``make offline-bundle``.
 
-The folder, ``build/offline-bundle``, goes onto a USB stick. It holds the repository as it is committed (a git bundle),
-a wheel of every package of the lock for each platform asked for, with the hash that stands in the lock, and a script
-that installs from both.
+The folder is made for a USB stick. It holds:
+
+- the committed state of the repository, as a git bundle,
+- the wheels of every package in the lock for each requested platform, checked against the lock's hashes, and
+- a script that installs from both.
 """
 
 import argparse
-import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "build" / "offline-bundle"
-LOCKS = [str(ROOT / "requirements" / name) for name in ("all.lock", "uv.lock")]
+from tools.install import LOCK, ROOT, UV_LOCK, run
 
-# Of each platform: uv's name for it, the tags its wheels may have, and the Pythons for which there is a wheel of every
-# package. Envoy's want glibc 2.31, or macOS 15; gevent has none for macOS and Python 3.11.
-GLIBC = range(5, 32)
-PYTHONS = ("3.11", "3.12")
-PLATFORMS = {
-    "linux-x86_64": ("x86_64-manylinux_2_31", [f"manylinux_2_{minor}_x86_64" for minor in GLIBC], PYTHONS),
-    "linux-arm64": ("aarch64-manylinux_2_31", [f"manylinux_2_{minor}_aarch64" for minor in GLIBC], PYTHONS),
-    "macos-arm64": ("aarch64-apple-darwin", ["macosx_15_0_arm64"], PYTHONS[1:]),
-}
+BUNDLE = ROOT / "build" / "offline-bundle"
+FAILURE = "The bundle is not complete"
 MACOS = "15.0"
-HERE = {("Linux", "x86_64"): "linux-x86_64", ("Linux", "aarch64"): "linux-arm64", ("Darwin", "arm64"): "macos-arm64"}
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform that wheels can be fetched for.
+
+    Args:
+        uv_name: uv's name of the platform.
+        tags: the platform tags that its wheels may have.
+        pythons: the Python versions for which every package has a wheel.
+    """
+
+    uv_name: str
+    tags: list[str]
+    pythons: tuple[str, ...] = ("3.11", "3.12")
+
+
+def manylinux(machine: str) -> list[str]:
+    """Return the tags of wheels that run with glibc 2.31, the oldest that Envoy's wheel runs with."""
+    return [f"manylinux_2_{minor}_{machine}" for minor in range(5, 32)]
+
+
+PLATFORMS = {
+    "linux-x86_64": Platform("x86_64-manylinux_2_31", manylinux("x86_64")),
+    "linux-arm64": Platform("aarch64-manylinux_2_31", manylinux("aarch64")),
+    # Envoy's wheel needs macOS 15, and gevent has no wheel for macOS and Python 3.11.
+    "macos-arm64": Platform("aarch64-apple-darwin", ["macosx_15_0_arm64"], ("3.12",)),
+}
+THIS_MACHINE = {
+    ("Linux", "x86_64"): "linux-x86_64",
+    ("Linux", "aarch64"): "linux-arm64",
+    ("Darwin", "arm64"): "macos-arm64",
+}
 
 INSTALL = """\
 #!/bin/sh
-# Installs the tutorial from this folder, without a network: sh install.sh [FOLDER], by default ./llm-streaming.
-# It needs git, make and Python 3.11 or 3.12.
+# Install the tutorial from this folder, without a network: sh install.sh [FOLDER]
+# FOLDER is ./llm-streaming by default. The script needs git, make and Python 3.11 or 3.12.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:-llm-streaming}
@@ -44,59 +69,58 @@ echo "Done. Next: cd $folder && make lab"
 
 
 def main() -> None:
-    """Read the command line, and make the folder anew."""
-    parser = argparse.ArgumentParser(description="Make build/offline-bundle.")
-    parser.add_argument("platforms", nargs="*", metavar="PLATFORM", help=f"of {', '.join(PLATFORMS)}; by default this")
-    platforms = parser.parse_args().platforms or [HERE[platform.system(), platform.machine()]]
-    if unknown := set(platforms) - PLATFORMS.keys():
-        sys.exit(f"There is no platform {', '.join(sorted(unknown))}, only {', '.join(PLATFORMS)}.")
-    shutil.rmtree(TARGET, ignore_errors=True)
-    wheels = TARGET / "wheels"
+    """Read the command line and make the folder from scratch."""
+    parser = argparse.ArgumentParser(prog="python -m tools.offline_bundle", description="Make build/offline-bundle.")
+    known = ", ".join(PLATFORMS)
+    parser.add_argument("platforms", nargs="*", metavar="PLATFORM", help=f"one of {known}; by default this machine's")
+    names = parser.parse_args().platforms or [THIS_MACHINE[platform.system(), platform.machine()]]
+    if unknown := set(names) - PLATFORMS.keys():
+        sys.exit(f"There is no platform {', '.join(sorted(unknown))}: choose from {known}.")
+    shutil.rmtree(BUNDLE, ignore_errors=True)
+    wheels = BUNDLE / "wheels"
     wheels.mkdir(parents=True)
-    run("git", "-C", str(ROOT), "bundle", "create", "--quiet", str(TARGET / "llm-streaming.bundle"), "HEAD", *branch())
-    compare = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD"]
-    if subprocess.run(compare).returncode:
-        print("What is not committed is not in the bundle.")
-    for name in platforms:
-        for python in PLATFORMS[name][2]:
+    bundle_repository()
+    for name in names:
+        for python in PLATFORMS[name].pythons:
             print(f"Fetching the wheels for {name}, Python {python}", flush=True)
-            fetch(name, python, wheels)
-    (TARGET / "install.sh").write_text(INSTALL)
-    size = sum(file.stat().st_size for file in TARGET.rglob("*") if file.is_file())
-    print(f"{TARGET.relative_to(ROOT)} is ready, {size / 1e6:.0f} MB: on the other machine run install.sh in it.")
+            fetch_wheels(PLATFORMS[name], python, wheels)
+    (BUNDLE / "install.sh").write_text(INSTALL)
+    size = sum(file.stat().st_size for file in BUNDLE.rglob("*") if file.is_file())
+    print(f"{BUNDLE.relative_to(ROOT)} is ready ({size / 1e6:.0f} MB). On the other machine, run its install.sh.")
 
 
-def fetch(name: str, python: str, wheels: Path) -> None:
-    """Download a platform's wheels: uv picks the lock's packages for it, which pip only does for its own."""
-    uv_name, tags, _ = PLATFORMS[name]
-    with tempfile.TemporaryDirectory() as folder:
-        picked = str(Path(folder) / "picked.txt")
-        uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--generate-hashes"]
+def bundle_repository() -> None:
+    """Write the committed state of the repository as a git bundle, with the branch that is checked out, if any."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "symbolic-ref", "--quiet", "HEAD"], capture_output=True, text=True)
+    branch = head.stdout.split()  # empty if a commit is checked out instead of a branch
+    run(*git, "bundle", "create", "--quiet", str(BUNDLE / "llm-streaming.bundle"), "HEAD", *branch, failure=FAILURE)
+    if subprocess.run([*git, "diff", "--quiet", "HEAD"]).returncode:
+        print("The bundle does not hold your uncommitted changes.")
+
+
+def fetch_wheels(target: Platform, python: str, folder: Path) -> None:
+    """Download the wheels of every package in the lock for a platform and a Python version.
+
+    uv chooses the packages that the platform needs, because pip can do that only for the platform it runs on.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        chosen = str(Path(temporary) / "chosen.txt")
         run(
-            *uv, "--python-platform", uv_name, "--python-version", python, "--output-file", picked, *LOCKS,
-            environment={"MACOSX_DEPLOYMENT_TARGET": MACOS},
-        )  # fmt: skip
-        abis = ("cp" + python.replace(".", ""), "abi3", "none")
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
+            *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--generate-hashes"),
+            *("--python-platform", target.uv_name, "--python-version", python, "--output-file", chosen),
+            *(str(LOCK), str(UV_LOCK)),
+            failure=FAILURE,
+            variables={"MACOSX_DEPLOYMENT_TARGET": MACOS},
+        )
         run(
-            *pip, "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", picked,
-            "--implementation", "cp", "--python-version", python, "--dest", str(wheels),
-            *(word for abi in abis for word in ("--abi", abi)),
-            *(word for tag in tags for word in ("--platform", tag)),
-        )  # fmt: skip
-
-
-def branch() -> list[str]:
-    """The branch that is checked out, for a clone to be on; none where a commit is."""
-    asked = ["git", "-C", str(ROOT), "symbolic-ref", "--quiet", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True).stdout.split()
-
-
-def run(*command: str, environment: dict[str, str] | None = None) -> None:
-    """Run a command, and end with its status if it fails: it has said why."""
-    status = subprocess.run(command, env={**os.environ, **(environment or {})}).returncode
-    if status:
-        sys.exit(f"The bundle is not complete: {' '.join(command[:4])} … ended with status {status}.")
+            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"),
+            *("--require-hashes", "--only-binary=:all:", "--requirement", chosen, "--dest", str(folder)),
+            *("--implementation", "cp", "--python-version", python),
+            *(f"--abi={abi}" for abi in ("cp" + python.replace(".", ""), "abi3", "none")),
+            *(f"--platform={tag}" for tag in target.tags),
+            failure=FAILURE,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Record the README's animation: the first walkthrough's answer as it grows in JupyterLab, at the speed it had."""
+"""Record the README's animation: an answer that grows in JupyterLab, at its real speed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from tools.notebook_page import Cell, Notebook
 
 NOTEBOOK = "01-openai-streaming.ipynb"
 QUESTION = "What is streaming?"
-"""One that the small model answers in a few lines."""
+"""A question that the small model answers in a few lines."""
 TARGET = project_root() / "docs" / "images" / "streaming.gif"
 INTERVAL = 0.05
-"""Seconds between frames at least: browsers play a GIF slowly that wants to be faster than they like."""
+"""Minimum time between frames in seconds; browsers slow down a GIF with shorter times."""
 PAUSE = 3000
-"""Milliseconds that the whole answer stays before the animation begins anew."""
+"""How long the complete answer stays before the animation repeats, in milliseconds."""
 
 Frame = tuple[float, Image.Image]
-"""When the browser showed something new, in seconds, and what."""
+"""A time in seconds and the picture that the browser showed from that time on."""
 
 
 def main() -> None:
-    """Run the notebook up to its first stream, record that, and write the animation."""
+    """Run the first walkthrough up to its first stream, record the stream and write the animation."""
     with jupyterlab() as lab:
         path = str(lab.project / "notebooks" / NOTEBOOK)
         papermill.execute_notebook(path, path, {"question": QUESTION}, prepare_only=True)
         notebook = lab.open(NOTEBOOK, width=1310, height=600)
         for cell in notebook.cells:
-            cell.run()  # the stream's too: what is recorded is its second run, when its imports are done
+            cell.run()  # the streaming cell too: its second run, without the time of imports, is recorded
             if "connect_sse(" in cell.source:
                 break
         frames = record(notebook, cell)
@@ -45,7 +45,11 @@ def main() -> None:
 
 
 def record(notebook: Notebook, cell: Cell) -> list[Frame]:
-    """Run a cell, and return what was seen of it, cropped to the place that it takes at its end."""
+    """Run a cell and record it.
+
+    Returns:
+        The recorded frames, cropped to the area that the cell covers at its end.
+    """
     events: list[dict[str, Any]] = []
     session = notebook.page.context.new_cdp_session(notebook.page)
 
@@ -57,18 +61,18 @@ def record(notebook: Notebook, cell: Cell) -> list[Frame]:
     cell.locator.evaluate("cell => cell.scrollIntoView()")
     session.send("Page.startScreencast", {"format": "png"})
     cell.start()
-    started = time.time()  # what came before shows the first run's output
+    started = time.time()  # earlier frames show the output of the first run
     cell.wait()
     session.send("Page.stopScreencast")
     box = cell.locator.bounding_box()
-    assert box is not None  # noqa: S101 - the cell is in sight
-    place = tuple(map(round, (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])))
+    assert box is not None  # noqa: S101 - the cell is visible
+    area = tuple(map(round, (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])))
     frames = sorted((event["metadata"]["timestamp"], event["data"]) for event in events)
-    return [(at, _image(data).crop(place)) for at, data in thinned(frames) if at >= started]
+    return [(at, _image(data).crop(area)) for at, data in thin_out(frames) if at >= started]
 
 
-def thinned(frames: Sequence[tuple[float, Any]]) -> list[tuple[float, Any]]:
-    """The last frame, and of those before it as many as there may be."""
+def thin_out(frames: Sequence[tuple[float, Any]]) -> list[tuple[float, Any]]:
+    """Return the last frame and as many earlier frames as `INTERVAL` allows."""
     kept = [frames[-1]]
     for frame in reversed(frames):
         if kept[-1][0] - frame[0] >= INTERVAL:
@@ -77,10 +81,10 @@ def thinned(frames: Sequence[tuple[float, Any]]) -> list[tuple[float, Any]]:
 
 
 def write(frames: Sequence[Frame]) -> None:
-    """Write the frames with the times between them, which this format counts in hundredths of a second."""
+    """Write the frames as a GIF, which counts the time between frames in hundredths of a second."""
     times, images = zip(*frames, strict=True)
     lengths = [10 * (after - before) for before, after in pairwise(round(100 * at) for at in times)]
-    # All in one image while it gets its palette: what has not changed from one frame to the next takes no room then.
+    # One palette for all frames, made from one tall image: unchanged areas then take no space in the file.
     width, height = images[0].size
     film = Image.new("RGB", (width, height * len(images)))
     for number, image in enumerate(images):

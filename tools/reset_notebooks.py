@@ -1,6 +1,7 @@
-"""Put the notebooks back as they are committed, between two runs of a workshop: what ``make reset`` runs.
+"""Restore the notebooks to the committed versions, between two runs of a workshop; ``make reset`` runs this script.
 
-Those that were changed are copied into ``build/reset`` first; notebooks of one's own stay where they are.
+It first copies every changed notebook into ``build/reset``. It leaves notebooks that are not committed where they are.
+The script runs on any Python 3 and does not need ``.venv``.
 """
 
 import shutil
@@ -12,31 +13,31 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(root: Path = ROOT) -> None:
-    """Copy what was changed, and put it back."""
-    listed = git(root, "diff", "--name-only", "-z", "HEAD", "--", "notebooks")
-    changed = [name for name in listed.split("\0") if name]
+def main() -> None:
+    """Copy the changed notebooks, then restore them."""
+    changed = [name for name in git("diff", "--name-only", "-z", "HEAD", "--", "notebooks").split("\0") if name]
     if not changed:
-        print("The notebooks are as they were committed.")
+        print("No notebook differs from its committed version.")
         return
-    edited = [name for name in changed if (root / name).exists()]  # the others were deleted
-    kept = root / "build" / "reset" / time.strftime("%Y-%m-%d-%H%M%S")
+    edited = [name for name in changed if (ROOT / name).exists()]  # the others were deleted
+    copies = ROOT / "build" / "reset" / time.strftime("%Y-%m-%d-%H%M%S")
     for name in edited:
-        copy = kept / name
+        copy = copies / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / name, copy)
-    git(root, "restore", "--source=HEAD", "--staged", "--worktree", "--", *changed)
-    print(*(f"{name} is as it was committed." for name in changed), sep="\n")
+        shutil.copy2(ROOT / name, copy)
+    git("restore", "--source=HEAD", "--staged", "--worktree", "--", *changed)
+    for name in changed:
+        print(f"Restored {name}.")
     if edited:
-        print(f"What was changed is in {kept.relative_to(root)}.")
+        print(f"The changed notebooks were copied to {copies.relative_to(ROOT)}.")
 
 
-def git(root: Path, *arguments: str) -> str:
-    """Run git, and end where it fails: it has said why."""
-    command = ["git", "-C", str(root), *arguments]
+def git(*arguments: str) -> str:
+    """Run git, which prints its own errors, in the project and return its output; end this process if git fails."""
+    command = ["git", "-C", str(ROOT), *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit("The notebooks were not put back: they are only in a clone made by git.")
+        sys.exit("The notebooks were not restored: this works only in a clone made by git.")
     return done.stdout
 
 

@@ -1,12 +1,17 @@
-"""What the benchmarks make of what they have measured; nothing is timed here."""
+"""The benchmarks' figures, reports and readers; these tests measure no time."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import Figure, Target, count, goal, interleave, percentile, write
-from benchmarks.load import Answer
-from benchmarks.report import table
+from benchmarks.figures import Figure, Target, count, format_target
+from benchmarks.harness import interleave, percentile
+from benchmarks.readers import Answer
+from benchmarks.report import table, write_json
+from benchmarks.servers import run_server
+from llm_streaming.mesh.processes.ports import answers, free_ports
 
 RELAY = Figure(
     part="relay",
@@ -34,18 +39,22 @@ PLAIN = Figure(
 )
 
 
-def test_ratio_and_difference_are_those_of_the_rounds():
+def test_ratio_and_difference_are_medians_over_the_rounds():
     assert RELAY.numbers == {"value": 20_000.0, "reference": 4_000.0, "ratio": 6.0, "added": 16_000.0}
     assert GAP.numbers == {"value": 27.5, "reference": 20.0, "ratio": 1.375, "added": 7.5}
 
 
-def test_a_target_is_of_one_number_and_in_one_direction():
+def test_a_target_bounds_one_number_from_one_side():
     assert [RELAY.reached, GAP.reached, PLAIN.reached] == [True, False, None]
     targets = [Target("value", 20_000), Target("ratio", 1.6), Target("added", 3, at_least=False)]
-    assert [goal(target, "ms") for target in targets] == ["≥ 20,000 ms", "≥ 1.60 \N{MULTIPLICATION SIGN}", "≤ 3.00 ms"]
+    assert [format_target(target, "ms") for target in targets] == [
+        "≥ 20,000 ms",
+        "≥ 1.60 \N{MULTIPLICATION SIGN}",
+        "≤ 3.00 ms",
+    ]
 
 
-def test_things_are_counted_in_words():
+def test_a_count_has_its_noun():
     assert [count(1, "stream"), count(1000, "token")] == ["1 stream", "1,000 tokens"]
 
 
@@ -74,19 +83,19 @@ def test_tokens_are_timed_when_all_their_copies_have_arrived():
     assert answer.token_times(2) == [2.0, 4.0, 4.0]
 
 
-def test_http_framing_is_taken_out_wherever_it_was_cut():
+def test_http_framing_is_removed_wherever_it_was_cut():
     pieces = [b"HTTP/1.1 200 OK\r\n\r\n5\r", b"\nab to\r\n", b"3\r\nken\r\n0\r\n\r\n"]
     assert Answer(0.0, [(0.0, piece) for piece in pieces]).body == b"HTTP/1.1 200 OK\r\nab token\r\n"
 
 
-def test_the_table_says_what_was_measured_against_what():
+def test_the_table_shows_each_figure_with_its_reference():
     assert table({"machine": "2 cores"}, [RELAY, PLAIN, GAP]) == (
         "# Benchmarks\n"
         "\n"
         "- machine: 2 cores\n"
         "\n"
-        "Measured and reference are medians over the rounds. Compared is the median of the rounds' own ratios, or of "
-        "their differences where it has a sign; the variants of a round were measured one after the other.\n"
+        "Measured and reference are medians over the rounds. Compared is the median of the rounds' ratios or, where it "
+        "has a sign, of their differences. Within a round, the variants were measured one after the other.\n"
         "\n"
         "## With a figure to reach\n"
         "\n"
@@ -105,8 +114,8 @@ def test_the_table_says_what_was_measured_against_what():
     )
 
 
-def test_the_file_holds_every_round(tmp_path):
-    write(tmp_path / "build" / "bench.json", {"machine": "2 cores"}, [GAP])
+def test_the_json_file_holds_every_round(tmp_path):
+    write_json(tmp_path / "build" / "bench.json", {"machine": "2 cores"}, [GAP])
     assert json.loads((tmp_path / "build" / "bench.json").read_text()) == {
         "machine": "2 cores",
         "figures": [
@@ -127,3 +136,19 @@ def test_the_file_holds_every_round(tmp_path):
             }
         ],
     }
+
+
+def test_a_server_runs_until_the_block_ends(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with run_server(command, port, "/", timeout=30, folder=tmp_path):
+        assert answers("127.0.0.1", port)
+    assert not answers("127.0.0.1", port)
+
+
+def test_a_server_that_does_not_start_is_an_error_with_its_output() -> None:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-c", "raise SystemExit('no model')", "serve"]
+    with pytest.raises(RuntimeError) as raised, run_server(command, port, "/", timeout=30):
+        pass
+    assert str(raised.value) == f"The server did not start: {' '.join(command[:3])}\nno model\n"

@@ -1,4 +1,4 @@
-"""The notebooks' own checks: each finds what it is for, and nothing in a notebook that follows the template."""
+"""The checks of `tools.check_notebooks`: each reports its problem, and none reports one in a correct notebook."""
 
 import copy
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.check_notebooks import HIDDEN, RULES, Notebook
+from tools.check_notebooks import CHECKS, HIDDEN, Notebook
 
 PLOT = {"data": {"image/png": "iVBORw0KGgo="}, "metadata": {"image/png": {"alt": ""}}, "output_type": "display_data"}
 
@@ -26,7 +26,7 @@ def code(number: int, text: str, *tags: str) -> dict[str, Any]:
     }
 
 
-def good() -> Notebook:
+def correct_notebook() -> Notebook:
     solution = code(5, "print('short')", "solution", "hide-cell")
     solution["metadata"]["jupyter"] = dict(HIDDEN)
     return {
@@ -49,11 +49,11 @@ def good() -> Notebook:
 
 
 def problems(notebook: Notebook) -> list[str]:
-    return [problem for rule in RULES for problem in rule(notebook)]
+    return [problem for check in CHECKS for problem in check(notebook)]
 
 
-def test_a_notebook_that_follows_the_template_is_left_alone() -> None:
-    assert problems(good()) == []
+def test_a_correct_notebook_has_no_problems() -> None:
+    assert problems(correct_notebook()) == []
 
 
 def source(cell: int, text: str) -> Callable[[Notebook], None]:
@@ -82,60 +82,60 @@ def printed(text: str, name: str = "stdout") -> dict[str, Any]:
 
 
 HEADINGS = (
-    "needs the headings Parameters, Exercises, Clean up, What you have learned, each once and in this order, the first "
-    "of them before all others"
+    "the notebook needs the headings Parameters, Exercises, Clean up, What you have learned, each once and in this "
+    "order; no other heading may come before Parameters"
 )
-PARAMETERS = "its first code cell, and no other, is tagged 'parameters'"
-EXERCISES = "needs at least one cell tagged 'exercise', each followed by one tagged 'solution'"
-NEW_PIECES = "cell [3]: its printed output is in several pieces: execute it with `make outputs`"
+PARAMETERS = "the first code cell, and no other, must be tagged 'parameters'"
+EXERCISES = "the notebook needs at least one cell tagged 'exercise', each followed by a cell tagged 'solution'"
+PIECES = "cell [3]: the printed output is in several pieces: execute the notebook with `make outputs`"
 
 BROKEN = {
     "no time": (
         source(0, "# Streams"),
-        ["the first cell needs a title, and how long the notebook takes: 'About 10 minutes.'"],
+        ["the first cell needs a title and the time that the notebook takes: 'About 10 minutes.'"],
     ),
     "a heading is missing": (source(9, "Clean up"), [HEADINGS]),
     "a heading before the parameters": (source(0, "# Streams\n\nAbout 10 minutes.\n\n## Read"), [HEADINGS]),
     "no parameters": (tags(2), [PARAMETERS]),
     "parameters twice": (tags(5, "parameters"), [PARAMETERS]),
-    "set-up not checked": (source(3, "print(1)"), ["its second code cell checks the set-up: check_setup(target)"]),
-    "nothing recorded": (source(12, "print('record(1)')"), ["its last code cell records results: record(…)"]),
+    "set-up not checked": (source(3, "print(1)"), ["the second code cell must check the set-up: check_setup(target)"]),
+    "nothing recorded": (source(12, "print('record(1)')"), ["the last code cell must record results: record(…)"]),
     "no exercise": (tags(7), [EXERCISES]),
     "a solution that shows": (
         tags(8, "solution"),
-        [f"cell [5]: a solution is tagged 'hide-cell' too, and its metadata's 'jupyter' is {HIDDEN}"],
+        [f"cell [5]: a solution needs the tag 'hide-cell' too, and {HIDDEN} as metadata 'jupyter'"],
     ),
     "a long cell": (
         source(5, "x = 1\n" * 19),
-        ["cell [3]: 20 lines of code, more than 18: move what is not the point into the package"],
+        ["cell [3]: the cell has 20 lines, at most 18 are allowed: move details into the package"],
     ),
-    "an error": (outputs(5, {"output_type": "error"}), ["cell [3]: its output holds an error or a warning"]),
-    "a warning": (outputs(5, printed("oh", "stderr")), ["cell [3]: its output holds an error or a warning"]),
-    "pieces": (outputs(5, printed("a"), printed("b")), [NEW_PIECES]),
-    "a path": (outputs(5, printed("in /home/me/x")), ["cell [3]: holds a path of this machine, '/home/me'"]),
-    "a key": (source(5, f"key = 'sk-{'a' * 24}'"), [f"cell [3]: holds a key, 'sk-{'a' * 24}'"]),
+    "an error": (outputs(5, {"output_type": "error"}), ["cell [3]: the output holds an error or a warning"]),
+    "a warning": (outputs(5, printed("oh", "stderr")), ["cell [3]: the output holds an error or a warning"]),
+    "pieces": (outputs(5, printed("a"), printed("b")), [PIECES]),
+    "a path": (outputs(5, printed("in /home/me/x")), ["cell [3]: the cell holds a path of this machine, '/home/me'"]),
+    "a key": (source(5, f"key = 'sk-{'a' * 24}'"), [f"cell [3]: the cell holds a key, 'sk-{'a' * 24}'"]),
     "a trace": (
         outputs(5, printed("Traceback (most recent call last)")),
-        ["cell [3]: holds a stack trace, 'Traceback (most recent call last)'"],
+        ["cell [3]: the cell holds a stack trace, 'Traceback (most recent call last)'"],
     ),
     "a plot without words": (
         outputs(5, PLOT),
-        ["cell [3]: a plot without alt text: show it with display_figure(figure, alt)"],
+        ["cell [3]: a plot has no alt text: show it with display_figure(figure, alt)"],
     ),
     "a misspelling": (source(4, "## Read\n\nYou recieve it."), ["'You recieve it.': recieve ==> receive"]),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_wrong_is_found(case: str) -> None:
+def test_a_broken_notebook_has_this_problem(case: str) -> None:
     change, expected = BROKEN[case]
-    notebook = copy.deepcopy(good())
+    notebook = copy.deepcopy(correct_notebook())
     change(notebook)
     assert problems(notebook) == expected
 
 
-def test_another_order_of_runs_is_found() -> None:
-    notebook = good()
+def test_cells_run_out_of_order_are_a_problem() -> None:
+    notebook = correct_notebook()
     notebook["cells"][5]["execution_count"] = 9
     counts = [1, 2, 9, 4, 5, 6, 7]
-    assert problems(notebook) == [f"its outputs do not come from one run in order: the execution counts are {counts}"]
+    assert problems(notebook) == [f"the outputs do not come from one run in order: the execution counts are {counts}"]

@@ -1,17 +1,16 @@
-"""Which Chromium is driven, and what is said where there is none."""
+"""Which Chromium `tools.install_chromium` finds, and its messages if there is none."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tools import install_chromium
 from tools.install_chromium import MISSING, find_chromium, main
 
 
 @pytest.fixture(autouse=True)
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only folder on the PATH, empty."""
+    """The only folder on the PATH; it is empty."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CHROMIUM", raising=False)
     return tmp_path
@@ -23,7 +22,7 @@ def program(path: Path) -> str:
     return str(path)
 
 
-def test_the_one_that_is_named_comes_first(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_goes_before_the_usual_names(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chrome = program(programs / "google-chrome")
     assert find_chromium() == chrome
     chromium = program(programs / "chromium")
@@ -34,23 +33,23 @@ def test_the_one_that_is_named_comes_first(programs: Path, monkeypatch: pytest.M
     main()  # installs nothing
 
 
-def test_a_name_of_no_program_is_refused(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_names_no_program_is_an_error(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(programs / "chromium")
     monkeypatch.setenv("CHROMIUM", "/no/such/program")
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == (
-        "CHROMIUM names /no/such/program, and there is no such program: correct it or unset it."
+        "CHROMIUM is set to /no/such/program, and no such program exists: correct it or unset it."
     )
 
 
-@pytest.mark.parametrize("system", ["without apt-get", "for others than root"])
-def test_where_it_cannot_be_installed_a_sentence_says_so(
+@pytest.mark.parametrize("system", ["without apt-get", "not as root"])
+def test_a_message_says_that_it_cannot_be_installed(
     programs: Path, monkeypatch: pytest.MonkeyPatch, system: str
 ) -> None:
-    if system == "for others than root":
+    if system == "not as root":
         program(programs / "apt-get")
-    monkeypatch.setattr(install_chromium.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert shutil.which("sudo") is None
     with pytest.raises(SystemExit) as ended:
         main()

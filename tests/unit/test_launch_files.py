@@ -21,7 +21,8 @@ def make_targets(text: str) -> list[str]:
 @pytest.fixture
 def container() -> dict[str, Any]:
     text = (ROOT / ".devcontainer/devcontainer.json").read_text()
-    return json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+    parsed: dict[str, Any] = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+    return parsed
 
 
 def test_binder_has_python_and_make_from_conda() -> None:
@@ -35,7 +36,7 @@ def test_binder_runs_the_set_up() -> None:
     assert script.stat().st_mode & stat.S_IXUSR
 
 
-def test_a_container_is_set_up_by_what_the_makefile_has(container: dict[str, Any]) -> None:
+def test_a_container_is_set_up_by_a_target_of_the_makefile(container: dict[str, Any]) -> None:
     assert make_targets(container["postCreateCommand"]) == ["setup"]
     assert "setup" in TARGETS
 
@@ -49,13 +50,13 @@ def test_a_container_forwards_no_port(container: dict[str, Any]) -> None:
     assert not container.keys() & {"forwardPorts", "portsAttributes", "appPort"}
 
 
-def test_a_container_opens_a_notebook_that_is_there(container: dict[str, Any]) -> None:
+def test_a_container_opens_existing_files(container: dict[str, Any]) -> None:
     assert [
         name for name in container["customizations"]["codespaces"]["openFiles"] if not (ROOT / name).is_file()
     ] == []
 
 
-def test_colab_runs_the_tool_that_is_there() -> None:
+def test_colab_runs_the_existing_tool() -> None:
     cells = json.loads((ROOT / "docs/colab.ipynb").read_text())["cells"]
     first = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "code"))
     (tool,) = re.findall(r"^%run ~/llm-streaming/(\S+)$", first, re.MULTILINE)
@@ -63,7 +64,7 @@ def test_colab_runs_the_tool_that_is_there() -> None:
     assert 'run("make", "setup"' in (ROOT / tool).read_text()
 
 
-def test_the_page_opens_what_is_there() -> None:
+def test_the_page_opens_existing_files() -> None:
     page = (ROOT / "docs/cloud.md").read_text()
     opened = re.findall(r"(?:lab/tree|blob/HEAD)/(\S+)", page)
     assert [(name, (ROOT / name).is_file()) for name in opened] == [

@@ -1,4 +1,4 @@
-"""The references that are MLServer models: a relay written the obvious way, and one that only repeats a response."""
+"""MLServer models that serve as references: a relay written the obvious way, and a model that repeats one response."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from mlserver.codecs import StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 from openai import AsyncOpenAI
 
-from benchmarks.provider import TOKEN_CHUNK
+from benchmarks.provider import MODEL, TOKEN_CHUNK
 
 _TEXT = json.loads(TOKEN_CHUNK)["choices"][0]["delta"]["content"]
 
 
-class Obvious(MLModel):
-    """Relays by the openai package's typed chunks and MLServer's own codec, as one would at first."""
+class ObviousRelay(MLModel):
+    """Relays with the typed chunks of the openai package and MLServer's codec, as a first attempt would."""
 
     async def load(self) -> bool:
-        """Make a client of the provider in the settings."""
+        """Make a client of the provider that the settings name."""
         parameters = self.settings.parameters
         extra: dict[str, Any] = (parameters and parameters.extra) or {}
         self._client = AsyncOpenAI(base_url=extra["base_url"], api_key="not-needed", max_retries=0)
         return True
 
     async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
-        """Answer a request of one message."""
+        """Send the message of the request to the provider and yield a response for each of its chunks."""
         payload = await anext(payloads)
         texts = {one.name: StringCodec.decode_input(one)[0] for one in payload.inputs}
         stream = await self._client.chat.completions.create(
-            model="benchmark",
+            model=MODEL,
             messages=[{"role": "user", "content": texts["content"]}],
             stream=True,
             stream_options={"include_usage": True},
-            extra_body=asked_of(payload),
+            extra_body=llm_parameters(payload),
         )
         async for part in stream:
             text = (part.choices[0].delta.content if part.choices else None) or ""
             yield _response(self.name, self.version, text, part.model_dump_json())
 
 
-class Stock(MLModel):
-    """Answers with a response for each token that is asked for, and reads no provider: MLServer's own work alone."""
+class StockConversion(MLModel):
+    """Yields one response for each requested token, without a provider, to measure only MLServer's own work."""
 
     async def load(self) -> bool:
-        """Nothing is needed."""
+        """Report the model as ready; it loads nothing."""
         return True
 
     async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:
-        """Build the response of the same token again and again: a relay's tokens differ, and so do its responses."""
+        """Build a new response for each token, as a relay has to, although all tokens are the same here."""
         payload = await anext(payloads)
-        for _ in range(asked_of(payload)["max_tokens"]):
-            yield _response(self.name, self.version, _TEXT, TOKEN_CHUNK.decode())
+        for _ in range(llm_parameters(payload)["max_tokens"]):
+            yield token_response(self.name, self.version)
 
 
-def prepared_response(model: str, version: str | None) -> InferenceResponse:
-    """The response that one of the provider's tokens becomes."""
+def token_response(model: str, version: str | None) -> InferenceResponse:
+    """Return the response for one token of the provider."""
     return _response(model, version, _TEXT, TOKEN_CHUNK.decode())
 
 
-def asked_of(payload: InferenceRequest) -> dict[str, Any]:
-    """The sampling parameters of a request, which over gRPC are a string."""
+def llm_parameters(payload: InferenceRequest) -> dict[str, Any]:
+    """Return the sampling parameters of a request, which are a JSON string over gRPC."""
     parameters = getattr(payload.parameters, "llm_parameters", {})
     return dict(json.loads(parameters) if isinstance(parameters, str) else parameters)
 

@@ -1,4 +1,4 @@
-"""The tools of a workshop: notebooks put back between runs."""
+"""`make reset` restores the committed notebooks and keeps copies of changed ones."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from llm_streaming.paths import project_root
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone with two notebooks in it, and the tool."""
+    """A clone with two notebooks and the script."""
     (tmp_path / "tools").mkdir()
     shutil.copy(project_root() / "tools" / "reset_notebooks.py", tmp_path / "tools")
     (tmp_path / "notebooks").mkdir()
@@ -31,7 +31,7 @@ def reset(folder: Path) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_notebooks_go_back_and_edits_are_kept(clone: Path) -> None:
+def test_notebooks_are_restored_and_edited_ones_copied(clone: Path) -> None:
     notebooks = clone / "notebooks"
     (notebooks / "1.ipynb").write_text("edited")
     (notebooks / "2.ipynb").unlink()
@@ -40,8 +40,8 @@ def test_notebooks_go_back_and_edits_are_kept(clone: Path) -> None:
     (kept,) = (clone / "build" / "reset").iterdir()
     assert (status, out) == (
         0,
-        "notebooks/1.ipynb is as it was committed.\nnotebooks/2.ipynb is as it was committed.\n"
-        f"What was changed is in build/reset/{kept.name}.\n",
+        "Restored notebooks/1.ipynb.\nRestored notebooks/2.ipynb.\n"
+        f"The changed notebooks were copied to build/reset/{kept.name}.\n",
     )
     assert {file.name: file.read_text() for file in notebooks.iterdir()} == {
         "1.ipynb": "as committed",
@@ -50,23 +50,23 @@ def test_notebooks_go_back_and_edits_are_kept(clone: Path) -> None:
     }
     copies = [file for file in kept.rglob("*") if file.is_file()]
     assert [(str(file.relative_to(kept)), file.read_text()) for file in copies] == [("notebooks/1.ipynb", "edited")]
-    assert reset(clone) == (0, "The notebooks are as they were committed.\n", "")
+    assert reset(clone) == (0, "No notebook differs from its committed version.\n", "")
 
 
-def test_what_was_staged_goes_back_too(clone: Path) -> None:
+def test_staged_changes_are_undone_too(clone: Path) -> None:
     (clone / "notebooks" / "1.ipynb").write_text("staged")
     subprocess.run(["git", "-C", clone, "add", "notebooks"], check=True)
     assert reset(clone)[0] == 0
     assert (clone / "notebooks" / "1.ipynb").read_text() == "as committed"
 
 
-def test_without_git_nothing_is_touched(clone: Path) -> None:
+def test_without_git_no_file_changes(clone: Path) -> None:
     shutil.rmtree(clone / ".git")
     (clone / "notebooks" / "1.ipynb").write_text("edited")
     status, out, err = reset(clone)
     assert (status, out, err.splitlines()[-1]) == (
         1,
         "",
-        "The notebooks were not put back: they are only in a clone made by git.",
+        "The notebooks were not restored: this works only in a clone made by git.",
     )
     assert (clone / "notebooks" / "1.ipynb").read_text() == "edited"
