@@ -76,6 +76,9 @@ def _where(mesh: Mesh, target: str) -> str:
 
 
 def _still_open() -> list[tuple[dict[str, Any], Mesh]]:
+    for _, mesh in _opened:
+        if mesh.closed:
+            mesh.close()  # a mesh that has lost a server still runs the others
     _opened[:] = [(arguments, mesh) for arguments, mesh in _opened if not mesh.closed]
     return _opened
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests import read_manifests
+from llm_streaming.manifests import Model, Server, read_manifests
 from llm_streaming.paths import in_project
 
 _STDIN = Path("/dev/stdin")
 
 
-def manifests_in(names: Iterable[str]) -> list[dict[str, Any]]:
+def manifests_in(names: Iterable[str]) -> list[Model | Server]:
     """Read every manifest in files, in folders (not in folders of those), and on standard input, which is ``-``.
 
     Raises:
@@ -22,7 +21,7 @@ def manifests_in(names: Iterable[str]) -> list[dict[str, Any]]:
     return [manifest for name in names for manifest in _read(name)]
 
 
-def _read(name: str) -> Iterator[dict[str, Any]]:
+def _read(name: str) -> Iterator[Model | Server]:
     if not name:
         raise ManifestError("-f takes a file, a folder or -, but got nothing: is a variable not set?")
     path = _STDIN if name == "-" else _find(name)

@@ -47,10 +47,10 @@ def apply(
     context: ContextOption = None,
 ) -> None:
     """Deploy what manifests describe; returns before it is ready."""
-    documents = manifests_in(filename)
+    found = manifests_in(filename)
     with chosen_mesh(target, namespace, context) as mesh:
-        for document in documents:
-            mesh.apply(document)
+        for resource in found:
+            mesh.apply(resource)
 
 
 def delete(
@@ -60,12 +60,12 @@ def delete(
     context: ContextOption = None,
 ) -> None:
     """Remove what manifests describe; returns when it is gone. What cannot be removed does not keep the rest."""
-    documents = manifests_in(filename)
+    found = manifests_in(filename)
     failed = False
     with chosen_mesh(target, namespace, context) as mesh:
-        for document in documents:
+        for resource in found:
             try:
-                mesh.delete(document)
+                mesh.delete(resource)
             except LLMStreamingError as error:
                 failed = True
                 print(f"error: {error}", file=sys.stderr)

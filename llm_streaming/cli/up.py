@@ -39,14 +39,14 @@ def up(
     others.
     """
     from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-    from llm_streaming.mesh.progress import telling
+    from llm_streaming.mesh.progress import reporting_to
     from llm_streaming.mesh.remote.mesh import VARIABLE
     from llm_streaming.mesh.remote.service import Control
 
     if not share and (share_host or share_port):
         raise typer.BadParameter("--share-host and --share-port belong to --share")
     ended = threading.Event()
-    with telling(_say), ExitStack() as opened:
+    with reporting_to(_say), ExitStack() as opened:
         mesh = opened.enter_context(EmbeddedMesh(port=port))
         control = opened.enter_context(Control(mesh))
         gateway = opened.enter_context(_gateway(mesh, control, share_host, share_port)) if share else None

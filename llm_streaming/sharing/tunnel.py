@@ -10,7 +10,7 @@ import contextlib
 from typing import Any
 
 from llm_streaming.errors import MeshError
-from llm_streaming.mesh.embedded.environment import bypass_proxies
+from llm_streaming.mesh.processes.environment import bypass_proxies
 from llm_streaming.mesh.processes.envoy import (
     AS_IT_CAME,
     TYPES,

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.mesh.progress import tell
+from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import PATH, Address, AnyCall
 
 _ANSWER_TIMEOUT = 30.0  # seconds for the first answer; milliseconds are usual
@@ -56,7 +56,7 @@ class CallClient:
                     message = json.loads(line)
                     if "told" not in message:
                         return _outcome(message)
-                    tell(message["told"])
+                    report(message["told"])
         except httpx.ConnectError:
             raise self._absence() from None
         except httpx.TimeoutException:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from llm_streaming.errors import MeshError
-from llm_streaming.manifests import read_manifests
-from llm_streaming.mesh.base import Manifest
+from llm_streaming.manifests import Manifest, load_documents
 from llm_streaming.mesh.remote import requests
 from llm_streaming.sharing.invitation import Invitation
 from llm_streaming.sharing.tunnel import Tunnel
@@ -79,7 +78,7 @@ class AttachedMesh:
 
     def apply(self, manifest: Manifest) -> None:
         """Deploy the Model in a manifest, a file of this process's; raises as `EmbeddedMesh.apply` does."""
-        for document in read_manifests(manifest):
+        for document in load_documents(manifest):
             self._call(requests.Apply(holder=requests.holder(), manifest=document))
 
     def wait(self, *names: str, timeout: float = 600) -> None:
@@ -88,7 +87,7 @@ class AttachedMesh:
 
     def delete(self, manifest: Manifest) -> None:
         """Remove the Model in a manifest; raises as `EmbeddedMesh.delete` does."""
-        for document in read_manifests(manifest):
+        for document in load_documents(manifest):
             self._call(requests.Delete(holder=requests.holder(), manifest=document))
 
     def resources(self, kind: str) -> list[dict[str, Any]]:

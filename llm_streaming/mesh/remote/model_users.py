@@ -10,7 +10,7 @@ from typing import Any
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Model, read_manifests
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.progress import tell
+from llm_streaming.mesh.progress import report
 
 
 class Holds:
@@ -34,19 +34,19 @@ class Holds:
             ManifestError: see `EmbeddedMesh.apply`.
             MeshError: the same, or others hold a model of that name that is another.
         """
-        (document,) = read_manifests(manifest)
+        (resource,) = read_manifests(manifest)
         with self._changing:
-            if document.get("kind") != "Model":
-                self._mesh.apply(document)
+            if not isinstance(resource, Model):
+                self._mesh.apply(resource)
                 return
-            name = Model.from_dict(document).name
+            name = resource.name
             others = self._held_by(name) - {holder}
-            if others and self._mesh.would_change(document):
+            if others and self._mesh.would_change(resource):
                 raise MeshError(
                     f"model '{name}' is in use here as another manifest has it ({_count(others)}): give yours another "
                     "name, or wait until they have deleted it"
                 )
-            self._mesh.apply(document)
+            self._mesh.apply(resource)
             self._holders[name].add(holder)
 
     def delete(self, holder: str, manifest: Mapping[str, Any]) -> None:
@@ -56,8 +56,8 @@ class Holds:
             ManifestError: see `EmbeddedMesh.delete`.
             MeshError: the same, or only others hold it.
         """
-        (document,) = read_manifests(manifest)
-        name = Model.from_dict(document).name
+        (resource,) = read_manifests(manifest)
+        name = resource.name
         with self._changing:
             holders = self._held_by(name)
             if holders and holder not in holders:
@@ -66,9 +66,9 @@ class Holds:
                 )
             holders.discard(holder)
             if holders:
-                tell(f'model.mlops.seldon.io "{name}" deleted')
+                report(f'model.mlops.seldon.io "{name}" deleted')
             else:
-                self._mesh.delete(document)
+                self._mesh.delete(resource)
 
     def reset(self) -> None:
         """Remove every model, whoever holds it.

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from llm_streaming.errors import LLMStreamingError, MeshError
-from llm_streaming.mesh.progress import telling
+from llm_streaming.mesh.progress import reporting_to
 from llm_streaming.mesh.remote.requests import PATH, AnyCall
 
 Answer = Callable[[AnyCall], Any]
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(HTTPStatus.OK)
         self.send_header("content-type", "application/x-ndjson")
         self.end_headers()
-        with telling(lambda told: self._send(told=told)):
+        with reporting_to(lambda told: self._send(told=told)):
             try:
                 self._send(returned=self.server.answer(self._read()))
             except LLMStreamingError as error:
