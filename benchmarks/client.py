@@ -16,8 +16,9 @@ from benchmarks import load
 from benchmarks.deployment import OURS, deployed
 from benchmarks.harness import Figure, Target, interleave, say
 from benchmarks.load import ask
-from llm_streaming.client.calls import StreamReader
 from llm_streaming.client.grpc_messages import read_message
+from llm_streaming.client.http import read_event
+from llm_streaming.client.stream import StreamReader
 
 _RECORDED = 200  # tokens
 _TIMES = 10  # that what was recorded is decoded in a round
@@ -29,7 +30,7 @@ def measure(full: bool) -> list[Figure]:
     say("client")
     events, messages = _record()
     variants: dict[str, Callable[[], float]] = {
-        "ChatClient": partial(_per_event, lambda: StreamReader("benchmark").read, events),
+        "ChatClient": partial(_per_event, lambda: StreamReader("benchmark", read_event).read, events),
         "the walkthrough's loop": partial(_per_event, lambda: _walkthrough, events),
         "GrpcChatClient": partial(_per_event, lambda: StreamReader("benchmark", read_message).read, messages),
         "the same loop over gRPC": partial(_per_event, lambda: _walkthrough_grpc, messages),

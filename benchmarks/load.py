@@ -19,8 +19,9 @@ import grpc.aio
 
 from benchmarks.harness import RUNNER
 from benchmarks.provider import TOKEN
-from llm_streaming.client.calls import path_of, request_body
+from llm_streaming.client.base import request_body
 from llm_streaming.client.grpc_messages import encode_message
+from llm_streaming.client.http import path_of
 
 HOST = "127.0.0.1"
 MODEL = "benchmark"

@@ -13,7 +13,7 @@ from tests.integration.test_leaving import active, is_idle
 
 Content = dict[str, Any]
 
-STOPPED = "StreamInterrupted: the cell was stopped, and the generation with it; all that had arrived is shown"
+STOPPED = "StreamInterrupted: the cell was interrupted and the generation stopped; the text that had arrived is shown"
 ENDLESS = "max_tokens=1500, ignore_eos=True"
 
 

@@ -45,7 +45,7 @@ def interrupt() -> None:
 
     def is_waiting() -> bool:
         stack = {frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[reader])}
-        return bool(stack & {"result", "messages"}) and "wait" in stack
+        return bool(stack & {"result", "next_message"}) and "wait" in stack
 
     assert wait_until(is_waiting, timeout=10)
     signal.pthread_kill(reader, signal.SIGINT)
@@ -93,7 +93,7 @@ def test_a_whole_answer_that_fails(
 def test_a_whole_answer_that_takes_too_long(complete: Callable[..., Completion]) -> None:
     with scripted(HANG) as server, pytest.raises(InferenceError) as failed:
         complete(server.address, 0.3)
-    assert failed.value.message == f"{server.address} was silent for longer than the client's timeout allows"
+    assert failed.value.message == f"{server.address} sent nothing for longer than the client's timeout"
     assert failed.value.status is None
 
 

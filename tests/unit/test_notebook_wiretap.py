@@ -1,4 +1,4 @@
-"""The relay that notes what a server sends."""
+"""The relay that records what a server sends, and the hexadecimal view of it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from llm_streaming.notebook.wiretap import Wiretap
+from llm_streaming.notebook.wiretap import Wiretap, hex_view
 
 
 @asynccontextmanager
@@ -72,3 +72,14 @@ async def test_without_a_server_the_connection_just_ends() -> None:
         assert await reader.read() == b""
         writer.close()
     assert tap.received == []
+
+
+def test_bytes_are_shown_in_lines_with_their_ascii_characters() -> None:
+    assert hex_view("data: ü\n\n~\x7f and more".encode()) == (
+        "0000  64 61 74 61 3a 20 c3 bc 0a 0a 7e 7f 20 61 6e 64  data: ....~. and\n"
+        "0010  20 6d 6f 72 65                                    more"
+    )
+
+
+def test_no_bytes_are_no_lines() -> None:
+    assert hex_view(b"") == ""

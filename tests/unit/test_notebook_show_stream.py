@@ -13,11 +13,11 @@ from llm_streaming import AsyncChatClient, notebook
 from llm_streaming.client.timing import Timing
 from llm_streaming.errors import InferenceError, LLMStreamingError
 from llm_streaming.notebook import StreamInterrupted
-from llm_streaming.notebook.pretty import rendered
+from llm_streaming.notebook.live_output import markdown_renderer
 from tests.support.notebook_outputs import Outputs, Script
 
 MODES = pytest.mark.parametrize("pretty", [False, True], ids=["plain", "pretty"])
-STOPPED = "the cell was stopped, and the generation with it; all that had arrived is shown"
+STOPPED = "the cell was interrupted and the generation stopped; the text that had arrived is shown"
 
 
 class Terminal(io.StringIO):
@@ -141,7 +141,7 @@ def test_pretty_shows_the_text_and_then_its_markdown(outputs: Outputs, terminal:
     ],
 )
 def test_what_a_model_writes_runs_and_loads_nothing(markdown: str, page: str) -> None:
-    assert rendered(markdown) == page
+    assert markdown_renderer()(markdown) == page
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_what_a_model_writes_runs_and_loads_nothing(markdown: str, page: str) ->
 )
 def test_an_asynchronous_stream_is_refused(show: Callable[[object], object]) -> None:
     with pytest.raises(LLMStreamingError) as refused:
-        show(AsyncChatClient("127.0.0.1:1").stream("m", []))
+        show(AsyncChatClient("127.0.0.1:1").stream("m", [{"role": "user", "content": "Hello!"}]))
     assert str(refused.value) == (
-        "expected a stream of ChatClient or GrpcChatClient, but got async_generator: an asynchronous client's stream "
-        "is read with `async for`"
+        "expected a stream of ChatClient or GrpcChatClient, but got AsyncChatStream: read an asynchronous client's "
+        "stream with `async for`"
     )
 
 

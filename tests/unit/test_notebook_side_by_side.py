@@ -8,7 +8,7 @@ import pytest
 
 from llm_streaming.errors import InferenceError
 from llm_streaming.notebook import SideBySideError, StreamInterrupted, show_side_by_side
-from llm_streaming.notebook.output import table
+from llm_streaming.notebook.live_output import table
 from llm_streaming.protocol import ChatEvent
 from tests.support.notebook_outputs import Outputs, Script, event
 
