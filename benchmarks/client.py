@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,8 @@ from benchmarks.harness import Figure, Target, interleave, say
 from benchmarks.load import ask
 from llm_streaming.client.grpc_messages import read_message
 from llm_streaming.client.http import read_event
-from llm_streaming.client.stream import StreamReader
+from llm_streaming.client.stream import ChatStream
+from llm_streaming.protocol import ChatEvent
 
 _RECORDED = 200  # tokens
 _TIMES = 10  # that what was recorded is decoded in a round
@@ -30,10 +31,10 @@ def measure(full: bool) -> list[Figure]:
     say("client")
     events, messages = _record()
     variants: dict[str, Callable[[], float]] = {
-        "ChatClient": partial(_per_event, lambda: StreamReader("benchmark", read_event).read, events),
-        "the walkthrough's loop": partial(_per_event, lambda: _walkthrough, events),
-        "GrpcChatClient": partial(_per_event, lambda: StreamReader("benchmark", read_message).read, messages),
-        "the same loop over gRPC": partial(_per_event, lambda: _walkthrough_grpc, messages),
+        "ChatClient": partial(_per_event, partial(_stream, read_event), events),
+        "the walkthrough's loop": partial(_per_event, partial(map, _walkthrough), events),
+        "GrpcChatClient": partial(_per_event, partial(_stream, read_message), messages),
+        "the same loop over gRPC": partial(_per_event, partial(map, _walkthrough_grpc), messages),
     }
     interleave(variants, 1)  # warms up
     times = interleave(variants, 25 if full else 9)
@@ -66,14 +67,17 @@ def _record() -> tuple[list[str], list[bytes]]:
     return events, [message for _, message in over_grpc.pieces]
 
 
-def _per_event(make: Callable[[], Callable[[Any], object]], events: Sequence[str | bytes]) -> float:
+def _per_event(read: Callable[[Sequence[Any]], Iterable[object]], events: Sequence[Any]) -> float:
     """Microseconds for one event of a stream."""
     started = time.perf_counter()
     for _ in range(_TIMES):
-        decode = make()
-        for event in events:
-            decode(event)
+        for _ in read(events):
+            pass
     return (time.perf_counter() - started) / _TIMES / len(events) * 1e6
+
+
+def _stream(decode: Callable[[Any], ChatEvent], messages: Sequence[Any]) -> ChatStream:
+    return ChatStream("benchmark", (message for message in messages), decode)
 
 
 def _walkthrough(data: str) -> str:

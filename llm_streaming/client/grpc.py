@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from llm_streaming.client.base import AsyncClient, SyncClient
 from llm_streaming.client.errors import connection_lost, grpc_error, too_silent
-from llm_streaming.client.stream import AsyncChatStream, ChatStream, StreamReader, read_completion
+from llm_streaming.client.stream import AsyncChatStream, ChatStream, read_completion
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.protocol import Completion
 
@@ -67,7 +67,7 @@ class GrpcChatClient(SyncClient):
         self._channel.close()
 
     def _open_stream(self, model: str, request: bytes) -> ChatStream:
-        return ChatStream(self._messages(model, request), StreamReader(model, read_message))
+        return ChatStream(model, self._messages(model, request), read_message)
 
     def _messages(self, model: str, request: bytes) -> Generator[bytes, None, None]:
         call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model))
@@ -118,7 +118,7 @@ class AsyncGrpcChatClient(AsyncClient):
         return self._opened
 
     def _open_stream(self, model: str, request: bytes) -> AsyncChatStream:
-        return AsyncChatStream(self._messages(model, request), StreamReader(model, read_message))
+        return AsyncChatStream(model, self._messages(model, request), read_message)
 
     async def _messages(self, model: str, request: bytes) -> AsyncGenerator[bytes, None]:
         call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model))

@@ -14,7 +14,7 @@ from httpx_sse import aconnect_sse, connect_sse
 
 from llm_streaming.client.base import AsyncClient, SyncClient, to_json
 from llm_streaming.client.errors import connection_lost, http_error, no_server, too_silent
-from llm_streaming.client.stream import AsyncChatStream, ChatStream, StreamReader, read_completion
+from llm_streaming.client.stream import AsyncChatStream, ChatStream, read_completion
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion, decode_event, usual_event
 
@@ -54,7 +54,7 @@ class ChatClient(SyncClient):
         self._http.close()
 
     def _open_stream(self, model: str, request: bytes) -> ChatStream:
-        return ChatStream(self._messages(model, request), StreamReader(model, read_event))
+        return ChatStream(model, self._messages(model, request), read_event)
 
     def _messages(self, model: str, request: bytes) -> Generator[str, None, None]:
         with (
@@ -86,7 +86,7 @@ class AsyncChatClient(AsyncClient):
         await self._http.aclose()
 
     def _open_stream(self, model: str, request: bytes) -> AsyncChatStream:
-        return AsyncChatStream(self._messages(model, request), StreamReader(model, read_event))
+        return AsyncChatStream(model, self._messages(model, request), read_event)
 
     async def _messages(self, model: str, request: bytes) -> AsyncGenerator[str, None]:
         with _transport_errors(self._base_url):

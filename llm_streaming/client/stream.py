@@ -1,42 +1,36 @@
-"""Streams of events, as the clients return them, and the reading of what arrives."""
+"""The streams of events that the clients return, and the reading of whole answers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from llm_streaming.client.errors import reported_error
 from llm_streaming.errors import EngineError, InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion, decode_completion
 
-T = TypeVar("T", str, bytes)
+DataT = TypeVar("DataT", str, bytes)
+MessagesT = TypeVar("MessagesT")
 
 
-class StreamReader:
+class _EventReader(Generic[MessagesT]):
     """Decodes the messages of one stream, and keeps the text of its events.
 
     Args:
         model: the model's name.
-        decode: turns a message of the transport into an event; raises EngineError or ProtocolError.
+        messages: the messages, as the transport delivers them; it raises InferenceError when the call fails.
+        decode: turns a message into an event; raises EngineError or ProtocolError.
     """
 
-    def __init__(self, model: str, decode: Callable[[Any], ChatEvent]) -> None:
+    def __init__(self, model: str, messages: MessagesT, decode: Callable[[Any], ChatEvent]) -> None:
         self._model = model
+        self._messages = messages
         self._decode = decode
         self._texts: list[str] = []
         self._finished = False
+        self._closed = False
 
-    @property
-    def partial(self) -> str:
-        """The text that has arrived."""
-        return "".join(self._texts)
-
-    def read(self, message: str | bytes) -> ChatEvent:
-        """Decode one message.
-
-        Raises:
-            InferenceError: the message reports an error, or is malformed.
-        """
+    def _read(self, message: str | bytes) -> ChatEvent:
         try:
             event = self._decode(message)
         except (EngineError, ProtocolError) as error:
@@ -46,32 +40,26 @@ class StreamReader:
             self._finished = True
         return event
 
-    def check_finished(self) -> None:
-        """Check, after the last message, that the answer is complete.
-
-        Raises:
-            InferenceError: no event had a finish_reason, so the stream was cut on the way.
-        """
+    def _check_finished(self) -> None:
         if not self._finished:
             raise InferenceError(
                 f"the stream of model '{self._model}' ended without a finish_reason: the answer is not complete"
             )
 
+    def _add_partial(self, error: BaseException) -> None:
+        if isinstance(error, InferenceError):
+            error.partial = "".join(self._texts)
 
-class ChatStream(Iterator[ChatEvent]):
+
+class ChatStream(_EventReader[Generator[Any, None, None]], Iterator[ChatEvent]):
     """The events of one answer, as `ChatClient.stream` and `GrpcChatClient.stream` return them.
 
-    Closing the stream cancels the generation. It is also a context manager, which closes it at the end.
+    Closing the stream cancels the generation. As a context manager, the stream closes itself at the end.
 
     Example:
         >>> with client.stream(model, messages) as events:  # doctest: +SKIP
         ...     print(next(events).content)
     """
-
-    def __init__(self, messages: Generator[str | bytes, None, None], reader: StreamReader) -> None:
-        self._messages = messages
-        self._reader = reader
-        self._closed = False
 
     def __next__(self) -> ChatEvent:
         if self._closed:
@@ -79,18 +67,17 @@ class ChatStream(Iterator[ChatEvent]):
         try:
             message = next(self._messages, None)
             if message is not None:
-                return self._reader.read(message)
-            self.close()
-            self._reader.check_finished()
+                return self._read(message)
+            self._check_finished()
         except BaseException as error:
             self.close()
-            if isinstance(error, InferenceError):
-                error.partial = self._reader.partial
+            self._add_partial(error)
             raise
+        self.close()
         raise StopIteration
 
     def close(self) -> None:
-        """Cancel the generation if it still runs; there are no more events."""
+        """Cancel the generation if it still runs. The stream has no more events."""
         self._closed = True
         self._messages.close()
 
@@ -101,16 +88,11 @@ class ChatStream(Iterator[ChatEvent]):
         self.close()
 
 
-class AsyncChatStream(AsyncIterator[ChatEvent]):
+class AsyncChatStream(_EventReader[AsyncGenerator[Any, None]], AsyncIterator[ChatEvent]):
     """The events of one answer, as `AsyncChatClient.stream` and `AsyncGrpcChatClient.stream` return them.
 
-    Closing the stream cancels the generation. It is also an asynchronous context manager, which closes it at the end.
+    Closing the stream cancels the generation. As an asynchronous context manager, the stream closes itself at the end.
     """
-
-    def __init__(self, messages: AsyncGenerator[str | bytes, None], reader: StreamReader) -> None:
-        self._messages = messages
-        self._reader = reader
-        self._closed = False
 
     async def __anext__(self) -> ChatEvent:
         if self._closed:
@@ -118,18 +100,17 @@ class AsyncChatStream(AsyncIterator[ChatEvent]):
         try:
             message = await anext(self._messages, None)
             if message is not None:
-                return self._reader.read(message)
-            await self.aclose()
-            self._reader.check_finished()
+                return self._read(message)
+            self._check_finished()
         except BaseException as error:
             await self.aclose()
-            if isinstance(error, InferenceError):
-                error.partial = self._reader.partial
+            self._add_partial(error)
             raise
+        await self.aclose()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Cancel the generation if it still runs; there are no more events."""
+        """Cancel the generation if it still runs. The stream has no more events."""
         self._closed = True
         await self._messages.aclose()
 
@@ -140,7 +121,7 @@ class AsyncChatStream(AsyncIterator[ChatEvent]):
         await self.aclose()
 
 
-def read_completion(data: T, parse: Callable[[T], Mapping[str, Any]]) -> Completion:
+def read_completion(data: DataT, parse: Callable[[DataT], Mapping[str, Any]]) -> Completion:
     """Read the answer of a unary call.
 
     Args:

@@ -17,7 +17,7 @@ MESSAGES = [{"role": "user", "content": "Hello!"}]
 
 
 def response(event: protocol.Event, **parameters: str) -> dict[str, Any]:
-    """An inference response as MLServer serialises it."""
+    """Make an inference response as MLServer does."""
     outputs = [
         {
             "name": name,

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from llm_streaming import AsyncChatClient, AsyncGrpcChatClient, ChatClient, GrpcChatClient
-from llm_streaming.client.stream import AsyncChatStream, ChatStream, StreamReader
+from llm_streaming.client.stream import AsyncChatStream, ChatStream
 from llm_streaming.errors import EngineError, InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent
 
@@ -39,7 +39,7 @@ class Connection:
             finally:
                 self.closed = True
 
-        return ChatStream(send(), StreamReader("m", event))
+        return ChatStream("m", send(), event)
 
     def async_stream(self) -> AsyncChatStream:
         async def send() -> AsyncGenerator[str, None]:
@@ -51,7 +51,7 @@ class Connection:
             finally:
                 self.closed = True
 
-        return AsyncChatStream(send(), StreamReader("m", event))
+        return AsyncChatStream("m", send(), event)
 
 
 def test_a_stream_ends_once() -> None:

@@ -1,4 +1,4 @@
-"""Times of a stream, by a clock that a test winds."""
+"""The times of a stream, measured with a fake clock."""
 
 from collections.abc import AsyncIterator
 from types import SimpleNamespace

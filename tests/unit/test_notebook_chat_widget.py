@@ -1,4 +1,4 @@
-"""The chat cell's widget: it remembers, its stop button ends an answer, and a failure is one sentence."""
+"""The chat widget: it remembers the conversation, its stop button ends an answer, and it shows failures."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ from tests.support.notebook_outputs import event
 
 
 class Client:
-    """Answers by script: texts, events to wait for, and errors to raise."""
+    """A client that answers by script: texts, events to wait for, and errors to raise."""
 
     def __init__(self, *answers: list[str | asyncio.Event | Exception]) -> None:
         self._answers = list(answers)
@@ -41,7 +41,7 @@ class Client:
 
 
 class Person:
-    """Who sits before the widget: finds its parts, types, and clicks."""
+    """A person at the widget, who reads, types and clicks."""
 
     def __init__(self, widget: ChatWidget) -> None:
         self._lines, row = widget.widget.children
@@ -104,7 +104,7 @@ async def test_the_stop_button_ends_the_answer_and_keeps_it() -> None:
 
 
 async def test_what_another_thread_hears_is_done_in_the_kernels_loop() -> None:
-    """JupyterLab has widgets heard in a thread with a loop of its own; a client's connections belong to one loop."""
+    """JupyterLab runs callbacks in a thread with its own event loop; a client's connections belong to the kernel's."""
     loops = []
 
     class Noting(Client):

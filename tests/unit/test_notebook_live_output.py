@@ -1,4 +1,4 @@
-"""However fast a text grows, it is shown at a bounded rate, and nothing of it is lost."""
+"""A growing text is shown at a limited rate, and all of it is shown."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,7 +9,7 @@ from llm_streaming.notebook.live_output import GrowingText
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""A server's metrics, read from a notebook."""
+"""Reading a server's metrics in a notebook."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ active{model="a"} 2
 
 
 class Server:
-    """Counts how often its metrics are read; `answer` is what it says."""
+    """A server whose metrics say how often they were read; `answer` is its status line."""
 
     def __init__(self, answer: str = "HTTP/1.1 200 OK") -> None:
         self.answer = answer

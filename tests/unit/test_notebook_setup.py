@@ -1,4 +1,4 @@
-"""The first cell of a notebook, and its figures."""
+"""The set-up check of a notebook, and its figures."""
 
 import base64
 import re

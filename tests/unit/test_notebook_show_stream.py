@@ -1,4 +1,4 @@
-"""One answer as it grows, printed or pretty: all of it is shown whatever happens, and an interrupt ends the stream."""
+"""Showing one stream, printed or as Markdown: all of its text is shown, and an interrupt ends it."""
 
 import io
 import subprocess
@@ -21,7 +21,7 @@ STOPPED = "the cell was interrupted and the generation stopped; the text that ha
 
 
 class Terminal(io.StringIO):
-    """Standard output that counts how often it is flushed, and may be interrupted then."""
+    """Standard output that counts its flushes, and can raise KeyboardInterrupt at one."""
 
     flushes = 0
     interrupt_at = -1
@@ -66,7 +66,7 @@ def test_an_answer_without_text_prints_nothing(terminal: Terminal) -> None:
 
 @MODES
 def test_nothing_floods(pretty: bool, outputs: Outputs, terminal: Terminal) -> None:
-    """As fast as it goes, which is many thousand tokens a second."""
+    """The script sends many thousand tokens per second."""
     words = [f"{number} " for number in range(20_000)]
     started = time.perf_counter()
     show(Script(*words), terminal, pretty)
@@ -157,7 +157,7 @@ def test_an_asynchronous_stream_is_refused(show: Callable[[object], object]) -> 
 
 
 def test_showing_text_needs_no_notebook() -> None:
-    """As in the command line."""
+    """The command line uses it."""
     script = "import sys; from llm_streaming.notebook import show, recorded; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert not {"IPython", "ipywidgets", "matplotlib", "markdown_it", "mlserver", "httpx"} & set(found)

@@ -11,7 +11,7 @@ from llm_streaming.notebook.wiretap import Wiretap, hex_view
 
 @asynccontextmanager
 async def server(left: asyncio.Event) -> AsyncIterator[str]:
-    """Answers each line with twice the same, and hangs up at an empty one; `left` is set when its client has gone."""
+    """Run a server that sends each line back twice; it sets `left` at an empty line, or when its client has left."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (line := await reader.readline()).strip():
@@ -52,7 +52,7 @@ async def test_the_server_is_told_when_the_client_leaves() -> None:
             await left.wait()
 
 
-async def test_its_end_is_the_connections_end() -> None:
+async def test_closing_the_relay_closes_its_connections() -> None:
     async with server(asyncio.Event()) as address:
         async with Wiretap(address) as tap:
             reader, writer = await connected(tap.address)
