@@ -1,4 +1,4 @@
-"""A chat with a model in a notebook's cell: `chat` shows it where a person can type."""
+"""The widget of a chat: a field for questions, buttons, and the conversation."""
 
 from __future__ import annotations
 
@@ -6,62 +6,14 @@ import asyncio
 import html
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llm_streaming.client.base import AsyncClient, SyncClient
+import ipywidgets
+
+from llm_streaming.client.base import AsyncClient
 from llm_streaming.client.conversation import Conversation
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook.live_output import PER_SECOND, GrowingText, escaped, markdown_renderer
-
-if TYPE_CHECKING:
-    import ipywidgets
-
-
-class ChatCellError(LLMStreamingError):
-    """A chat cannot be shown."""
-
-
-def chat(client: AsyncClient, model: str, **parameters: Any) -> None:  # noqa: ANN401 - OpenAI's parameters
-    """Show a chat with a model in JupyterLab: a field for questions, and a button that stops an answer.
-
-    Where a program executes the notebook, nobody can type: the cell then prints one sentence instead.
-
-    Args:
-        client: an `AsyncChatClient` or `AsyncGrpcChatClient`.
-        model: the model's name.
-        parameters: sampling parameters of every question.
-
-    Raises:
-        ChatCellError: the client is synchronous, or a package is not installed.
-    """
-    if isinstance(client, SyncClient):  # type: ignore[unreachable] # notebooks have no type checker
-        raise ChatCellError(
-            "chat needs an asynchronous client, because the stop button has no effect while a synchronous one waits: "
-            "pass AsyncChatClient(mesh.address) or AsyncGrpcChatClient(mesh.grpc_address)"
-        )
-    sentence = f"Run this cell in JupyterLab to chat with {model}."
-    if not _is_interactive():
-        print(sentence)
-        return
-    try:
-        widget = ChatWidget(client, model, parameters).widget
-    except ModuleNotFoundError as error:
-        raise ChatCellError(
-            f"chat needs the package {error.name}, which is not installed: run `make setup`, or "
-            "`pip install 'llm-streaming[notebooks]'`"
-        ) from None
-    from IPython.display import display
-
-    # Pages without widgets, such as GitHub's, show the sentence.
-    display(widget._repr_mimebundle_() | {"text/plain": sentence}, raw=True)  # type: ignore[no-untyped-call]
-
-
-def _is_interactive() -> bool:
-    """Whether a person can type; a program that executes a notebook tells the kernel that it takes no input."""
-    from IPython import get_ipython
-
-    kernel = getattr(get_ipython(), "kernel", None)
-    return bool(kernel and kernel.get_parent()["content"].get("allow_stdin"))
 
 
 class ChatWidget:
@@ -81,8 +33,6 @@ class ChatWidget:
     """
 
     def __init__(self, client: AsyncClient, model: str, parameters: dict[str, Any]) -> None:
-        import ipywidgets
-
         self._client = client
         self._model = model
         self._parameters = parameters
@@ -129,8 +79,6 @@ class ChatWidget:
             self._send.disabled, self._stop.disabled = False, True
 
     def _add_line(self, page: str) -> ipywidgets.HTML:
-        import ipywidgets
-
         line = ipywidgets.HTML(page)
         self._lines.children += (line,)
         return line

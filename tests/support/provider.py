@@ -1,7 +1,7 @@
 """A server of OpenAI's HTTP API that answers by script.
 
 ``async with Provider(Reply(...), Reply(...)) as provider`` answers each request with the next reply;
-``Provider(respond=function)`` calls the function for each reply. Synchronous tests use ``with provider_in_thread(...)``.
+``Provider(respond=function)`` calls the function for each reply. ``with provider_in_thread(...)`` runs it in a thread.
 """
 
 import asyncio
