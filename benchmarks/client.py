@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,10 @@ from benchmarks.deployment import OURS, deploy
 from benchmarks.figures import Figure, Target
 from benchmarks.harness import Stopwatch, interleave, log
 from benchmarks.load import read_streams
-from llm_streaming.client.calls import StreamReader
 from llm_streaming.client.grpc_messages import read_message
+from llm_streaming.client.http import read_event
+from llm_streaming.client.stream import ChatStream
+from llm_streaming.protocol import ChatEvent
 
 _TOKENS = 200  # tokens in the recorded answer
 _REPEATS = 10  # how many times the recorded answer is decoded in a round
@@ -29,10 +31,10 @@ def measure(full: bool) -> list[Figure]:
     log("client")
     events, messages = _record()
     variants: dict[str, Callable[[], float]] = {
-        "ChatClient": partial(_per_event, lambda: StreamReader("benchmark").read, events),
-        "the walkthrough's loop": partial(_per_event, lambda: _walkthrough, events),
-        "GrpcChatClient": partial(_per_event, lambda: StreamReader("benchmark", read_message).read, messages),
-        "the same loop over gRPC": partial(_per_event, lambda: _walkthrough_grpc, messages),
+        "ChatClient": partial(_per_event, partial(_stream, read_event), events),
+        "the walkthrough's loop": partial(_per_event, partial(map, _walkthrough), events),
+        "GrpcChatClient": partial(_per_event, partial(_stream, read_message), messages),
+        "the same loop over gRPC": partial(_per_event, partial(map, _walkthrough_grpc), messages),
     }
     interleave(variants, 1)  # to warm up
     times = interleave(variants, 25 if full else 9)
@@ -69,14 +71,17 @@ def _record() -> tuple[list[str], list[bytes]]:
     return events, [message for _, message in over_grpc.pieces]
 
 
-def _per_event(make: Callable[[], Callable[[Any], object]], events: Sequence[str | bytes]) -> float:
-    """Return the time to decode one event, in microseconds; `make` returns the decoder of a new stream."""
+def _per_event(read: Callable[[Sequence[Any]], Iterable[object]], events: Sequence[Any]) -> float:
+    """Return the time to read one event of a stream, in microseconds."""
     with Stopwatch() as watch:
         for _ in range(_REPEATS):
-            decode = make()
-            for event in events:
-                decode(event)
+            for _ in read(events):
+                pass
     return watch.seconds / _REPEATS / len(events) * 1e6
+
+
+def _stream(decode: Callable[[Any], ChatEvent], messages: Sequence[Any]) -> ChatStream:
+    return ChatStream("benchmark", (message for message in messages), decode)
 
 
 def _walkthrough(data: str) -> str:

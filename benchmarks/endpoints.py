@@ -9,8 +9,9 @@ from typing import Any
 
 from benchmarks.provider import HOST, MODEL
 from benchmarks.readers import Answer, Lag, read_grpc, read_http
-from llm_streaming.client.calls import path_of, request_body
+from llm_streaming.client.base import request_body
 from llm_streaming.client.grpc_messages import encode_message
+from llm_streaming.client.http import path_of
 
 Encode = Callable[[str, Mapping[str, Any]], bytes]
 """Makes a request from the text of a message and from sampling parameters."""

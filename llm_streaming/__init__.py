@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncChatClient", "AsyncGrpcChatClient", "ChatClient", "GrpcChatClient", "connect", "get_mesh_ip"]
 
-# Imported when first asked for: an HTTP client alone takes longer to import than this package may.
-_HOMES = {
+# Imported on first use, so that importing the package stays fast.
+_MODULES = {
     "AsyncChatClient": "llm_streaming.client.http",
     "AsyncGrpcChatClient": "llm_streaming.client.grpc",
     "ChatClient": "llm_streaming.client.http",
@@ -22,6 +22,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

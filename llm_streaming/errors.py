@@ -1,4 +1,4 @@
-"""The exceptions of this package: each says in one sentence what happened and what to do."""
+"""The exceptions of this package. Each message says in one sentence what happened and what to do."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from typing import Any
 
 
 class LLMStreamingError(Exception):
-    """Everything this package raises on purpose; its message is written for the person who reads it."""
+    """The base class of all exceptions that this package raises on purpose."""
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints instead of a traceback: in a notebook the sentence is enough."""
+        """Have IPython print the message instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class ProtocolError(LLMStreamingError):
-    """A request or an answer breaks the wire contract; the message names tensor, index and what was expected."""
+    """A request or an answer breaks the wire format (contract §1 and §2).
+
+    The message gives the location, such as a tensor and an index, what was expected and what was found.
+    """
 
 
 class ManifestError(LLMStreamingError):
-    """A manifest cannot be read, checked or resolved."""
+    """A manifest cannot be read, is invalid, or names a file that does not exist."""
 
 
 class MeshError(LLMStreamingError):
-    """The mesh, one of its servers or a model on it cannot do what was asked."""
+    """The mesh, one of its servers or a model on it cannot do what was requested."""
 
 
 class EngineError(LLMStreamingError):
-    """An engine refused a request or failed while it answered.
+    """An engine refused a request, or failed while it answered.
 
     Args:
-        message: one sentence, in the engine's own words where it has them.
-        status: the HTTP status OpenAI's API would answer with.
+        message: one sentence, in the engine's own words if it has any.
+        status: the HTTP status that OpenAI's API would send.
         type: OpenAI's error type, such as ``invalid_request_error``.
         code: OpenAI's error code, such as ``context_length_exceeded``, or None.
-        retry_after: seconds to wait before trying again, where the provider names them.
+        retry_after: seconds to wait before the next try, if the provider names them.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class EngineError(LLMStreamingError):
         self.retry_after = retry_after
 
     def as_openai(self) -> dict[str, Any]:
-        """The error as OpenAI's API states it: ``{"error": {"message", "type", "code"}}``."""
+        """Return the error as a body of OpenAI's API: ``{"error": {"message", "type", "code"}}``."""
         return {"error": {"message": str(self), "type": self.type, "code": self.code}}
 
 
@@ -63,11 +66,11 @@ class InferenceError(LLMStreamingError):
 
     Args:
         message: one sentence about what went wrong.
-        status: the HTTP status, or None where the connection broke before any.
+        status: the HTTP status, or None if none arrived.
         code: OpenAI's error code or type, or None.
-        retry_after: seconds to wait before asking again, where a stream's error names them; whole answers have no
-            place for it but their words.
-        partial: the text that had arrived before the failure; ``""`` where none had.
+        retry_after: seconds to wait before the next try, if the error of a stream names them. The error of a whole
+            answer can name them only in its message.
+        partial: the text that had arrived before the failure, ``""`` if there was none.
     """
 
     def __init__(
@@ -88,12 +91,12 @@ class InferenceError(LLMStreamingError):
 
 
 def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """A hint to append to a message about an unknown name: `` (did you mean x?)``, or ``""`` if none is similar.
+    """Return a hint for a message about an unknown name, `` (did you mean x?)``, or ``""`` if no known name is similar.
 
     Args:
         name: the unknown name.
         known: the names that exist.
-        prefix: what to write before the nearest name, such as the path of the mapping that holds it.
+        prefix: text before the nearest name, such as the path of the mapping that holds it.
     """
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {prefix}{nearest[0]}?)" if nearest else ""

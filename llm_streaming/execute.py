@@ -1,7 +1,7 @@
-"""Execute notebooks from start to end: ``python -m llm_streaming.execute notebooks/01-openai-streaming.ipynb``.
+"""Executes notebooks from start to end: ``python -m llm_streaming.execute notebooks/01-openai-streaming.ipynb``.
 
-What ``make demo`` and ``make course`` run. Papermill's own command cannot merge streamed output, and takes parameters
-that a notebook does not have.
+``make demo`` and ``make course`` run this module. Papermill's own command would not merge streamed output, and would
+accept parameters that a notebook does not have.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ from llm_streaming.notebook import recorded
 
 
 class NotebookError(LLMStreamingError):
-    """A notebook cannot be executed, or failed while it was."""
+    """A notebook cannot be executed, or one of its cells failed."""
 
 
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Execute a notebook into `output`, and return what it recorded.
+    """Execute a notebook, write the executed copy, and return the results that it recorded.
+
+    Args:
+        notebook: the notebook's path. It runs in its own folder.
+        output: the path of the executed copy. After a failure, it holds the cells up to the one that failed.
+        parameters: values of the notebook's parameters.
 
     Raises:
-        NotebookError: it has no such parameter, or a cell failed; then the notebook is written up to there.
+        NotebookError: the notebook or a parameter does not exist, or a cell failed.
     """
     if not notebook.is_file():
         raise NotebookError(f"there is no notebook {notebook}")
@@ -43,17 +48,17 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> dict
             cwd=str(notebook.parent),
             kernel_name="python3",
             coalesce_streams=True,
-            extra_arguments=["--log-level=ERROR"],  # its warning that it listens on loopback is nobody's concern here
+            extra_arguments=["--log-level=ERROR"],  # without the kernel's warning about loopback
         )
     except PapermillExecutionError as error:
         raise NotebookError(f"{notebook}: cell {error.exec_count} failed: {error.ename}: {error.evalue}") from None
-    except RuntimeError as error:  # nbclient's, of a kernel that has died
+    except RuntimeError as error:  # nbclient raises it when the kernel dies
         raise NotebookError(f"{notebook}: {error}") from None
     return recorded(executed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Execute the notebooks that the command line names; returns the exit status."""
+    """Execute the notebooks named on the command line, and return the exit status."""
     options = _parser().parse_args(arguments)
     failed = False
     for notebook in options.notebooks:

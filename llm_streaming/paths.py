@@ -1,4 +1,4 @@
-"""Where the project's files are, seen from any folder inside it."""
+"""Finds the project's files from any folder inside it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from llm_streaming.errors import ManifestError
 
 
 def project_root(start: Path | None = None) -> Path:
-    """Find the nearest folder, from `start` upwards, that holds both ``models`` and ``manifests``.
+    """Return the nearest folder, from `start` upwards, that holds both ``models`` and ``manifests``.
 
-    Notebooks run from ``notebooks/`` and people from the root, and both write ``manifests/x.yaml``.
+    Notebooks run in ``notebooks/`` and people work in the root, and both write paths such as ``manifests/x.yaml``.
+
+    Args:
+        start: where to start; by default the working directory.
 
     Raises:
-        ManifestError: no folder on the way up holds both.
+        ManifestError: neither `start` nor a folder above it holds both.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
@@ -26,7 +29,7 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def in_project(path: str | Path) -> Path:
-    """Resolve `path` against the project's root; an absolute path stays as it is.
+    """Resolve a relative path against the project's root; an absolute path stays as it is.
 
     Raises:
         ManifestError: the path is relative and the working directory is not inside a project.
@@ -36,9 +39,9 @@ def in_project(path: str | Path) -> Path:
 
 
 def stays_inside(folder: Path, path: str | Path) -> bool:
-    """Whether `path`, relative to `folder` or absolute, lies inside it by its wording.
+    """Check whether a path, relative to a folder or absolute, lies inside that folder.
 
-    Links are not followed: a model's folder may hold links to where large files are kept.
+    Symbolic links are not followed: a model's folder may link to large files elsewhere.
     """
     resolved = Path(os.path.normpath(folder / path))
     return Path(os.path.normpath(folder)) in resolved.parents

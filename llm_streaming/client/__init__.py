@@ -1,1 +1,1 @@
-"""Clients that stream a deployed model's answer."""
+"""Clients of deployed models: `ChatClient`, `AsyncChatClient`, `GrpcChatClient` and `AsyncGrpcChatClient`."""

@@ -1,8 +1,7 @@
-"""gRPC's messages of the Open Inference Protocol ⇄ the same as JSON, which is what `protocol` reads and writes."""
+"""Translates between gRPC's messages of the Open Inference Protocol and the protocol's JSON."""
 
 from __future__ import annotations
 
-import json
 import struct
 import uuid
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from llm_streaming.client.base import to_json
 from llm_streaming.client.inference_pb2 import (
     InferParameter,
     InferTensorContents,
@@ -19,17 +19,22 @@ from llm_streaming.client.inference_pb2 import (
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatEvent, decode_event, usual_event
 
-_LENGTH = struct.Struct("<I")  # stands before each string of raw contents
+_LENGTH = struct.Struct("<I")  # precedes each string in raw contents
 
 
 def encode_message(model: str, body: dict[str, Any]) -> bytes:
-    """Serialise an inference request; parameters, which gRPC cannot nest, become one JSON string each.
+    """Serialise an inference request. Parameters become one JSON string each, because gRPC cannot nest them.
 
     Args:
         model: the model's name.
-        body: the request as JSON, with BYTES inputs.
+        body: the request as JSON, with BYTES inputs (contract §1).
+
+    Raises:
+        ProtocolError: JSON cannot hold a parameter.
     """
-    parameters = {name: InferParameter(string_param=_line(value)) for name, value in body.get("parameters", {}).items()}
+    parameters = {
+        name: InferParameter(string_param=to_json(value).decode()) for name, value in body.get("parameters", {}).items()
+    }
     inputs = [
         ModelInferRequest.InferInputTensor(
             name=tensor["name"],
@@ -39,44 +44,56 @@ def encode_message(model: str, body: dict[str, Any]) -> bytes:
         )
         for tensor in body["inputs"]
     ]
-    # Over gRPC, and only there, MLServer takes an absent id for an empty one, instead of making one up.
+    # MLServer generates an id for an HTTP request without one, but not for a gRPC request.
     request = ModelInferRequest(model_name=model, id=uuid.uuid4().hex, parameters=parameters, inputs=inputs)
     message: bytes = request.SerializeToString()
     return message
 
 
 def read_message(data: bytes) -> ChatEvent:
-    """Read one event's message.
+    """Read one event's message (contract §2).
 
     Raises:
         EngineError: the event reports an error.
-        ProtocolError: it is malformed.
+        ProtocolError: the event is malformed.
     """
-    usual = None
-    try:
-        message = ModelInferResponse.FromString(data)
-        _, content, *_, whole = message.outputs
-        if (content.name, whole.name) == ("content", "output_all") and not message.parameters:
-            (text,), (line,) = content.contents.bytes_contents, whole.contents.bytes_contents
-            usual = usual_event(text.decode(), line)
-    except (DecodeError, ValueError):
-        pass  # what is unusual, as raw contents are, is read with care, and what is wrong refused in words
-    return usual or decode_event(decode_message(data))
+    message = _parse(data)
+    return _text_event(message) or decode_event(_as_json(message))
 
 
 def decode_message(data: bytes) -> dict[str, Any]:
-    """Parse an inference response, with its contents plain or raw.
+    """Parse an inference response, whether its contents are typed or raw.
 
     Raises:
-        ProtocolError: it is none, or its raw contents do not fit its outputs.
+        ProtocolError: the message is malformed, or its raw contents do not fit its outputs.
     """
+    return _as_json(_parse(data))
+
+
+def _parse(data: bytes) -> ModelInferResponse:
     try:
-        message = ModelInferResponse.FromString(data)
+        message: ModelInferResponse = ModelInferResponse.FromString(data)
     except DecodeError:
         raise ProtocolError(f"expected an inference response, a ModelInferResponse, but got {data[:80]!r}") from None
+    return message
+
+
+def _text_event(message: ModelInferResponse) -> ChatEvent | None:
+    """Read an event that holds text only, as nearly all do; return None for any other."""
+    try:
+        _, content, *_, output_all = message.outputs
+        (text,), (chunk,) = content.contents.bytes_contents, output_all.contents.bytes_contents
+        if (content.name, output_all.name) == ("content", "output_all") and not message.parameters:
+            return usual_event(text.decode(), chunk)
+    except ValueError:  # too few outputs or elements, as with raw contents, or text that is not UTF-8
+        pass
+    return None
+
+
+def _as_json(message: ModelInferResponse) -> dict[str, Any]:
     contents: Sequence[Sequence[bytes]] = [output.contents.bytes_contents for output in message.outputs]
     if message.raw_output_contents:
-        contents = _raw(message)
+        contents = _raw_contents(message)
     return {
         "outputs": [
             {"name": output.name, "datatype": output.datatype, "shape": list(output.shape), "data": list(elements)}
@@ -90,17 +107,13 @@ def decode_message(data: bytes) -> dict[str, Any]:
     }
 
 
-def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _raw(message: ModelInferResponse) -> list[list[bytes]]:
+def _raw_contents(message: ModelInferResponse) -> list[list[bytes]]:
     if len(message.raw_output_contents) != len(message.outputs):
         raise ProtocolError(
             f"response: expected raw contents for each of {len(message.outputs)} outputs, "
             f"but got {len(message.raw_output_contents)}"
         )
-    # Numbers stay out: no output of a chat holds any, and those of others are not read.
+    # Numeric outputs of other models are left empty: a chat reads BYTES only.
     return [
         list(_elements(raw, output.name)) if output.datatype == "BYTES" else []
         for output, raw in zip(message.outputs, message.raw_output_contents, strict=True)

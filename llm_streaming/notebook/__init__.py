@@ -1,12 +1,10 @@
-"""What a notebook shows: its set-up, answers as they grow, figures, and results that outlive the run."""
+"""Helpers for notebooks: the set-up check, live answers, figures and recorded results."""
 
 from llm_streaming.notebook.chat_cell import ChatCellError, chat
-from llm_streaming.notebook.columns import SideBySideError, show_side_by_side
-from llm_streaming.notebook.figures import display_figure
-from llm_streaming.notebook.live import show
-from llm_streaming.notebook.results import RESULTS, record, recorded
+from llm_streaming.notebook.results import RESULTS, display_figure, record, recorded
 from llm_streaming.notebook.setup import SetupError, check_setup
-from llm_streaming.notebook.streams import StreamInterrupted
+from llm_streaming.notebook.show_stream import StreamInterrupted, show
+from llm_streaming.notebook.side_by_side import SideBySideError, show_side_by_side
 
 __all__ = [
     "RESULTS",

@@ -1,10 +1,10 @@
-"""A chat in a cell."""
+"""The function `chat`, which shows a chat with a model in a notebook's cell."""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
+from llm_streaming.client.base import AsyncClient, SyncClient
 from llm_streaming.errors import LLMStreamingError
 
 
@@ -12,30 +12,30 @@ class ChatCellError(LLMStreamingError):
     """A chat cannot be shown."""
 
 
-def chat(client: Any, model: str, **parameters: Any) -> None:  # noqa: ANN401 - two clients, and OpenAI's parameters
-    """Show a chat with a model, in JupyterLab: a box for questions, and a button that stops an answer.
+def chat(client: AsyncClient, model: str, **parameters: Any) -> None:  # noqa: ANN401 - OpenAI's parameters
+    """Show a chat with a model in JupyterLab: a field for questions, and a button that stops an answer.
 
-    Where nobody can type, as in a notebook that a program executes, it only says what the cell is for.
+    Where a program executes the notebook, nobody can type: the cell then prints one sentence instead.
 
     Args:
-        client: an `AsyncChatClient` or `AsyncGrpcChatClient`, which leaves the kernel free to hear the button.
+        client: an `AsyncChatClient` or `AsyncGrpcChatClient`.
         model: the model's name.
-        parameters: sampling parameters of each question.
+        parameters: sampling parameters of every question.
 
     Raises:
-        ChatCellError: the client is a synchronous one, or a package is not installed.
+        ChatCellError: the client is synchronous, or a package is not installed.
     """
-    if not inspect.isasyncgenfunction(getattr(client, "stream", None)):
+    if isinstance(client, SyncClient):  # type: ignore[unreachable] # notebooks have no type checker
         raise ChatCellError(
-            "chat needs an asynchronous client, or the stop button is not heard before the answer ends: give it "
-            "AsyncChatClient(mesh.address) or AsyncGrpcChatClient(mesh.grpc_address)"
+            "chat needs an asynchronous client, because the stop button has no effect while a synchronous one waits: "
+            "pass AsyncChatClient(mesh.address) or AsyncGrpcChatClient(mesh.grpc_address)"
         )
     sentence = f"Run this cell in JupyterLab to chat with {model}."
-    if not _is_attended():
+    if not _is_interactive():
         print(sentence)
         return
     try:
-        from llm_streaming.notebook.chat_box import ChatBox
+        from llm_streaming.notebook.chat_widget import ChatWidget
     except ModuleNotFoundError as error:
         raise ChatCellError(
             f"chat needs the package {error.name}, which is not installed: run `make setup`, or "
@@ -43,13 +43,13 @@ def chat(client: Any, model: str, **parameters: Any) -> None:  # noqa: ANN401 - 
         ) from None
     from IPython.display import display
 
-    widget = ChatBox(client, model, parameters).widget
-    # A page that has no widgets, such as GitHub's, shows the sentence.
+    widget = ChatWidget(client, model, parameters).widget
+    # Pages without widgets, such as GitHub's, show the sentence.
     display(widget._repr_mimebundle_() | {"text/plain": sentence}, raw=True)  # type: ignore[no-untyped-call]
 
 
-def _is_attended() -> bool:
-    """Whether somebody can type; a program that executes a notebook tells the kernel that nobody can."""
+def _is_interactive() -> bool:
+    """Whether a person can type; a program that executes a notebook tells the kernel that it takes no input."""
     from IPython import get_ipython
 
     kernel = getattr(get_ipython(), "kernel", None)

@@ -1,4 +1,4 @@
-"""A provider that fails on purpose: OpenAI's API over HTTP, on this machine, to see what becomes of each failure."""
+"""A local server of OpenAI's API that fails on purpose, for the lesson on failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llm_streaming.mesh.processes.ports import LOOPBACK
 
 
 class Refusal(NamedTuple):
-    """How a request is refused: the HTTP status, and OpenAI's words for it."""
+    """An HTTP error: the status, and the fields of OpenAI's error object."""
 
     status: int
     message: str
@@ -27,34 +27,35 @@ REFUSALS: Mapping[str, Refusal] = {
     "too often": Refusal(429, "Rate limit reached.", "requests", "rate_limit_exceeded"),
     "overloaded": Refusal(503, "The server is overloaded.", "server_error", None),
 }
-"""Chats that are refused, by the text of their last message."""
+"""The errors that answer a chat, by the text of its last message."""
 
 FAILURES = ("crashes", "breaks off", "falls silent")
-"""Chats whose answer fails in its midst, or says nothing for a while."""
+"""Last messages whose answer fails halfway, or pauses."""
 
 BUSY = "busy"
-"""A chat that is refused as too often the first two times, and then answered."""
+"""A last message that is refused with 429 twice, and then answered."""
 
 ENDLESS = "endless"
-"""A chat whose streamed answer goes on until its reader leaves."""
+"""A last message whose streamed answer goes on until the client closes the connection."""
 
 TOKENS = ("One,", " two,", " three.")
-"""The answer to everything else."""
+"""The answer to every other chat, token by token."""
 
 _CRASH = Refusal(500, "The model has crashed.", "server_error", None)
 _PAUSE = 0.02  # seconds between the tokens of an endless answer
 
 
 class FaultyProvider:
-    """Answers each chat by the text of its last message, as named above.
+    """Serves OpenAI's chat completions; the text of a chat's last message selects the failure.
 
     Args:
-        silence: seconds for which an answer falls silent.
-        retry_after: seconds after which one who asked too often may ask again, a whole number.
+        silence: seconds for which the answer to ``falls silent`` pauses.
+        retry_after: whole seconds in the ``retry-after`` header of a 429.
 
     Attributes:
-        asked: the texts of all requests so far.
-        left: set when a client has left before the end of its answer.
+        asked: the last messages of all requests so far.
+        left: set when a client has closed its connection before the end of its answer.
+        closed: set when the provider is closed.
 
     Example:
         >>> with FaultyProvider() as provider:
@@ -73,11 +74,11 @@ class FaultyProvider:
 
     @property
     def base_url(self) -> str:
-        """Where OpenAI's clients find it."""
+        """The base URL for OpenAI's clients."""
         return f"http://{LOOPBACK}:{self._server.server_port}/v1"
 
     def close(self) -> None:
-        """End it, and every answer that is still being sent."""
+        """Stop the server, and end the answers that it still sends."""
         self.closed.set()
         self._server.shutdown()
         self._server.server_close()
@@ -90,7 +91,7 @@ class FaultyProvider:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one request, on a connection of its own."""
+    """Handles one request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -99,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*connection)
 
     def do_POST(self) -> None:
-        """Answer, refuse to, or begin to."""
+        """Answer a chat completion, or fail."""
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         text = request["messages"][-1]["content"]
         self._provider.asked.append(text)
@@ -139,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         for event in self._events(text):
             data = b"data: %b\n\n" % event
             self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-        if text != "breaks off":  # a body without its last chunk is one whose connection has broken
+        if text != "breaks off":  # without its last chunk, the body is incomplete
             self.wfile.write(b"0\r\n\r\n")
 
     def _events(self, text: str) -> Iterator[bytes]:
@@ -163,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:  # noqa: ANN401 - http.server's
-        """Keep its access log out of the notebook."""
+        """Keep the access log out of the notebook."""
 
 
 _HEAD = {"id": "chatcmpl-1", "created": 1, "model": "faulty"}

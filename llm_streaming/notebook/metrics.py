@@ -1,4 +1,4 @@
-"""A server's ``/metrics``, read from a notebook."""
+"""Reads a server's ``/metrics`` in a notebook."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llm_streaming.errors import MeshError
 
 
 class Metrics:
-    r"""What a server has counted up to a moment.
+    r"""The metrics of a server at one moment.
 
     Args:
-        text: its ``/metrics``, in Prometheus' text format.
-        taken: that moment, in seconds of `time.perf_counter`.
+        text: the response of ``/metrics``, in Prometheus' text format.
+        taken: the moment, in seconds of `time.perf_counter`.
 
     Raises:
         MeshError: the text is not in that format.
@@ -33,14 +33,14 @@ class Metrics:
         try:
             self._samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
         except ValueError as error:
-            raise MeshError(f"this is no page of metrics in Prometheus' format: {error}") from None
+            raise MeshError(f"these metrics are not in Prometheus' text format: {error}") from None
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of all samples with a name and these labels; 0 where there is none: nothing was counted yet."""
+        """Return the sum of all samples with this name and these labels; 0 if the server has counted none yet."""
         return sum(value for _, value in self._find(name, labels))
 
     def by(self, name: str, label: str, **labels: str) -> dict[str, float]:
-        """The same sum for each value of one more label, in the order of the page."""
+        """Return the same sum for each value of one more label, in the order of the server."""
         sums: dict[str, float] = {}
         for found, value in self._find(name, labels):
             if label in found:
@@ -60,7 +60,7 @@ async def read_metrics(address: str) -> Metrics:
         address: ``host:port``, from the mesh's ``metrics_address``.
 
     Raises:
-        MeshError: nobody answers there, or with something else.
+        MeshError: no server answers there, or it answers something else.
     """
     try:
         async with httpx.AsyncClient() as client:
@@ -68,21 +68,21 @@ async def read_metrics(address: str) -> Metrics:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise MeshError(f"cannot read the metrics at {address}: {error}") from None
     if response.is_error:
-        raise MeshError(f"cannot read the metrics at {address}: it answers {response.status_code}")
+        raise MeshError(f"cannot read the metrics at {address}: the server answers {response.status_code}")
     return Metrics(response.text, time.perf_counter())
 
 
 async def watch(address: str, load: Awaitable[Any], interval: float = 0.5) -> AsyncGenerator[Metrics, None]:
-    """Run a load, and yield a server's metrics while it does and once more when it is done.
+    """Run a load, and yield a server's metrics while it runs and once after its end.
 
     Args:
-        address: as in `read_metrics`.
-        load: what to run; it is cancelled when the reader of the metrics leaves.
+        address: ``host:port``, from the mesh's ``metrics_address``.
+        load: the load to run; it is cancelled if the generator is closed before its end.
         interval: seconds between two readings.
 
     Raises:
         MeshError: the metrics cannot be read.
-        Exception: whatever the load raises.
+        Exception: any exception of the load.
     """
     running = asyncio.ensure_future(load)
     try:

@@ -1,7 +1,4 @@
-"""The course's figures. Each comes with a sentence that says what it shows, in the numbers that were measured.
-
-That sentence is the figure's alternative text, and a test of it: it is made of the same data.
-"""
+"""The figures of the course. Each comes with its alternative text: sentences made of the same data as the figure."""
 
 from __future__ import annotations
 
@@ -17,17 +14,17 @@ from llm_streaming.client.timing import Timing
 from llm_streaming.errors import LLMStreamingError
 
 Picture: TypeAlias = tuple[Figure, str]
-"""A figure and its alternative text: what `llm_streaming.notebook.display_figure` takes."""
+"""A figure and its alternative text: the arguments of `llm_streaming.notebook.display_figure`."""
 
-# Okabe and Ito's, which people tell apart whichever colours they see; shapes differ too.
+# Okabe and Ito's colours, which colour-blind people can tell apart. The marker shapes differ too.
 _FIRST, _WHOLE, _QUIET = "#0072B2", "#D55E00", "#999999"
 
 
 def timeline(timings: Mapping[str, Timing]) -> Picture:
-    """When text arrived: a row for each answer, with a bar while there is nothing to read and a dot for each arrival.
+    """Plot when text arrived: a row for each answer, with a bar until the first text and a dot for each arrival.
 
     Args:
-        timings: answers by the name of their row.
+        timings: the times of the answers, by the names of their rows.
 
     Raises:
         LLMStreamingError: an answer has no text, or its tokens were not counted.
@@ -42,16 +39,16 @@ def timeline(timings: Mapping[str, Timing]) -> Picture:
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds since the question")
     handles, labels = axes.get_legend_handles_labels()
-    named = dict(zip(labels, handles, strict=True))  # once each, not once a row
+    named = dict(zip(labels, handles, strict=True))  # each label once, not once per row
     figure.legend(named.values(), named.keys(), loc="outside upper right", ncols=2, frameon=False)
     return figure, " ".join(_row(name, timing) for name, timing in timings.items())
 
 
 def waits_by_length(timings: Sequence[Timing]) -> Picture:
-    """The waits for the first words and for the whole answer, over the answers' lengths.
+    """Plot the waits for the first words and for the whole answer, by the length of the answer.
 
     Args:
-        timings: answers of different lengths.
+        timings: the times of answers of different lengths.
 
     Raises:
         LLMStreamingError: an answer has no text, or its tokens were not counted.
@@ -73,10 +70,10 @@ def waits_by_length(timings: Sequence[Timing]) -> Picture:
 
 
 def waits_by_users(loads: Mapping[int, Sequence[Timing]]) -> Picture:
-    """The waits for the first words and for the whole answer, over how many users ask at once.
+    """Plot the waits for the first words and for the whole answer, by the number of simultaneous users.
 
     Args:
-        loads: what each of so many users got.
+        loads: the times of each user's answer, by the number of users.
 
     Raises:
         LLMStreamingError: an answer has no text, or its tokens were not counted.
@@ -95,10 +92,10 @@ def waits_by_users(loads: Mapping[int, Sequence[Timing]]) -> Picture:
 
 
 def capacity(loads: Mapping[int, Sequence[Timing]], slots: int) -> Picture:
-    """What a server writes and how long its users wait, over how many ask at once.
+    """Plot a server's tokens per second and the wait for the first words, by the number of simultaneous users.
 
     Args:
-        loads: what each of so many users got, who all asked at the same moment.
+        loads: the times of each user's answer, by the number of users, who all ask at the same moment.
         slots: how many requests the server answers at the same time.
 
     Raises:
@@ -113,7 +110,7 @@ def capacity(loads: Mapping[int, Sequence[Timing]], slots: int) -> Picture:
     for axes in (rate, wait):
         _label_users(axes, loads)
         axes.axvline(slots, color=_QUIET, linestyle="--", zorder=0)
-        above = axes.get_xaxis_transform()  # x in users, y in heights of the axes
+        above = axes.get_xaxis_transform()  # x in users, y as a fraction of the axes' height
         axes.text(slots, 1.01, f"{slots} slots", transform=above, ha="center", va="bottom", color="#555555")
     return figure, f"The server has {slots} slots. " + " ".join(
         f"{_people(users)}: {rates[users]:.0f} tokens/s together, first words after {_range(waits)}."
@@ -122,12 +119,12 @@ def capacity(loads: Mapping[int, Sequence[Timing]], slots: int) -> Picture:
 
 
 def activity(seconds: Sequence[float], active: Sequence[float], answered: Sequence[float]) -> Picture:
-    """What a server was doing while a load ran.
+    """Plot how many requests a server was answering, and had answered, while a load ran.
 
     Args:
-        seconds: when its metrics were read.
-        active: how many requests were being answered then.
-        answered: how many had been answered by then.
+        seconds: the times at which its metrics were read.
+        active: the requests that it was answering at these times.
+        answered: the requests that it had answered by then.
     """
     figure, (axes,) = _figure()
     _line(axes, seconds, answered, _WHOLE, "s", "answered", drawstyle="steps-post")
@@ -142,16 +139,16 @@ def activity(seconds: Sequence[float], active: Sequence[float], answered: Sequen
 
 
 def throughput(load: Sequence[Timing]) -> float:
-    """Tokens a second that users who asked at the same moment got together, until the last of them had everything.
+    """Return the tokens per second of all answers together, from the common start to the end of the last answer.
 
     Raises:
-        LLMStreamingError: the tokens of an answer were not counted.
+        LLMStreamingError: an answer has no text, or its tokens were not counted.
     """
     return sum(_measured(timing)[1] for timing in load) / max(timing.total for timing in load)
 
 
 def _figure(*, columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes]]:
-    # Not by pyplot, which keeps every figure and shows it a second time.
+    # Without pyplot, which keeps every figure and shows it again.
     figure = Figure(figsize=(8, height), layout="constrained", facecolor="white")
     axes = list(figure.subplots(1, columns, squeeze=False)[0])
     for each in axes:
@@ -162,22 +159,15 @@ def _figure(*, columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes
 
 
 def _line(
-    axes: Axes,
-    x: Sequence[float],
-    y: Sequence[float],
-    color: str,
-    marker: str,
-    name: str,
-    *,
-    drawstyle: str = "default",
+    axes: Axes, x: Sequence[float], y: Sequence[float], color: str, marker: str, name: str, drawstyle: str = "default"
 ) -> None:
-    """Draw a line, and its name at its end."""
+    """Draw a line with its name at its end."""
     axes.plot(x, y, color=color, marker=marker, drawstyle=drawstyle)
     axes.annotate(name, (x[-1], y[-1]), (8, 1), textcoords="offset points", va="bottom", color=color)
 
 
 def _spread(axes: Axes, values: Mapping[int, Sequence[float]], color: str, marker: str, name: str) -> None:
-    """Draw every user's value, and a line through the medians."""
+    """Draw the value of every user, and a line through the medians."""
     points = [(users, value) for users, found in values.items() for value in found]
     axes.plot(*zip(*points, strict=True), marker, color=color, alpha=0.4, linestyle="none")
     medians = [median(found) for found in values.values()]
@@ -197,9 +187,9 @@ def _firsts(loads: Mapping[int, Sequence[Timing]]) -> dict[int, list[float]]:
 
 
 def _measured(timing: Timing) -> tuple[float, int]:
-    """Seconds to the first text, and tokens."""
+    """Return the seconds to the first text and the number of tokens."""
     if timing.first_token is None or timing.tokens is None:
-        raise LLMStreamingError("an answer without text, or whose tokens the server did not count, has nothing to plot")
+        raise LLMStreamingError("cannot plot an answer that has no text, or whose tokens the server did not count")
     return timing.first_token, timing.tokens
 
 
@@ -211,7 +201,7 @@ def _row(name: str, timing: Timing) -> str:
 
 def _range(seconds: Iterable[float]) -> str:
     ordered = sorted(seconds)
-    ends = dict.fromkeys(f"{value:.2f}" for value in (ordered[0], ordered[-1]))  # two that read the same are one
+    ends = dict.fromkeys(f"{value:.2f}" for value in (ordered[0], ordered[-1]))  # equal ends are written once
     return " to ".join(ends) + " s"
 
 

@@ -1,15 +1,20 @@
-"""Results that a notebook records for those who have executed it."""
+"""Displays the results of a notebook: figures with a description, and named values that tests and programs can read."""
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RESULTS = "application/vnd.llm-streaming.results+json"
-"""The output type that holds what a notebook recorded."""
+"""The output type that holds the named values."""
 
 
-def record(**results: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-    """Show named results at the end of a notebook, and keep them in it for those who executed it."""
+def record(**results: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Display named values at the end of a notebook, and store them in its output."""
     from IPython.display import display
 
     text = "\n".join(f"{name}: {value}" for name, value in results.items())
@@ -17,9 +22,29 @@ def record(**results: Any) -> None:  # noqa: ANN401 - whatever JSON holds
 
 
 def recorded(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Collect what an executed notebook has recorded."""
+    """Collect the named values that an executed notebook has stored."""
     results: dict[str, Any] = {}
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             results |= output.get("data", {}).get(RESULTS, {})
     return results
+
+
+def display_figure(figure: Figure, alt: str) -> None:
+    """Display a figure as a PNG image, and close it.
+
+    Args:
+        figure: matplotlib's figure.
+        alt: a sentence that says what the figure shows. It becomes the image's alternative text and the output's plain
+            text.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    image = io.BytesIO()
+    figure.savefig(image, format="png", bbox_inches="tight")
+    plt.close(figure)  # otherwise Jupyter shows it again at the end of the cell
+    encoded = base64.b64encode(image.getvalue()).decode()
+    display(  # type: ignore[no-untyped-call]
+        {"image/png": encoded, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True
+    )

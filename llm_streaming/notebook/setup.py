@@ -1,4 +1,4 @@
-"""The set-up cell of a notebook: whether all is there that the notebook needs."""
+"""The set-up cell of a notebook: checks that everything the notebook needs is there."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import textwrap
 
 from llm_streaming.errors import LLMStreamingError
 
-_WIDTH = 100  # characters; pages cut longer lines anywhere
+_WIDTH = 100  # characters; web pages cut longer lines
 
 
 class SetupError(LLMStreamingError):
-    """Something is not as the target needs it."""
+    """The set-up lacks something that the target needs."""
 
 
 def check_setup(target: str = "embedded") -> None:
-    """Print the versions in use and all else that ``llm-streaming doctor`` finds of what a target needs.
+    """Print the installed versions, and the findings of ``llm-streaming doctor`` for a target.
 
-    Paths of this machine and keys are left out: what a notebook prints is kept in it.
+    A notebook stores what it prints, so paths of this machine and keys are left out.
 
     Args:
-        target: as `llm_streaming.connect` takes it.
+        target: ``embedded`` or ``kubernetes``, as for `llm_streaming.connect`.
 
     Raises:
-        SetupError: there is no such target, or something is wrong; what to do about it is printed.
+        SetupError: the target is unknown, or something is missing; the printed findings say what to do.
     """
     from llm_streaming.doctor import State, Target, all_checks, examine
 
@@ -31,13 +31,13 @@ def check_setup(target: str = "embedded") -> None:
     needed = [check for check in all_checks() if target in check.needed_for]
     wrong = []
     for name, state, words, _ in examine(needed, Target(target)):
-        print(_lines(f"{state:<5}  {name:<10}  ", words))
+        head = f"{state:<5}  {name:<10}  "
+        print(
+            textwrap.fill(words, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+        )
         if state is State.WRONG:
             wrong.append(name)
     if wrong:
-        raise SetupError(f"not ready for {target}: {', '.join(wrong)}: do what is said above, and run this cell again")
-
-
-def _lines(head: str, words: str) -> str:
-    """A finding, its words below each other where one line is too short."""
-    return textwrap.fill(words, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+        raise SetupError(
+            f"not ready for {target} ({', '.join(wrong)}): do what is said above, then run this cell again"
+        )

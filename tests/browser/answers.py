@@ -1,4 +1,4 @@
-"""Answers whose pieces are sent when a test says so: what is seen before the next has been there as it came."""
+"""Answers whose pieces a test sends one at a time, to see each on the page before the next is sent."""
 
 import asyncio
 
@@ -7,11 +7,11 @@ from tests.support.scripted import Scripted
 
 
 class Answer:
-    """An answer of the scripted provider to one question, a piece at a time; with its last step it ends.
+    """An answer of the scripted provider, sent one piece at a time; the last step ends it.
 
     Args:
-        scripted: the mesh, and the provider that its model relays to.
-        question: what is answered.
+        scripted: the mesh and its scripted provider.
+        question: the question that it answers.
         pieces: the answer's text.
     """
 
@@ -24,5 +24,5 @@ class Answer:
         self._gates = iter(gates)
 
     def step(self) -> None:
-        """Send the next piece, or after the last the end."""
+        """Send the next piece, or the end after the last piece."""
         self._scripted.call_soon(next(self._gates).set)

@@ -1,4 +1,4 @@
-"""JupyterLab in a browser, and what a failing test leaves: a picture, and what browser and server have said."""
+"""JupyterLab in a browser. A failing test leaves a screenshot, the browser's console and the server's log."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PICTURES = project_root() / "build" / "browser"
 
 @pytest.fixture(scope="session")
 def pictures() -> Path:
-    """Where screenshots go; those of the last run are gone."""
+    """The folder for screenshots, emptied at the start."""
     shutil.rmtree(PICTURES, ignore_errors=True)
     return PICTURES
 

@@ -1,4 +1,4 @@
-"""What a reader sees while an answer comes, and does: each piece is there before the next is sent."""
+"""Live answers on the page: each piece is visible before the next is sent, and buttons stop an answer."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ address = "{}"
 
 
 def see_grow(cell: Cell, answer: Answer, pieces: list[str]) -> None:
-    """Send an answer's pieces, each when the one before is on the page."""
+    """Send an answer's pieces, each when the previous one is on the page."""
     for piece in pieces:
         answer.step()
         cell.outputs.filter(has_text=piece.strip()).wait_for()
@@ -144,7 +144,7 @@ def test_a_chat_answers_and_stops(lab: Lab, scripted: Scripted, pictures: Path) 
 
 
 def test_the_page_stays_usable_at_a_thousand_tokens_a_second(lab: Lab, pictures: Path) -> None:
-    """They go on until the reader has typed something into another cell; a file says so."""
+    """The tokens continue until the test has typed into another cell, and created a file that says so."""
     lab.write(
         "fast.ipynb",
         """import time

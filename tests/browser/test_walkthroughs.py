@@ -1,4 +1,4 @@
-"""The walkthroughs in JupyterLab, as a reader runs them: cell after cell."""
+"""The walkthroughs in JupyterLab, run cell by cell as a reader does."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tools.notebook_page import ERROR
 
 WALKTHROUGHS = sorted((project_root() / "notebooks").glob("0[12]-*.ipynb"))
 ENOUGH = 5
-"""So many lengths that an output has had while its cell ran show that it grew."""
+"""An output that has had this many lengths while its cell ran has grown."""
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:

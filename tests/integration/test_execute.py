@@ -1,4 +1,4 @@
-"""Executing notebooks as `make demo` does: what is refused, what a failure shows, and that nothing is left behind."""
+"""Executing notebooks as `make demo` does: parameters, failures, and processes that are left behind."""
 
 import os
 import signal

@@ -36,8 +36,8 @@ def address_of(mesh: Mesh, address: str, model: str) -> str:
     return f"127.0.0.1:{mesh.mlserver(SERVERS[model]).ports[1]}"
 
 
-def told(events: Iterator[ChatEvent] | list[ChatEvent]) -> tuple[str, list[str], list[int]]:
-    """What an answer says, without what is new each time: its text, why it ended, and how many tokens it took."""
+def comparable(events: Iterator[ChatEvent] | list[ChatEvent]) -> tuple[str, list[str], list[int]]:
+    """Return the parts of an answer that are always the same: its text, its finish_reasons and its token counts."""
     seen = list(events)
     return (
         "".join(event.content for event in seen),
@@ -63,13 +63,13 @@ def test_the_transport_makes_no_difference(mesh: Mesh, model: str, address: str)
             )
 
     with http(mesh) as plain, GrpcChatClient(target) as client:
-        expected = told(plain.stream(model, MESSAGES, max_tokens=24))
-        found = told(client.stream(model, MESSAGES, max_tokens=24))
+        expected = comparable(plain.stream(model, MESSAGES, max_tokens=24))
+        found = comparable(client.stream(model, MESSAGES, max_tokens=24))
         whole = client.complete(model, MESSAGES, max_tokens=24)
     text, reasons, [tokens] = expected
     assert len(text.split()) > 5
     assert found == expected
-    assert [told(events) for events in asyncio.run(asynchronous())] == [expected, expected]
+    assert [comparable(events) for events in asyncio.run(asynchronous())] == [expected, expected]
     assert (whole.content, [whole.finish_reason]) == (text, reasons)
     assert whole.raw["object"] == "chat.completion"
     assert whole.usage["total_tokens"] == tokens
@@ -134,7 +134,7 @@ def test_mlserver_itself_says_that_a_model_is_unknown(mesh: Mesh, method: str) -
 
 @pytest.mark.parametrize("method", ["stream", "complete"])
 def test_a_large_request_arrives(mesh: Mesh, method: str) -> None:
-    """Beyond gRPC's usual 4 MB it is the model that says what is too much."""
+    """Requests beyond gRPC's default limit of 4 MB reach the model, which refuses the prompt."""
     messages = [{"role": "user", "content": "x" * 5_000_000}]
     with over_grpc(mesh) as client, pytest.raises(InferenceError, match="The prompt has") as failed:
         list(getattr(client, method)(CPU, messages))
@@ -151,7 +151,7 @@ def test_leaving_early_leaves_the_model_free(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_mlservers_stock_client_and_ours_speak_alike(mesh: Mesh, raw: bool) -> None:
-    """MLServer's own stub sends what our messages hold, and ours read what it gets, raw contents too."""
+    """MLServer's own stub accepts our requests, and we read the responses that it gets, typed and raw."""
     body = {"inputs": [{"name": "role", "datatype": "BYTES", "shape": [1], "data": ["user"]}]}
     body["inputs"].append({"name": "content", "datatype": "BYTES", "shape": [1], "data": ["Hello!"]})
     request = pb.ModelInferRequest.FromString(encode_message(CPU, body))

@@ -1,4 +1,4 @@
-"""In a real kernel: stopping a cell, or a chat's answer, ends the generation, and what had arrived is kept."""
+"""In a real kernel: interrupting a cell, or stopping a chat's answer, ends the generation and keeps the text."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.integration.test_leaving import active, is_idle
 
 Content = dict[str, Any]
 
-STOPPED = "StreamInterrupted: the cell was stopped, and the generation with it; all that had arrived is shown"
+STOPPED = "StreamInterrupted: the cell was interrupted and the generation stopped; the text that had arrived is shown"
 ENDLESS = "max_tokens=1500, ignore_eos=True"
 
 
@@ -28,14 +28,14 @@ class Notebook:
         self._manager.shutdown_kernel(now=True)
 
     def run(self, code: str, *, attended: bool = False) -> list[tuple[str, Content]]:
-        """Run a cell to its end; returns its messages' types and contents."""
+        """Run a cell to its end, and return the types and contents of its messages."""
         return list(self.messages(self._client.execute(code, allow_stdin=attended)))
 
     def start(self, code: str) -> Iterator[tuple[str, Content]]:
         return self.messages(self._client.execute(code))
 
     def messages(self, request: str | None = None) -> Iterator[tuple[str, Content]]:
-        """The messages about a request, up to its end; or all that come."""
+        """Yield the messages about a request up to its end, or without a request all messages."""
         while True:
             message = self._client.get_iopub_msg(timeout=60)
             if request and message["parent_header"].get("msg_id") != request:
@@ -49,7 +49,7 @@ class Notebook:
         self._manager.interrupt_kernel()
 
     def send(self, widget: str, **data: Any) -> None:
-        """Tell the kernel what a person did with a widget."""
+        """Send the kernel an action of a person on a widget."""
         message = self._client.session.msg("comm_msg", {"comm_id": widget, "data": data})
         self._client.shell_channel.send(message)
 
@@ -62,7 +62,7 @@ def notebook() -> Iterator[Notebook]:
 
 
 def streams(mesh: Mesh, kinds: str) -> tuple[str, str]:
-    """Code that makes clients, and code for a stream of each."""
+    """Return code that makes the clients, and the call with a stream of each."""
     question = [{"role": "user", "content": "Count."}]
     makes = "from llm_streaming import ChatClient, GrpcChatClient\nfrom llm_streaming.notebook import *\n"
     makes += f"http, grpc = ChatClient({mesh.address!r}), GrpcChatClient({mesh.grpc_address!r})\n"

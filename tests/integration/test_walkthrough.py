@@ -1,4 +1,4 @@
-"""The walkthrough's own client code, as users have it: only `get_mesh_ip` is imported instead of defined."""
+"""The client code of the original walkthrough, unchanged but for the imported `get_mesh_ip`."""
 
 import json
 
@@ -84,7 +84,7 @@ def test_every_event_has_the_outputs_of_the_contract(mesh: Mesh, model: str, req
 
 @WALKTHROUGHS
 def test_streamed_and_whole_answers_are_the_same(mesh: Mesh, model: str, request_body: dict) -> None:
-    """Same seed, same question: every endpoint gives the same text."""
+    """With the same seed and question, every endpoint returns the same text."""
     request_body = {**request_body, "parameters": {"llm_parameters": {"max_tokens": 24}}}
 
     def whole(endpoint: str) -> str:

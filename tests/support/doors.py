@@ -1,7 +1,6 @@
-"""Every way into a deployed model, with one face: HTTP, gRPC, and OpenAI's own client."""
+"""The clients of a deployed model behind one interface: ours over HTTP and gRPC, and OpenAI's."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ Chunk = dict[str, Any]
 
 @dataclass(frozen=True)
 class Failure:
-    """What a client is told of a failure."""
+    """What a client reports of a failure."""
 
     message: str
     status: int | None
@@ -24,7 +23,7 @@ class Failure:
 
 
 class Door(Protocol):
-    """A client of a mesh; chunks and completions are OpenAI's objects."""
+    """A client of a mesh, which returns OpenAI's chunks and completions."""
 
     def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]: ...
 
@@ -34,13 +33,13 @@ class Door(Protocol):
 
 
 class OurDoor:
-    """Our clients, over HTTP or gRPC; the empty events that keep a stream alive are passed over."""
+    """A client of ours; its keep-alive events, which are empty, are skipped."""
 
     def __init__(self, client: ChatClient | GrpcChatClient) -> None:
         self.client = client
 
     def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]:
-        with closing(self.client.stream(model, messages, **parameters)) as events:
+        with self.client.stream(model, messages, **parameters) as events:
             for event in events:
                 if event.usage or any(one["delta"] or one["finish_reason"] for one in event.raw["choices"]):
                     yield event.raw
@@ -54,7 +53,7 @@ class OurDoor:
 
 
 class OpenAIDoor:
-    """OpenAI's client, against the model's own path."""
+    """OpenAI's client, on the path of a model."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -87,7 +86,7 @@ DOORS = ("http", "grpc", "openai")
 
 
 def door(kind: str, mesh: Mesh) -> Door:
-    """A client of the mesh."""
+    """Return a client of the mesh, of the kind ``http``, ``grpc`` or ``openai``."""
     if kind == "openai":
         return OpenAIDoor(mesh.address)
     return OurDoor(ChatClient(mesh.address) if kind == "http" else GrpcChatClient(mesh.grpc_address))

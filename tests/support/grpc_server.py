@@ -1,4 +1,4 @@
-"""A server of MLServer's gRPC service that answers by script, with MLServer's own messages."""
+"""A gRPC server that answers by script, with MLServer's own messages."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ from mlserver.types import Datatype, InferenceResponse, Parameters, ResponseOutp
 from llm_streaming import protocol
 
 HANG = object()
-"""A step of a script: nothing more is said until the client has left."""
+"""A step of a script: the server sends nothing until the client has left."""
 
 Step = bytes | tuple[grpc.StatusCode, str] | Callable[[], object] | object
 """A message, the status to fail with, a function to call, or `HANG`."""
@@ -23,7 +23,7 @@ Step = bytes | tuple[grpc.StatusCode, str] | Callable[[], object] | object
 
 @dataclass
 class Call:
-    """What arrived, and whether it is over."""
+    """A call that the server received; `ended` is set at its end."""
 
     method: str
     metadata: dict[str, str]
@@ -32,7 +32,12 @@ class Call:
 
 
 class ScriptedServer(grpc.GenericRpcHandler):
-    """Answers every call with the same steps; `address` is where it is, `calls` what it got."""
+    """Answers every call with the same steps.
+
+    Attributes:
+        address: its ``host:port``.
+        calls: the calls that it received.
+    """
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.calls: list[Call] = []
@@ -42,7 +47,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
 
     def stop(self) -> threading.Event:
-        """Break off whatever runs; the event is set when that is done."""
+        """Cancel all calls; the event is set when the server has stopped."""
         return self.server.stop(None)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -75,7 +80,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
 
 @contextlib.contextmanager
 def scripted(*steps: Step) -> Iterator[ScriptedServer]:
-    """The server, while the context lasts."""
+    """Run the server."""
     server = ScriptedServer(steps)
     server.server.start()
     try:
@@ -85,7 +90,7 @@ def scripted(*steps: Step) -> Iterator[ScriptedServer]:
 
 
 def message(event: protocol.Event, *, raw: bool = False, **parameters: str) -> bytes:
-    """An inference response as MLServer serialises it."""
+    """Serialise an inference response as MLServer does."""
     outputs = [
         ResponseOutput(
             name=name,

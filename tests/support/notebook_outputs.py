@@ -1,4 +1,4 @@
-"""What stands in for a notebook: it keeps what is displayed, and may be interrupted."""
+"""Test doubles for notebooks: they keep what is displayed, and stream scripted texts."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,9 +12,11 @@ Bundle = dict[str, str]
 
 
 class Outputs:
-    """The outputs that are displayed, by their ids, and how often they were replaced.
+    """Keeps what is displayed, in place of IPython.
 
     Attributes:
+        by_id: the outputs by their ids.
+        updates: how often an output was replaced.
         on_update: called before an output is replaced.
     """
 
@@ -27,7 +29,7 @@ class Outputs:
 
     @property
     def only(self) -> Bundle:
-        """The output, where there is one."""
+        """The only output."""
         (bundle,) = self.by_id.values()
         return bundle
 
@@ -45,11 +47,11 @@ class Outputs:
 
 
 class Script:
-    """A stream of texts; what is raised among them is raised.
+    """A stream of texts; an exception among them is raised.
 
     Attributes:
         given: the texts that were read.
-        closed: whether it was left, at its end or before.
+        closed: whether the stream has ended or was closed.
     """
 
     def __init__(self, *steps: str | BaseException) -> None:

@@ -1,7 +1,7 @@
-"""A provider that speaks OpenAI's HTTP API over a real socket and answers by script.
+"""A server of OpenAI's HTTP API that answers by script.
 
 ``async with Provider(Reply(...), Reply(...)) as provider`` answers each request with the next reply;
-``Provider(respond=function)`` asks the function instead. ``with provider_in_thread(...)`` is for tests without a loop.
+``Provider(respond=function)`` calls the function for each reply. ``with provider_in_thread(...)`` runs it in a thread.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from typing import Any
 from llm_streaming.protocol import accumulate
 
 CUT = object()
-"""A step of a reply: the connection is torn down."""
+"""A step of a reply: the server closes the connection."""
 
 DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request gets: each piece of bytes as one HTTP chunk, an event to wait for, or `CUT`."""
+    """The reply to one request; a step is the bytes of one HTTP chunk, an event to wait for, or `CUT`."""
 
     steps: Sequence[bytes | asyncio.Event | object] = ()
     status: int = 200
@@ -32,7 +32,7 @@ class Reply:
 
 @dataclass
 class Request:
-    """What arrived, and whether its client is still there."""
+    """A request that the server received; `disconnected` is set when its client has left."""
 
     path: str
     headers: dict[str, str]
@@ -41,14 +41,14 @@ class Request:
 
 
 def chunk(delta: dict[str, Any] | None = None, finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
-    """A chat.completion.chunk with one choice; without a delta, with none."""
+    """Make a chat.completion.chunk with one choice, or without a delta with no choice."""
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": choices}
     return head | more
 
 
 def answer(*tokens: str) -> list[dict[str, Any]]:
-    """The chunks of a whole answer, as OpenAI orders them: role, texts, finish_reason, usage."""
+    """Make the chunks of a whole answer in OpenAI's order: role, texts, finish_reason, usage."""
     count = len(tokens)
     usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": count + 1}
     return [
@@ -60,33 +60,39 @@ def answer(*tokens: str) -> list[dict[str, Any]]:
 
 
 def line(value: Any) -> bytes:
-    """Compact JSON, with characters as they are."""
+    """Serialise as compact JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def sse(value: Any) -> bytes:
-    """One event."""
+    """Format a server-sent event."""
     return b"data: " + line(value) + b"\n\n"
 
 
 def streamed(*tokens: str) -> Reply:
-    """A whole streamed answer, one HTTP chunk an event."""
+    """Make the reply of a whole streamed answer, one event in each HTTP chunk."""
     return Reply([*(sse(each) for each in answer(*tokens)), DONE])
 
 
 def accumulated(*tokens: str) -> bytes:
-    """The same answer as a whole."""
+    """Make the body of the same answer as a whole."""
     return line(accumulate(answer(*tokens)))
 
 
 def failed(status: int, body: Any, **headers: str) -> Reply:
-    """An HTTP error with a JSON body."""
+    """Make an HTTP error with a JSON body."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply([line(body)], status, {"content-type": "application/json", **named})
 
 
 class Provider:
-    """The server: `base_url` is where it is, `requests` what it got, `connections` how many were opened."""
+    """The server.
+
+    Attributes:
+        base_url: the base URL for OpenAI's clients.
+        requests: the requests that it received.
+        connections: how many connections were opened.
+    """
 
     def __init__(self, *replies: Reply, respond: Callable[[Request], Reply] | None = None) -> None:
         script = iter(replies)
@@ -109,7 +115,7 @@ class Provider:
         await asyncio.gather(*self._handlers, return_exceptions=True)
 
     async def request(self, index: int = 0) -> Request:
-        """A request, once it has arrived."""
+        """Wait for a request, and return it."""
         async with self.arrived:
             await self.arrived.wait_for(lambda: len(self.requests) > index)
         return self.requests[index]
@@ -128,7 +134,7 @@ class Provider:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; False when the client has left meanwhile."""
+        """Answer one request; return False if the client has left."""
         request = await _read(reader)
         async with self.arrived:
             self.requests.append(request)
@@ -174,7 +180,7 @@ async def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
 
 
 async def _left(reader: asyncio.StreamReader) -> None:
-    """Return when the client has closed its side; it sends nothing before it has its answer."""
+    """Return when the client has closed the connection; until its answer is complete, it sends nothing else."""
     with contextlib.suppress(ConnectionError):
         await reader.read(1)
 
@@ -183,7 +189,7 @@ async def _left(reader: asyncio.StreamReader) -> None:
 def provider_in_thread(
     *replies: Reply, respond: Callable[[Request], Reply] | None = None
 ) -> Iterator[tuple[Provider, asyncio.AbstractEventLoop]]:
-    """A provider on a loop of its own, for tests without one; set events with the loop's ``call_soon_threadsafe``."""
+    """Run a provider in an event loop of its own; set events with the loop's ``call_soon_threadsafe``."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from llm_streaming import AsyncGrpcChatClient, GrpcChatClient, protocol
-from llm_streaming.client.grpc_timeout import Watchdog
+from llm_streaming.client.grpc_timeout import MessageTimeout
 from llm_streaming.client.inference_pb2 import ModelInferResponse
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent
@@ -145,7 +145,7 @@ FAILURES = {
     ),
     "a status without words": (
         [(Status.UNAVAILABLE, "")],
-        ("the call of model 'm' failed with gRPC status UNAVAILABLE", 503, None, ""),
+        ("the call to model 'm' failed with gRPC status UNAVAILABLE", 503, None, ""),
     ),
     "a model that Envoy has no route to": ([(Status.UNIMPLEMENTED, "")], (NOT_DEPLOYED, 404, None, "")),
     "a model that MLServer does not know": (
@@ -182,17 +182,17 @@ def test_a_server_that_dies(read: Callable[..., None]) -> None:
 def test_silence_ends_the_call(read: Callable[..., None]) -> None:
     with scripted(SO_FAR, HANG) as server, pytest.raises(InferenceError) as failed:
         read(server.address, [], timeout=0.3)
-    assert failed.value.message == f"{server.address} was silent for longer than the client's timeout allows"
+    assert failed.value.message == f"{server.address} sent nothing for longer than the client's timeout"
     assert (failed.value.status, failed.value.partial) == (None, "so far")
     assert server.calls[0].ended.wait(10)
 
 
 def test_a_slow_reader_is_not_silence() -> None:
     call = iter((b"1", b"2"))  # which cannot be cancelled
-    with Watchdog(call, 0.05) as watchdog:
-        for _ in watchdog.messages():
+    with MessageTimeout(call, 0.05) as timeout:
+        while timeout.next_message():
             threading.Event().wait(0.2)
-    assert not watchdog.barked
+    assert not timeout.expired
 
 
 @both_readers
@@ -201,7 +201,10 @@ def test_nobody_there(read: Callable[..., None]) -> None:
         pass
     with pytest.raises(InferenceError) as failed:
         read(f"http://{server.address}/", [])
-    assert failed.value.message == f"nobody answers at {server.address}: is the mesh open, and its address right?"
+    assert (
+        failed.value.message
+        == f"no server answers at {server.address}: check that the mesh is open and the address is right"
+    )
     assert failed.value.status is None
 
 

@@ -1,4 +1,4 @@
-"""The gRPC clients' whole answers, how their calls are left, and what importing them takes."""
+"""The gRPC clients: whole answers, cancelled calls, and imports."""
 
 import asyncio
 import signal
@@ -40,12 +40,12 @@ both_callers = pytest.mark.parametrize("complete", [complete_sync, complete_asyn
 
 
 def interrupt() -> None:
-    """What Ctrl-C does, and Jupyter's button, to a reader who is waiting for what comes."""
+    """Interrupt a reader that waits for a message, as Ctrl-C and Jupyter's stop button do."""
     reader = threading.main_thread().ident
 
     def is_waiting() -> bool:
         stack = {frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[reader])}
-        return bool(stack & {"result", "messages"}) and "wait" in stack
+        return bool(stack & {"result", "next_message"}) and "wait" in stack
 
     assert wait_until(is_waiting, timeout=10)
     signal.pthread_kill(reader, signal.SIGINT)
@@ -93,7 +93,7 @@ def test_a_whole_answer_that_fails(
 def test_a_whole_answer_that_takes_too_long(complete: Callable[..., Completion]) -> None:
     with scripted(HANG) as server, pytest.raises(InferenceError) as failed:
         complete(server.address, 0.3)
-    assert failed.value.message == f"{server.address} was silent for longer than the client's timeout allows"
+    assert failed.value.message == f"{server.address} sent nothing for longer than the client's timeout"
     assert failed.value.status is None
 
 
@@ -155,10 +155,10 @@ def test_an_interrupt_ends_the_call(method: str) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        # The package does not load gRPC, nor its gRPC client MLServer.
+        # The package does not import gRPC, and its gRPC client does not import MLServer.
         "import sys, llm_streaming; assert not {'grpc', 'google.protobuf'} & sys.modules.keys()",
         "import sys; from llm_streaming import GrpcChatClient; assert 'mlserver' not in sys.modules",
-        # MLServer's messages and ours live in one process, whichever came first.
+        # MLServer's messages and ours can be imported into one process, in any order.
         "import llm_streaming.client.grpc, mlserver.grpc.dataplane_pb2",
         "import mlserver.grpc.dataplane_pb2, llm_streaming.client.grpc",
     ],

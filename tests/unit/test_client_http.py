@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llm_streaming import AsyncChatClient, ChatClient, protocol
-from llm_streaming.client.calls import origin_of
+from llm_streaming.client.http import base_url_of
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion
 from tests.support.provider import CUT, Provider, Reply, answer, chunk, failed, line, provider_in_thread, sse
@@ -17,7 +17,7 @@ MESSAGES = [{"role": "user", "content": "Hello!"}]
 
 
 def response(event: protocol.Event, **parameters: str) -> dict[str, Any]:
-    """An inference response as MLServer serialises it."""
+    """Make an inference response as MLServer does."""
     outputs = [
         {
             "name": name,
@@ -153,7 +153,7 @@ FAILURES = {
     "an HTTP error in words": (failed(429, {"error": "slow down"}), ("slow down", 429, None, "")),
     "an HTTP error without words": (
         Reply([b" "], 503, {}),
-        ("the call of model 'm' failed with HTTP 503", 503, None, ""),
+        ("the call to model 'm' failed with HTTP 503", 503, None, ""),
     ),
     "a model that is not there": (
         Reply([], 404, {}),
@@ -180,7 +180,10 @@ def test_nobody_there(read: Callable[..., None]) -> None:
         address = address_of(provider)
     with pytest.raises(InferenceError) as failed:
         read(address, [])
-    assert str(failed.value) == f"nobody answers at http://{address}: is the mesh open, and its address right?"
+    assert (
+        str(failed.value)
+        == f"no server answers at http://{address}: check that the mesh is open and the address is right"
+    )
 
 
 @both_readers
@@ -240,10 +243,10 @@ def test_an_address_may_be_a_url() -> None:
 def test_what_is_no_address_is_refused(client: type, address: str) -> None:
     with pytest.raises(InferenceError) as refused:
         client(address)
-    assert str(refused.value) == f"{address!r} is no address: give the mesh's host:port, which mesh.address holds"
+    assert str(refused.value) == f"{address!r} is not an address: pass the mesh's host:port, as in mesh.address"
 
 
 def test_both_forms_of_an_address() -> None:
     forms = ("127.0.0.1:80", "http://127.0.0.1:80/", "https://mesh.example", "[::1]:80")
     expected = ["http://127.0.0.1:80", "http://127.0.0.1:80", "https://mesh.example", "http://[::1]:80"]
-    assert [origin_of(form) for form in forms] == expected
+    assert [base_url_of(form) for form in forms] == expected

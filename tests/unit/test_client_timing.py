@@ -1,11 +1,11 @@
-"""Times of a stream, by a clock that a test winds."""
+"""The times of a stream, measured with a fake clock."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 import pytest
 
-from llm_streaming.client.timing import TimedStream, Timing, measure
+from llm_streaming.client.timing import Stopwatch, Timing, measure
 from llm_streaming.protocol import ChatEvent
 
 # The first event brings no text, the last only the usage.
@@ -25,28 +25,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llm_streaming.client.timing.time", SimpleNamespace(perf_counter=lambda: next(times)))
 
 
-def test_a_timed_stream_passes_events_on_and_takes_their_times() -> None:
-    stream = TimedStream(EVENTS)
-    assert stream.timing == Timing((), 0.0, None)
-    assert list(stream) == EVENTS
-    assert stream.timing == TIMING
+def test_a_stopwatch_takes_the_times_of_events() -> None:
+    stopwatch = Stopwatch()
+    assert stopwatch.timing == Timing((), 0.0, None)
+    for event in EVENTS:
+        stopwatch.note(event)
+    assert stopwatch.timing == TIMING
 
 
-def test_a_stream_that_is_left_is_closed_and_keeps_its_times_so_far() -> None:
-    closed = []
-
-    def events() -> Iterator[ChatEvent]:
-        try:
-            yield from EVENTS
-        finally:
-            closed.append(True)
-
-    stream = TimedStream(events())
-    timed = iter(stream)
-    assert [next(timed), next(timed)] == EVENTS[:2]
-    timed.close()
-    assert closed == [True]
-    assert stream.timing == Timing((1.0,), 1.0, None)
+def test_a_stopwatch_has_the_times_so_far() -> None:
+    stopwatch = Stopwatch()
+    for event in EVENTS[:2]:
+        stopwatch.note(event)
+    assert stopwatch.timing == Timing((1.0,), 1.0, None)
 
 
 async def test_an_asynchronous_stream_is_measured_the_same() -> None:

@@ -1,4 +1,4 @@
-"""The provider that fails on purpose, asked by the engine that relays to providers."""
+"""The provider that fails on purpose, called by the OpenAI engine."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ CRASHED = ("The model has crashed.", 500)
 ANSWER = "".join(TOKENS)
 
 
-async def told(provider: FaultyProvider, text: str, whole: bool = False) -> tuple[str, tuple[str, int] | None]:
-    """The text that came of a request, and how it failed."""
+async def ask(provider: FaultyProvider, text: str, whole: bool = False) -> tuple[str, tuple[str, int] | None]:
+    """Return the text that arrived, and the failure as message and status."""
     engine = OpenAIEngine("any", base_url=provider.base_url, max_retries=0)
     request, so_far = {"messages": [{"role": "user", "content": text}]}, ""
     try:
@@ -33,8 +33,8 @@ async def told(provider: FaultyProvider, text: str, whole: bool = False) -> tupl
 
 async def test_an_answer_fails_as_its_question_says() -> None:
     with FaultyProvider(silence=0.01) as provider:
-        streamed = {text: await told(provider, text) for text in (*FAILURES, "anything else")}
-        whole = {text: await told(provider, text, whole=True) for text in (*FAILURES, "anything else")}
+        streamed = {text: await ask(provider, text) for text in (*FAILURES, "anything else")}
+        whole = {text: await ask(provider, text, whole=True) for text in (*FAILURES, "anything else")}
     assert streamed == {
         "crashes": (ANSWER, CRASHED),
         "breaks off": (ANSWER, CLOSED),
@@ -53,14 +53,14 @@ async def test_an_answer_fails_as_its_question_says() -> None:
 @pytest.mark.parametrize("whole", [False, True])
 async def test_a_refusal_has_a_status_and_words(whole: bool) -> None:
     with FaultyProvider(retry_after=3) as provider:
-        refused = {text: await told(provider, text, whole) for text in REFUSALS}
+        refused = {text: await ask(provider, text, whole) for text in REFUSALS}
     expected = {text: ("", (refusal.message, refusal.status)) for text, refusal in REFUSALS.items()}
     assert refused == expected | {"too often": ("", ("Rate limit reached. (Try again after 3 s.)", 429))}
 
 
 async def test_the_third_who_asks_a_busy_provider_is_answered() -> None:
     with FaultyProvider() as provider:
-        answers = [await told(provider, BUSY) for _ in range(3)]
+        answers = [await ask(provider, BUSY) for _ in range(3)]
     assert [text for text, _ in answers] == ["", "", ANSWER]
 
 

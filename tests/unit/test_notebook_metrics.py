@@ -1,4 +1,4 @@
-"""A server's metrics, read from a notebook."""
+"""Reading a server's metrics in a notebook."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ active{model="a"} 2
 
 
 class Server:
-    """Counts how often its metrics are read; `answer` is what it says."""
+    """A server whose metrics say how often they were read; `answer` is its status line."""
 
     def __init__(self, answer: str = "HTTP/1.1 200 OK") -> None:
         self.answer = answer
@@ -56,7 +56,7 @@ def test_samples_are_summed_by_the_labels_that_are_named() -> None:
 
 
 def test_what_is_no_page_of_metrics_is_refused() -> None:
-    with pytest.raises(MeshError, match="no page of metrics in Prometheus' format"):
+    with pytest.raises(MeshError, match=r"^these metrics are not in Prometheus' text format: "):
         Metrics("<html>\n", 0.0)
 
 
@@ -92,5 +92,5 @@ async def test_what_the_load_raises_is_raised() -> None:
 
 async def test_a_server_that_refuses_is_told_in_one_sentence() -> None:
     async with Server("HTTP/1.1 404 Not Found") as address:
-        with pytest.raises(MeshError, match=f"^cannot read the metrics at {address}: it answers 404$"):
+        with pytest.raises(MeshError, match=f"^cannot read the metrics at {address}: the server answers 404$"):
             await read_metrics(address)

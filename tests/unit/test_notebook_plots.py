@@ -1,4 +1,4 @@
-"""Figures: what they draw, and the sentences that say so to those who do not see them."""
+"""The figures of the course: what they draw, and their alternative text."""
 
 import pytest
 from matplotlib.axes import Axes
@@ -68,5 +68,7 @@ def test_activity_says_how_many_were_answered_and_how_many_at_once() -> None:
 
 @pytest.mark.parametrize("timing", [Timing((), 1.0, 0), Timing((0.1,), 1.0, None)])
 def test_an_answer_that_was_not_measured_is_refused(timing: Timing) -> None:
-    with pytest.raises(LLMStreamingError, match="has nothing to plot"):
+    with pytest.raises(
+        LLMStreamingError, match=r"^cannot plot an answer that has no text, or whose tokens the server did not count$"
+    ):
         plots.waits_by_length([timing])

@@ -1,4 +1,4 @@
-"""The first cell of a notebook, and its figures."""
+"""The set-up check of a notebook, and its figures."""
 
 import base64
 import re
@@ -54,7 +54,9 @@ def test_what_is_wrong_is_said_with_what_to_do(
     monkeypatch.setenv("OPENAI_API_KEY", "a-key\n")
     with pytest.raises(SetupError) as refused:
         check_setup()
-    assert str(refused.value) == ("not ready for embedded: mesh, keys: do what is said above, and run this cell again")
+    assert str(refused.value) == (
+        "not ready for embedded (mesh, keys): do what is said above, then run this cell again"
+    )
     said = found(capsys)
     assert said["mesh"].startswith(f"wrong: {VARIABLE} names {tmp_path}/gone, where no mesh is open any more: run")
     assert said["keys"] == "wrong: OPENAI_API_KEY has blanks or line breaks around it: set it again without them"

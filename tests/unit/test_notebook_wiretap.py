@@ -1,4 +1,4 @@
-"""The relay that notes what a server sends."""
+"""The relay that records what a server sends, and the hexadecimal view of it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from llm_streaming.notebook.wiretap import Wiretap
+from llm_streaming.notebook.wiretap import Wiretap, hex_view
 
 
 @asynccontextmanager
 async def server(left: asyncio.Event) -> AsyncIterator[str]:
-    """Answers each line with twice the same, and hangs up at an empty one; `left` is set when its client has gone."""
+    """Run a server that sends each line back twice; it sets `left` at an empty line, or when its client has left."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (line := await reader.readline()).strip():
@@ -52,7 +52,7 @@ async def test_the_server_is_told_when_the_client_leaves() -> None:
             await left.wait()
 
 
-async def test_its_end_is_the_connections_end() -> None:
+async def test_closing_the_relay_closes_its_connections() -> None:
     async with server(asyncio.Event()) as address:
         async with Wiretap(address) as tap:
             reader, writer = await connected(tap.address)
@@ -72,3 +72,14 @@ async def test_without_a_server_the_connection_just_ends() -> None:
         assert await reader.read() == b""
         writer.close()
     assert tap.received == []
+
+
+def test_bytes_are_shown_in_lines_with_their_ascii_characters() -> None:
+    assert hex_view("data: ü\n\n~\x7f and more".encode()) == (
+        "0000  64 61 74 61 3a 20 c3 bc 0a 0a 7e 7f 20 61 6e 64  data: ....~. and\n"
+        "0010  20 6d 6f 72 65                                    more"
+    )
+
+
+def test_no_bytes_are_no_lines() -> None:
+    assert hex_view(b"") == ""

@@ -1,4 +1,4 @@
-"""What the notebooks have recorded: those committed, or those in the folder that --executed names."""
+"""The results that the notebooks recorded: those committed, or those in the folder that --executed names."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from llm_streaming.paths import project_root
 
 Results = dict[str, Any]
 
-# Of 07-when-things-go-wrong: the status of each failure, those in mid-answer, and what other clients see of a fault of
-# the provider's (the status of `infer`, that of a gRPC stream, the exception of OpenAI's client).
+# In 07-when-things-go-wrong: the status of each failure; the failures in the middle of an answer; and how other clients
+# report a failure of the provider (the statuses of `infer` and of a gRPC stream, the exception of OpenAI's client).
 STATUSES = {
     "unknown model": 404,
     "misspelt parameter": 422,
@@ -41,7 +41,7 @@ OTHER_CLIENTS = {
     "falls silent": (200, "OK", "-"),
 }
 
-# What has to hold on any machine, beside the speed that every notebook records.
+# Conditions that hold on any machine, in addition to the speed that every notebook records.
 HOLDS: dict[str, Callable[[Results], bool]] = {
     "01-openai-streaming": lambda found: found["events_of_the_first_answer"] > 20,
     "02-local-streaming": lambda found: 20 < found["tokens_of_the_first_answer"] <= 256,

@@ -1,4 +1,4 @@
-"""Relative paths mean the same from the root and from any folder below it."""
+"""Relative paths name the same file in the root and in any folder below it."""
 
 import subprocess
 import sys

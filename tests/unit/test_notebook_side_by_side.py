@@ -1,4 +1,4 @@
-"""Several streams at once: each is shown whole, whatever becomes of the others."""
+"""Showing several streams at once: each is shown completely, also if another fails."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from llm_streaming.errors import InferenceError
 from llm_streaming.notebook import SideBySideError, StreamInterrupted, show_side_by_side
-from llm_streaming.notebook.output import table
+from llm_streaming.notebook.live_output import table
 from llm_streaming.protocol import ChatEvent
 from tests.support.notebook_outputs import Outputs, Script, event
 
@@ -28,7 +28,7 @@ def test_each_has_a_column(outputs: Outputs) -> None:
     assert {label: timing.tokens for label, timing in timings.items()} == {"HTTP": 2, "gRPC": 1}
 
 
-def test_a_table_reads_well_without_styles_and_holds_nobody_elses_html() -> None:
+def test_a_table_needs_no_styles_and_escapes_html() -> None:
     left, top = 'align="left" valign="top"', "text-align: left; vertical-align: top"
     cell = f'<td {left} style="{top}; white-space: pre-wrap; overflow-wrap: anywhere">'
     assert table(["<i>", "b"], [["1\n2", "&"]]) == (
@@ -40,7 +40,7 @@ def test_a_table_reads_well_without_styles_and_holds_nobody_elses_html() -> None
 
 
 def test_they_run_at_once(outputs: Outputs) -> None:
-    """Each waits for the other in the middle, so neither would end alone."""
+    """Each stream waits for the other halfway, so neither could end alone."""
     both = threading.Barrier(2, timeout=60)
 
     def stream() -> Iterator[ChatEvent]:

@@ -1,4 +1,4 @@
-"""The chat cell's box: it remembers, its stop button ends an answer, and a failure is one sentence."""
+"""The chat widget: it remembers the conversation, its stop button ends an answer, and it shows failures."""
 
 import asyncio
 import sys
@@ -13,14 +13,14 @@ import pytest
 from llm_streaming import ChatClient
 from llm_streaming.errors import InferenceError
 from llm_streaming.notebook import chat
-from llm_streaming.notebook.chat_box import ChatBox
 from llm_streaming.notebook.chat_cell import ChatCellError
+from llm_streaming.notebook.chat_widget import ChatWidget
 from llm_streaming.protocol import ChatEvent
 from tests.support.notebook_outputs import event
 
 
 class Client:
-    """Answers by script: texts, events to wait for, and errors to raise."""
+    """A client that answers by script: texts, events to wait for, and errors to raise."""
 
     def __init__(self, *answers: list[str | asyncio.Event | Exception]) -> None:
         self._answers = list(answers)
@@ -42,10 +42,10 @@ class Client:
 
 
 class Person:
-    """Who sits before the box: finds its parts, types, and clicks."""
+    """A person at the widget, who reads, types and clicks."""
 
-    def __init__(self, box: ChatBox) -> None:
-        self._lines, row = box.widget.children
+    def __init__(self, widget: ChatWidget) -> None:
+        self._lines, row = widget.widget.children
         self.question, self.send, self.stop = row.children
         self._changed = asyncio.Event()
         self._lines.observe(self._watch, "children")
@@ -72,8 +72,8 @@ class Person:
 
 async def test_each_question_carries_the_conversation() -> None:
     client = Client(["**A**", "nswer"], ["Another."])
-    box = ChatBox(client, "m", {"max_tokens": 9})
-    person = Person(box)
+    widget = ChatWidget(client, "m", {"max_tokens": 9})
+    person = Person(widget)
     person.ask("One <1>?")
     assert person.question.value == ""
     first = ("<b>One &lt;1&gt;?</b>", "<p><strong>A</strong>nswer</p>\n")
@@ -84,13 +84,13 @@ async def test_each_question_carries_the_conversation() -> None:
     one, answer = {"role": "user", "content": "One <1>?"}, {"role": "assistant", "content": "**A**nswer"}
     two = {"role": "user", "content": "Two?"}
     assert client.asked == [("m", [one], {"max_tokens": 9}), ("m", [one, answer, two], {"max_tokens": 9})]
-    assert box.messages == [one, answer, two, {"role": "assistant", "content": "Another."}]
+    assert widget.conversation.messages == [one, answer, two, {"role": "assistant", "content": "Another."}]
 
 
 async def test_the_stop_button_ends_the_answer_and_keeps_it() -> None:
     client = Client(["one <b>", asyncio.Event()])
-    box = ChatBox(client, "m", {})
-    person = Person(box)
+    widget = ChatWidget(client, "m", {})
+    person = Person(widget)
     assert (person.send.disabled, person.stop.disabled) == (False, True)
     person.ask("Count.")
     await person.until(
@@ -101,11 +101,11 @@ async def test_the_stop_button_ends_the_answer_and_keeps_it() -> None:
     person.stop.click()
     await person.until("<b>Count.</b>", "<p>one &lt;b&gt;</p>\n", "<i>stopped</i>")
     assert (person.send.disabled, person.stop.disabled, client.left, len(client.asked)) == (False, True, 1, 1)
-    assert box.messages[-1] == {"role": "assistant", "content": "one <b>"}
+    assert widget.conversation.messages[-1] == {"role": "assistant", "content": "one <b>"}
 
 
 async def test_what_another_thread_hears_is_done_in_the_kernels_loop() -> None:
-    """JupyterLab has widgets heard in a thread with a loop of its own; a client's connections belong to one loop."""
+    """JupyterLab runs callbacks in a thread with its own event loop; a client's connections belong to the kernel's."""
     loops = []
 
     class Noting(Client):
@@ -118,7 +118,7 @@ async def test_what_another_thread_hears_is_done_in_the_kernels_loop() -> None:
     async def heard(call: Callable[[], None]) -> None:
         call()
 
-    person = Person(ChatBox(Noting(["begun", asyncio.Event()]), "m", {}))
+    person = Person(ChatWidget(Noting(["begun", asyncio.Event()]), "m", {}))
     await asyncio.to_thread(asyncio.run, heard(lambda: person.ask("Count.")))
     await person.until("<b>Count.</b>", '<pre style="white-space: pre-wrap; overflow-wrap: anywhere">begun</pre>')
     await asyncio.to_thread(asyncio.run, heard(person.stop.click))
@@ -127,19 +127,19 @@ async def test_what_another_thread_hears_is_done_in_the_kernels_loop() -> None:
 
 
 async def test_a_failure_is_said_and_forgotten() -> None:
-    box = ChatBox(Client(["half", InferenceError("<broke>")], ["Fine."]), "m", {})
-    person = Person(box)
+    widget = ChatWidget(Client(["half", InferenceError("<broke>")], ["Fine."]), "m", {})
+    person = Person(widget)
     person.ask("What?")
     failed = ("<b>What?</b>", "<p>half</p>\n", "<i>&lt;broke&gt;</i>")
     await person.until(*failed)
     person.ask("Well?")
     await person.until(*failed, "<b>Well?</b>", "<p>Fine.</p>\n")
-    assert [message["content"] for message in box.messages] == ["Well?", "Fine."]
+    assert [message["content"] for message in widget.conversation.messages] == ["Well?", "Fine."]
 
 
 async def test_nothing_is_asked_where_nothing_was_typed() -> None:
     client = Client()
-    person = Person(ChatBox(client, "m", {}))
+    person = Person(ChatWidget(client, "m", {}))
     person.ask("  ")
     assert (client.asked, person.reads) == ([], [])
 
@@ -148,7 +148,7 @@ def test_a_synchronous_client_is_refused() -> None:
     with ChatClient("127.0.0.1:1") as client, pytest.raises(ChatCellError) as refused:
         chat(client, "m")
     assert str(refused.value) == (
-        "chat needs an asynchronous client, or the stop button is not heard before the answer ends: give it "
+        "chat needs an asynchronous client, because the stop button has no effect while a synchronous one waits: pass "
         "AsyncChatClient(mesh.address) or AsyncGrpcChatClient(mesh.grpc_address)"
     )
 
@@ -161,7 +161,7 @@ def test_where_nobody_can_type_it_says_what_it_is_for(capsys: pytest.CaptureFixt
 def test_without_ipywidgets_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": True}})
     monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
-    monkeypatch.delitem(sys.modules, "llm_streaming.notebook.chat_box")
+    monkeypatch.delitem(sys.modules, "llm_streaming.notebook.chat_widget")
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(ChatCellError) as refused:
         chat(Client(), "m")

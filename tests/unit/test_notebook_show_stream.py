@@ -1,4 +1,4 @@
-"""One answer as it grows, printed or pretty: all of it is shown whatever happens, and an interrupt ends the stream."""
+"""Showing one stream, printed or as Markdown: all of its text is shown, and an interrupt ends it."""
 
 import io
 import subprocess
@@ -13,15 +13,15 @@ from llm_streaming import AsyncChatClient, notebook
 from llm_streaming.client.timing import Timing
 from llm_streaming.errors import InferenceError, LLMStreamingError
 from llm_streaming.notebook import StreamInterrupted
-from llm_streaming.notebook.pretty import rendered
+from llm_streaming.notebook.live_output import markdown_renderer
 from tests.support.notebook_outputs import Outputs, Script
 
 MODES = pytest.mark.parametrize("pretty", [False, True], ids=["plain", "pretty"])
-STOPPED = "the cell was stopped, and the generation with it; all that had arrived is shown"
+STOPPED = "the cell was interrupted and the generation stopped; the text that had arrived is shown"
 
 
 class Terminal(io.StringIO):
-    """Standard output that counts how often it is flushed, and may be interrupted then."""
+    """Standard output that counts its flushes, and can raise KeyboardInterrupt at one."""
 
     flushes = 0
     interrupt_at = -1
@@ -66,7 +66,7 @@ def test_an_answer_without_text_prints_nothing(terminal: Terminal) -> None:
 
 @MODES
 def test_nothing_floods(pretty: bool, outputs: Outputs, terminal: Terminal) -> None:
-    """As fast as it goes, which is many thousand tokens a second."""
+    """The script sends many thousand tokens per second."""
     words = [f"{number} " for number in range(20_000)]
     started = time.perf_counter()
     show(Script(*words), terminal, pretty)
@@ -141,7 +141,7 @@ def test_pretty_shows_the_text_and_then_its_markdown(outputs: Outputs, terminal:
     ],
 )
 def test_what_a_model_writes_runs_and_loads_nothing(markdown: str, page: str) -> None:
-    assert rendered(markdown) == page
+    assert markdown_renderer()(markdown) == page
 
 
 @pytest.mark.parametrize(
@@ -149,15 +149,15 @@ def test_what_a_model_writes_runs_and_loads_nothing(markdown: str, page: str) ->
 )
 def test_an_asynchronous_stream_is_refused(show: Callable[[object], object]) -> None:
     with pytest.raises(LLMStreamingError) as refused:
-        show(AsyncChatClient("127.0.0.1:1").stream("m", []))
+        show(AsyncChatClient("127.0.0.1:1").stream("m", [{"role": "user", "content": "Hello!"}]))
     assert str(refused.value) == (
-        "expected a stream of ChatClient or GrpcChatClient, but got async_generator: an asynchronous client's stream "
-        "is read with `async for`"
+        "expected a stream of ChatClient or GrpcChatClient, but got AsyncChatStream: read an asynchronous client's "
+        "stream with `async for`"
     )
 
 
 def test_showing_text_needs_no_notebook() -> None:
-    """As in the command line."""
+    """The command line uses it."""
     script = "import sys; from llm_streaming.notebook import show, recorded; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert not {"IPython", "ipywidgets", "matplotlib", "markdown_it", "mlserver", "httpx"} & set(found)

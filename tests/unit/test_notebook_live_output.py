@@ -1,15 +1,15 @@
-"""However fast a text grows, it is shown at a bounded rate, and nothing of it is lost."""
+"""A growing text is shown at a limited rate, and all of it is shown."""
 
 from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
-from llm_streaming.notebook.batcher import Batcher
+from llm_streaming.notebook.live_output import GrowingText
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -20,35 +20,35 @@ class Clock:
 
 def test_a_fast_stream_is_shown_at_a_bounded_rate() -> None:
     clock, shown = Clock(), list[tuple[float, str]]()
-    batcher = Batcher(lambda text: shown.append((clock.now, text)), 20, clock)
+    text = GrowingText(lambda text: shown.append((clock.now, text)), 20, clock)
     words = [f"{number} " for number in range(10_000)]
     for word in words:
         clock.now += 0.0005  # 2,000 tokens a second
-        batcher.add(word)
-    batcher.flush()
+        text.add(word)
+    text.flush()
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(shown[:-1])]
     assert min(gaps) >= 0.05
     assert 90 < len(shown) <= 5 * 20 + 2
-    assert shown[-1][1] == batcher.text == "".join(words)
+    assert shown[-1][1] == text.text == "".join(words)
 
 
 def test_a_slow_stream_is_shown_at_once() -> None:
     clock, shown = Clock(), list[str]()
-    batcher = Batcher(shown.append, 20, clock)
+    text = GrowingText(shown.append, 20, clock)
     for word in ("one ", "two ", "", "three"):
         clock.now += 1
-        batcher.add(word)
+        text.add(word)
     assert shown == ["one ", "one two ", "one two three"]
 
 
 def test_what_waits_is_shown_when_time_has_passed_without_text() -> None:
     clock, shown = Clock(), list[str]()
-    batcher = Batcher(shown.append, 20, clock)
-    batcher.add("one ")
-    batcher.add("two")
+    text = GrowingText(shown.append, 20, clock)
+    text.add("one ")
+    text.add("two")
     clock.now += 1
-    batcher.add("")
-    batcher.flush()
+    text.add("")
+    text.flush()
     assert shown == ["one ", "one two"]
 
 
@@ -66,9 +66,9 @@ def failing_once(shown: list[str], error: BaseException) -> Callable[[str], None
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the browser is gone")])
 def test_what_could_not_be_shown_is_kept(error: BaseException) -> None:
     shown = list[str]()
-    batcher = Batcher(failing_once(shown, error), 20)
+    text = GrowingText(failing_once(shown, error), 20)
     with pytest.raises(type(error)):
-        batcher.add("one")
-    batcher.flush()
-    batcher.flush()
+        text.add("one")
+    text.flush()
+    text.flush()
     assert shown == ["one"]

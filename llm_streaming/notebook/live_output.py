@@ -1,0 +1,120 @@
+"""Outputs of a cell that grow with a stream: how often they change, and the HTML that they show."""
+
+from __future__ import annotations
+
+import html
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+
+from llm_streaming.errors import LLMStreamingError
+
+PER_SECOND = 10.0
+"""How often a `LiveOutput` may change: each time, the browser renders the whole text again."""
+
+_WRAPPED = "white-space: pre-wrap; overflow-wrap: anywhere"
+_ALIGNED = "text-align: left; vertical-align: top"  # JupyterLab aligns table cells for numbers
+_ALIGNMENT = 'align="left" valign="top"'  # for pages that drop styles
+
+
+class LiveOutput:
+    """An output of the running cell that can be replaced; it is empty at first."""
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self._id = uuid.uuid4().hex
+        self._page = ""
+        display({"text/plain": ""}, raw=True, display_id=self._id)  # type: ignore[no-untyped-call]
+
+    def replace(self, page: str, text: str) -> None:
+        """Replace what the output shows; the same page again changes nothing.
+
+        Args:
+            page: HTML.
+            text: the same content as plain text, for viewers without HTML.
+        """
+        from IPython.display import update_display
+
+        if page != self._page:
+            update_display({"text/html": page, "text/plain": text}, raw=True, display_id=self._id)  # type: ignore[no-untyped-call]
+            self._page = page
+
+
+class GrowingText:
+    """Collects a text and shows it as it grows, at a limited rate.
+
+    Args:
+        show: called with the whole text so far. If it raises, the next call gets the same text again, and what has been
+            added.
+        per_second: how often `show` is called at most, not counting `flush`.
+        clock: returns the time in seconds.
+    """
+
+    def __init__(
+        self, show: Callable[[str], None], per_second: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._show = show
+        self._interval = 1 / per_second
+        self._clock = clock
+        self._pieces: list[str] = []
+        self._shown, self._shown_at = 0, -math.inf
+
+    @property
+    def text(self) -> str:
+        """The whole text so far."""
+        return "".join(self._pieces)
+
+    def add(self, text: str) -> None:
+        """Add a piece of text, and show the whole if enough time has passed."""
+        if text:
+            self._pieces.append(text)
+        if self._clock() - self._shown_at >= self._interval:
+            self.flush()
+
+    def flush(self) -> None:
+        """Show the text now, unless all of it is shown."""
+        if len(self._pieces) > self._shown:
+            self._show(self.text)
+            self._shown, self._shown_at = len(self._pieces), self._clock()
+
+
+def escaped(text: str) -> str:
+    """Return HTML that shows a text literally, with its line breaks and spaces."""
+    return f'<pre style="{_WRAPPED}">{html.escape(text)}</pre>'
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an HTML table of texts. It stays readable on pages that drop styles, such as GitHub's."""
+    width = 100 // max(len(heads), 1)
+    head = "".join(
+        f'<th scope="col" width="{width}%" {_ALIGNMENT} style="{_ALIGNED}">{html.escape(text)}</th>' for text in heads
+    )
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f'<table width="100%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def markdown_renderer() -> Callable[[str], str]:
+    """Return a function that renders Markdown as HTML that is safe to show, although a model wrote it.
+
+    HTML in the Markdown stays text, and so do links that would run code. Images become links, because the address of an
+    image that loads by itself could tell another server what was said. JupyterLab's own Markdown loads images, and
+    ``nbconvert`` keeps scripts.
+
+    Raises:
+        LLMStreamingError: markdown-it-py is not installed.
+    """
+    try:
+        from markdown_it import MarkdownIt
+    except ModuleNotFoundError:
+        raise LLMStreamingError(
+            "pretty output needs the package markdown-it-py, which is not installed: run `make setup`, or "
+            "`pip install 'llm-streaming[notebooks]'`"
+        ) from None
+    return MarkdownIt("js-default").disable("image").render
+
+
+def _cell(text: str) -> str:
+    lines = html.escape(text).replace("\n", "<br>")
+    return f'<td {_ALIGNMENT} style="{_ALIGNED}; {_WRAPPED}">{lines}</td>'
