@@ -52,12 +52,12 @@ class Deployment:
 
     def ports(self, server: str) -> tuple[int, int]:
         """Return the HTTP and the gRPC port of an MLServer, which Envoy forwards to."""
-        http, grpc, _ = self.mesh._stack.mlservers[server].ports
+        http, grpc, _ = self.mesh.mlserver(server).ports
         return http, grpc
 
     def process(self, server: str) -> psutil.Process:
         """Return the process of an MLServer."""
-        repository = str(self.mesh._stack.mlservers[server].repository)
+        repository = str(self.mesh.mlserver(server).repository)
         return next(one for one in psutil.Process().children(recursive=True) if one.cmdline()[-1:] == [repository])
 
 

@@ -45,7 +45,7 @@ def chat(client: AsyncClient, model: str, **parameters: Any) -> None:  # noqa: A
 
     widget = ChatWidget(client, model, parameters).widget
     # Pages without widgets, such as GitHub's, show the sentence.
-    display(widget._repr_mimebundle_() | {"text/plain": sentence}, raw=True)  # type: ignore[no-untyped-call]
+    display(widget._repr_mimebundle_() | {"text/plain": sentence}, raw=True)
 
 
 def _is_interactive() -> bool:

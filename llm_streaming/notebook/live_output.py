@@ -26,7 +26,7 @@ class LiveOutput:
 
         self._id = uuid.uuid4().hex
         self._page = ""
-        display({"text/plain": ""}, raw=True, display_id=self._id)  # type: ignore[no-untyped-call]
+        display({"text/plain": ""}, raw=True, display_id=self._id)
 
     def replace(self, page: str, text: str) -> None:
         """Replace what the output shows; the same page again changes nothing.
@@ -38,7 +38,7 @@ class LiveOutput:
         from IPython.display import update_display
 
         if page != self._page:
-            update_display({"text/html": page, "text/plain": text}, raw=True, display_id=self._id)  # type: ignore[no-untyped-call]
+            update_display({"text/html": page, "text/plain": text}, raw=True, display_id=self._id)
             self._page = page
 
 

@@ -18,7 +18,7 @@ def record(**results: Any) -> None:  # noqa: ANN401 - any JSON value
     from IPython.display import display
 
     text = "\n".join(f"{name}: {value}" for name, value in results.items())
-    display({RESULTS: results, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+    display({RESULTS: results, "text/plain": text}, raw=True)
 
 
 def recorded(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +45,6 @@ def display_figure(figure: Figure, alt: str) -> None:
     figure.savefig(image, format="png", bbox_inches="tight")
     plt.close(figure)  # otherwise Jupyter shows it again at the end of the cell
     encoded = base64.b64encode(image.getvalue()).decode()
-    display(  # type: ignore[no-untyped-call]
+    display(
         {"image/png": encoded, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True
     )
