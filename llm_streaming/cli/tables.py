@@ -1,9 +1,9 @@
-"""Resources as ``get`` shows them."""
+"""The output formats of ``llm-streaming get``: a table, names, YAML and JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -13,11 +13,9 @@ from llm_streaming.mesh.status import ModelStatus
 
 Resource = dict[str, Any]
 
-_GAP = "   "
-
 
 class Format(StrEnum):
-    """How resources are shown."""
+    """The output formats."""
 
     TABLE = "table"
     NAME = "name"
@@ -25,47 +23,37 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def render(resources: Sequence[Resource], output: Format, *, alone: bool) -> str:
-    """Write resources down.
+def render(resources: Sequence[Resource], output: Format, *, single: bool) -> str:
+    """Write resources in an output format.
 
     Args:
-        resources: all of one kind, one at least.
-        output: how.
-        alone: whether one was asked for by its name, and is no list.
+        resources: one or more resources of one kind.
+        output: the format.
+        single: whether to write one resource by itself, not as a list of one.
     """
     if output is Format.NAME:
         return "\n".join(f"{qualified(resource['kind'])}/{resource['metadata']['name']}" for resource in resources)
     if output is Format.TABLE:
-        rows = _servers(resources) if resources[0]["kind"] == "Server" else _models(resources)
-        return _table(rows)
-    shown = [_without_bookkeeping(resource) for resource in resources]
-    whole = shown[0] if alone else {"apiVersion": "v1", "kind": "List", "items": shown}
-    return json.dumps(whole, indent=4) if output is Format.JSON else to_yaml(whole).rstrip("\n")
+        last = "CAPABILITIES" if resources[0]["kind"] == "Server" else "MESSAGE"
+        return _table([("NAME", "READY", last), *map(_row, resources)])
+    shown = [_without_managed_fields(resource) for resource in resources]
+    document = shown[0] if single else {"apiVersion": "v1", "kind": "List", "items": shown}
+    return json.dumps(document, indent=4) if output is Format.JSON else to_yaml(document).rstrip("\n")
 
 
-def _models(resources: Iterable[Resource]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("NAME", "READY", "MESSAGE")]
-    for resource in resources:
-        status = ModelStatus.of(resource)
-        rows.append((resource["metadata"]["name"], str(status.ready), status.words))
-    return rows
-
-
-def _servers(resources: Iterable[Resource]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("NAME", "READY", "CAPABILITIES")]
-    for resource in resources:
-        ready = str(ModelStatus.of(resource).ready)
-        rows.append((resource["metadata"]["name"], ready, ",".join(capabilities(resource))))
-    return rows
+def _row(resource: Resource) -> tuple[str, ...]:
+    status = ModelStatus.of(resource)
+    last = ",".join(capabilities(resource)) if resource["kind"] == "Server" else status.words
+    return resource["metadata"]["name"], str(status.ready), last
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _without_bookkeeping(resource: Resource) -> Resource:
-    """Leave out who owns which field, as kubectl does."""
+def _without_managed_fields(resource: Resource) -> Resource:
+    """Leave out the owners of the fields, as kubectl does."""
     metadata = {key: value for key, value in resource["metadata"].items() if key != "managedFields"}
     return resource | {"metadata": metadata}

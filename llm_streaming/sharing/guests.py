@@ -1,4 +1,4 @@
-"""What guests of a shared mesh may do: less than whoever keeps it, because they are on another's machine and bill."""
+"""Limits what guests of a shared mesh may do and see. They use another person's machine, key and money."""
 
 from __future__ import annotations
 
@@ -9,62 +9,74 @@ from collections.abc import Callable
 from typing import Any
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import Model
+from llm_streaming.manifests import Model, Server
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote import requests
+from llm_streaming.mesh.remote.service import MeshService, RequestServer
 
-# A Model's parameters override its settings. Of those, `base_url` would send the presenter's key to whom a guest names,
-# `model_id` choose what the presenter pays for, and `model_settings` name files.
+# A Model's parameters override its settings. Most are refused: `base_url` would send the presenter's key to an address
+# of the guest's choice, `model_id` may choose a more expensive model, and `model_settings` can name files.
 _PARAMETERS = frozenset({"keep_alive"})
 
-_MOST_MODELS = 8  # of all guests together; each takes memory
+_MAX_MODELS = 8  # of all guests together; each model takes memory
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+_MIN_SECRET = 8  # characters; shorter values are part of ordinary words
 
 
-def check_guest(call: requests.AnyCall, mesh: EmbeddedMesh) -> None:
-    """Check that a guest may make a call.
+def serve_guests(mesh: EmbeddedMesh, service: MeshService) -> RequestServer:
+    """Serve the requests of guests on a socket of their own. Use the result as a context manager.
+
+    Args:
+        mesh: the shared mesh.
+        service: the mesh's service, which carries out the requests.
+    """
+
+    def answer(request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
+        if isinstance(request, requests.Reset):
+            raise MeshError("only the presenter can reset a shared mesh, in a shell on their machine")
+        user = f"guest {request.user}"
+        return masked(lambda: service.answer(request, user, lambda manifest: check_manifest(manifest, mesh)))
+
+    return RequestServer(mesh.home / "guests.sock", answer)
+
+
+def check_manifest(manifest: Model | Server, mesh: EmbeddedMesh) -> None:
+    """Check that a guest may apply a manifest.
 
     Raises:
-        ManifestError: a manifest is malformed.
-        MeshError: the call is not for guests.
+        MeshError: it is a Model with parameters that a guest may not set, or there are too many models already.
     """
-    match call:
-        case requests.Reset():
-            raise MeshError("only who keeps the shared mesh can reset it, in a shell on that machine")
-        case requests.Apply() if call.manifest.get("kind") == "Model":
-            _check_model(Model.from_dict(call.manifest), mesh)
-
-
-def _check_model(model: Model, mesh: EmbeddedMesh) -> None:
-    if refused := sorted(model.parameters.keys() - _PARAMETERS):
+    if isinstance(manifest, Server):  # a mesh on one machine changes no servers
+        return
+    if refused := sorted(manifest.parameters.keys() - _PARAMETERS):
         raise MeshError(
-            f"model '{model.name}': spec.parameters may not set {', '.join(refused)} on a shared mesh, only "
+            f"model '{manifest.name}': a shared mesh does not accept {', '.join(refused)} in spec.parameters, only "
             f"{', '.join(sorted(_PARAMETERS))}"
         )
-    standing = {one["metadata"]["name"] for one in mesh.resources("Model")}
-    if model.name not in standing and len(standing) >= _MOST_MODELS:
+    deployed = {model["metadata"]["name"] for model in mesh.resources("Model")}
+    if manifest.name not in deployed and len(deployed) >= _MAX_MODELS:
         raise MeshError(
-            f"the shared mesh holds {_MOST_MODELS} models, as many as it may: use one of "
-            f"{', '.join(sorted(standing))}, or ask the presenter to run `llm-streaming reset`"
+            f"the shared mesh holds {_MAX_MODELS} models already, which is the limit: use one of "
+            f"{', '.join(sorted(deployed))}, or ask the presenter to run `llm-streaming reset`"
         )
 
 
-def masked(answer: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
-    """Have a call answered, without a word of it that is a secret of this process's environment.
+def masked(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
+    """Make a call and replace this process's secrets, those in its environment, in what it returns or raises.
 
     Raises:
-        ManifestError: as the call does, without such a word either.
-        MeshError: the same.
+        ManifestError: raised by the call.
+        MeshError: raised by the call.
     """
     try:
-        return json.loads(_mask(json.dumps(answer(), default=str)))
+        return json.loads(_mask(json.dumps(call(), default=str)))
     except (ManifestError, MeshError) as error:
         raise type(error)(_mask(str(error))) from None
 
 
 def _mask(text: str) -> str:
     for name, value in os.environ.items():
-        if _SECRET.search(name.upper()) and len(value) >= 8:
+        if _SECRET_NAME.search(name.upper()) and len(value) >= _MIN_SECRET:
             text = text.replace(value, f"<{name}>")
     return text
