@@ -4,22 +4,21 @@ The same two classes write manifests for a cluster and read them for the embedde
 those of the custom resources ``mlops.seldon.io/v1alpha1`` (contract §5).
 """
 
-from llm_streaming.manifests.container import SecretKey
-from llm_streaming.manifests.fields import API_VERSION
 from llm_streaming.manifests.model import Model
-from llm_streaming.manifests.schema import check
-from llm_streaming.manifests.server import RUNTIMES, STREAMING_ENV, Server, capabilities
-from llm_streaming.manifests.yaml import read_manifests, to_yaml
+from llm_streaming.manifests.schema import API_VERSION
+from llm_streaming.manifests.server import RUNTIMES, STREAMING_ENV, SecretKey, Server, capabilities
+from llm_streaming.manifests.yaml import Manifest, load_documents, read_manifests, to_yaml
 
 __all__ = [
     "API_VERSION",
     "RUNTIMES",
     "STREAMING_ENV",
+    "Manifest",
     "Model",
     "SecretKey",
     "Server",
     "capabilities",
-    "check",
+    "load_documents",
     "read_manifests",
     "to_yaml",
 ]

@@ -1,6 +1,7 @@
-"""Manifests checked against the fields that SC2's custom resources have (``crds.json``, which names its source).
+"""Checks manifests against the JSON schemas of SC2's custom resources (``crds.json``, which names its source).
 
-The API server drops a field that it does not know, with no more than a warning: a misspelt one is best refused here.
+The API server drops an unknown field with no more than a warning. Here it is an error, because it is often a misspelt
+one.
 """
 
 from __future__ import annotations
@@ -12,42 +13,48 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llm_streaming.errors import ManifestError, did_you_mean
-from llm_streaming.manifests.fields import API_VERSION
-from llm_streaming.manifests.quantity import check_quantity
 
 if TYPE_CHECKING:
     from fastjsonschema import JsonSchemaValueException
 
-KINDS = ("Model", "Server")
+API_VERSION = "mlops.seldon.io/v1alpha1"
 
-_WORDS = {
-    "array": "a list",
-    "boolean": "true or false",
-    "integer": "a whole number",
-    "object": "a mapping",
-    "string": "a string",
-}
+ABSENT: tuple[object, ...] = (None, [], {})
+"""The values that a generated manifest leaves out."""
+
+_TYPES = {"array": "a list", "boolean": "true or false", "integer": "a whole number", "object": "a mapping"}
 
 
-def check(manifest: Mapping[str, Any]) -> None:
-    """Refuse a Model or a Server with a field that there is not, that is missing, or that holds the wrong thing.
-
-    Manifests of other kinds are none of its business.
+def check(manifest: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Check the manifest of a Model or a Server, and return it without fields that are null.
 
     Raises:
-        ManifestError: with the first fault, and for an unknown field the nearest that there is.
+        ManifestError: it is a manifest of another kind, or a field is unknown, missing or malformed. The message names
+            the first such field; for an unknown field it names the most similar known one.
     """
     from fastjsonschema import JsonSchemaValueException
 
-    kind = manifest.get("kind")
-    if manifest.get("apiVersion") != API_VERSION or kind not in KINDS:
-        return
-    metadata = manifest.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    found = (manifest.get("apiVersion"), manifest.get("kind"))
+    if found != (API_VERSION, kind):
+        raise ManifestError(f"expected a manifest of {API_VERSION} {kind}, but got {found[0]} {found[1]}")
+    checked: dict[str, Any] = without(manifest, None)
     try:
-        _validator(kind)(_without_nulls(manifest))
+        _validator(kind)(checked)
     except JsonSchemaValueException as fault:
+        metadata = checked.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
         raise ManifestError(f"{kind} '{name}': {_sentence(fault)}" if name else f"{kind}: {_sentence(fault)}") from None
+    return checked
+
+
+def without(value: Any, *absent: object) -> Any:  # noqa: ANN401 - a part of a manifest
+    """Copy a part of a manifest without the fields whose value is one of `absent`."""
+    if isinstance(value, Mapping):
+        copied = {key: without(item, *absent) for key, item in value.items()}
+        return {key: item for key, item in copied.items() if item not in absent}
+    if isinstance(value, list | tuple):
+        return [without(item, *absent) for item in value]
+    return value
 
 
 @functools.cache
@@ -55,49 +62,26 @@ def _validator(kind: str) -> Callable[[object], object]:
     import fastjsonschema
 
     schemas = json.loads((importlib.resources.files(__package__) / "crds.json").read_text())
-    schema = {"$defs": schemas["$defs"], **schemas[kind]}
-    validate: Callable[[object], object] = fastjsonschema.compile(schema, formats={"quantity": _is_quantity})
+    validate: Callable[[object], object] = fastjsonschema.compile({"$defs": schemas["$defs"], **schemas[kind]})
     return validate
 
 
-def _is_quantity(text: str) -> bool:
-    try:
-        check_quantity("", text)
-    except ManifestError:
-        return False
-    return True
-
-
-def _without_nulls(value: object) -> object:
-    """Drop what is null, as the API server does."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_without_nulls(item) for item in value]
-    return value
-
-
 def _sentence(fault: JsonSchemaValueException) -> str:
-    """Say what is wrong with one field, in a person's words."""
     path = (fault.name or "").removeprefix("data").removeprefix(".")
     if fault.rule in ("required", "additionalProperties"):
-        return _unfitting(f"{path}." if path else "", fault.value, fault.definition)
-    if fault.rule == "format":
-        try:
-            check_quantity(path, fault.value)
-        except ManifestError as error:
-            return str(error)
-    types = [fault.rule_definition] if isinstance(fault.rule_definition, str) else fault.rule_definition
-    wanted = " or ".join(_WORDS[one] for one in types)
-    quote = " (quote it)" if types == ["string"] and isinstance(fault.value, int | float) else ""
-    return f"{path} must be {wanted}{quote}, but got {fault.value!r}"
+        return _wrong_fields(f"{path}." if path else "", fault.value, fault.definition)
+    expected = fault.definition.get("description")
+    if expected is None and fault.definition["type"] == "string":
+        quote = " (quote it)" if isinstance(fault.value, int | float) else ""
+        expected = f"a string{quote}"
+    return f"{path} must be {expected or _TYPES[fault.definition['type']]}, but got {fault.value!r}"
 
 
-def _unfitting(path: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """Name the field of a mapping that there is not, or else the one that is missing: the first may be why."""
-    known = schema["properties"]
-    for name in value:
-        if name not in known:
-            return f"there is no field {path}{name}{did_you_mean(str(name), known, prefix=path)}"
+def _wrong_fields(path: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """Name an unknown field, or else the missing one: a misspelt field is both."""
+    known = schema.get("properties", {})
+    unknown = [name for name in value if name not in known]
+    if unknown and schema.get("additionalProperties") is False:
+        return f"there is no field {path}{unknown[0]}{did_you_mean(str(unknown[0]), known, prefix=path)}"
     missing = next(name for name in schema["required"] if name not in value)
     return f"{path}{missing} is missing"

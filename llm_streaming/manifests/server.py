@@ -1,64 +1,71 @@
-"""The Server: what holds models (contract §5)."""
+"""The Server: an MLServer that holds models (contract §5)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests.container import SecretKey, as_container, check_environment, read_container
-from llm_streaming.manifests.fields import (
-    check_count,
-    check_mappings,
-    check_scaling,
-    check_strings,
-    envelope,
-    mapping,
-    open_envelope,
-    strings,
-    without_absent,
-)
-from llm_streaming.manifests.names import check_label
-from llm_streaming.manifests.quantity import check_quantity
+from llm_streaming.manifests.resource import Resource
+from llm_streaming.manifests.schema import ABSENT, without
 
-# What streaming needs of MLServer (contract §5): with parallel workers a stream becomes one event made by `predict`,
-# and compression holds events back until its buffer is full.
+# Streaming needs these settings of MLServer (contract §5): with parallel workers a stream becomes one event made by
+# `predict`, and compression holds events back until its buffer is full.
 STREAMING_ENV: Mapping[str, str] = {"MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_GZIP_ENABLED": "false"}
 
-# The two runtimes: what their Servers are capable of, and the variable from which they take a key.
+# Each runtime, with the capability of its Servers and the environment variable that holds its key.
 RUNTIMES: Mapping[str, tuple[str, str]] = {
     "api": ("openai", "OPENAI_API_KEY"),
     "local": ("llm-local", "HF_TOKEN"),
 }
 
-# vLLM's processes, one for each GPU, share memory: more than the 64 MiB that a container gets.
+_CONTAINER = "mlserver"
+_GPU = "nvidia.com/gpu"
+
+# vLLM runs one process for each GPU. They share memory, and need more of it than the 64 MiB that a container gets.
 _SHARED_MEMORY = "shared-memory"
+
+# Variables with such names usually hold a secret.
+_SECRET_NAME = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
+
+
+class SecretKey(NamedTuple):
+    """One key of a Kubernetes Secret.
+
+    Args:
+        secret: the Secret's name.
+        key: the key's name.
+    """
+
+    secret: str
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
-    """A server that holds models: one MLServer on the embedded mesh, replicas of one on a cluster.
+class Server(Resource):
+    """A server that holds models: one MLServer on the embedded mesh, one or more replicas of it on a cluster.
 
-    The embedded mesh acts on the first three; the others are a cluster's.
+    The embedded mesh uses the first three fields; the others are for a cluster.
 
     Args:
         name: the server's name.
         capabilities: what models may require of it.
-        env: environment variables of its ``mlserver`` container. A key is none of them: see `secret_env`.
-        image: the container's image, by default the one of SC2's server configuration, which has no such runtimes.
-        replicas: how many pods, by default `min_replicas`, or 1.
-        min_replicas: as few as autoscaling may leave.
-        max_replicas: as many as autoscaling may make.
+        env: environment variables of its ``mlserver`` container, none of them secret: see `secret_env`.
+        image: the container's image. SC2's own, which is the default, has no LLM runtimes.
+        replicas: the number of pods, by default `min_replicas`, or 1.
+        min_replicas: the fewest replicas that autoscaling may leave.
+        max_replicas: the most replicas that autoscaling may make.
         cpu: processors requested for each replica, a quantity such as ``500m``.
-        memory: bytes requested for each replica, and its limit, a quantity such as ``4Gi``. What models declare as
-            their ``memory`` has to fit in it.
+        memory: bytes requested for each replica, and its limit, a quantity such as ``4Gi``. The ``memory`` of all its
+            models has to fit in it.
         gpus: NVIDIA GPUs for each replica.
-        tolerations: taints of nodes that it bears, as Kubernetes writes them.
-        secret_env: environment variables that hold a key of a Secret of the server's namespace.
+        tolerations: the taints of nodes that it tolerates, as Kubernetes writes them.
+        secret_env: environment variables whose values come from a Secret of the server's namespace.
 
     Raises:
-        ManifestError: a field holds what the API server or SC2 would refuse, or `env` holds a key.
+        ManifestError: a field holds a value that the API server or SC2 would refuse, or `env` holds a secret.
 
     Example:
         >>> server = Server(name="api", capabilities=("openai",), env={}, secret_env={"A_KEY": ("openai", "key")})
@@ -66,32 +73,31 @@ class Server:
         [{'name': 'A_KEY', 'valueFrom': {'secretKeyRef': {'name': 'openai', 'key': 'key'}}}]
     """
 
-    name: str
+    kind: ClassVar[str] = "Server"
+
     capabilities: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=lambda: dict(STREAMING_ENV))
     image: str | None = None
-    replicas: int | None = None
-    min_replicas: int | None = None
-    max_replicas: int | None = None
     cpu: str | int | None = None
     memory: str | int | None = None
     gpus: int = 0
     tolerations: tuple[Mapping[str, Any], ...] = ()
     secret_env: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        check_label("Server: metadata.name", self.name)
+    def __post_init__(self, source: Mapping[str, Any] | None) -> None:
         server = f"Server '{self.name}'"
-        check_strings(f"{server}: spec.capabilities", self.capabilities)
-        check_scaling(f"{server}: spec", self.replicas, self.min_replicas, self.max_replicas)
-        check_environment(server, self.env, self.secret_env)
-        check_mappings(f"{server}: tolerations", self.tolerations)
-        check_count(f"{server}: gpus", self.gpus)
-        if self.image is not None and (not isinstance(self.image, str) or not self.image.strip()):
-            raise ManifestError(f"{server}: image must be a non-empty string, but got {self.image!r}")
-        for resource, amount in {"cpu": self.cpu, "memory": self.memory}.items():
-            if amount is not None:
-                check_quantity(f"{server}: {resource}", amount)
+        for name, reference in self.secret_env.items():
+            if not isinstance(reference, tuple) or len(reference) != 2:
+                raise ManifestError(f"{server}: {name} must name a Secret and its key, but got {reference!r}")
+            if name in self.env:
+                raise ManifestError(f"{server}: {name} is given both as a value and from a Secret: keep one of them")
+        super().__post_init__(source)
+        for name, value in self.env.items():
+            if value and _SECRET_NAME.search(name):
+                raise ManifestError(
+                    f"{server}: {name} stands in the manifest, where everybody can read it: keep it in a Secret, and "
+                    "refer to it by valueFrom.secretKeyRef (in Python: secret_env)"
+                )
 
     @classmethod
     def of_runtime(cls, runtime: str, *, name: str, secret: str | None = None, **fields: Any) -> Self:  # noqa: ANN401
@@ -100,8 +106,8 @@ class Server:
         Args:
             runtime: ``api`` or ``local``.
             name: the server's name.
-            secret: the Secret with the runtime's key, under the name of the variable that takes it
-                (``OPENAI_API_KEY`` or ``HF_TOKEN``).
+            secret: the Secret that holds the runtime's key, stored under the name of the variable that the runtime
+                reads (``OPENAI_API_KEY`` or ``HF_TOKEN``).
             fields: the other fields of a Server.
 
         Raises:
@@ -117,65 +123,73 @@ class Server:
         key = {} if secret is None else {variable: SecretKey(secret, variable)}
         return cls(name=name, capabilities=(capability,), secret_env=key, **fields)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The manifest; SC2 merges the ``mlserver`` container into that of its server configuration."""
-        shared = self.gpus > 1
-        container = as_container(
-            image=self.image,
-            env=self.env,
-            secret_env=self.secret_env,
-            requests=without_absent(cpu=self.cpu, memory=self.memory),
-            limits=without_absent(memory=self.memory, **{"nvidia.com/gpu": self.gpus or None}),
-            mounts=[{"name": _SHARED_MEMORY, "mountPath": "/dev/shm"}] if shared else [],  # noqa: S108 - not a file
-        )
-        pod = without_absent(
-            containers=[container] if len(container) > 1 else [],
-            volumes=[{"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory"}}] if shared else [],
-            tolerations=[dict(toleration) for toleration in self.tolerations],
-        )
-        spec = without_absent(
-            serverConfig="mlserver",
-            capabilities=list(self.capabilities),
-            replicas=self.replicas,
-            minReplicas=self.min_replicas,
-            maxReplicas=self.max_replicas,
-            podSpec=pod,
-        )
-        return envelope("Server", self.name, spec)
-
-    @classmethod
-    def from_dict(cls, manifest: Mapping[str, Any]) -> Server:
-        """Read a manifest; fields that are not here (volumes and the like) are passed over.
-
-        Raises:
-            ManifestError: it is not a Server's manifest, or a field is malformed.
-        """
-        name, spec = open_envelope(manifest, "Server")
-        server = f"Server '{name}'"
-        pod = mapping(f"{server}: spec.podSpec", spec.get("podSpec"))
-        tolerations = pod.get("tolerations") or []
-        check_mappings(f"{server}: spec.podSpec.tolerations", tolerations)
-        return cls(
-            name=name,
-            capabilities=capabilities(manifest),
-            replicas=spec.get("replicas"),
-            min_replicas=spec.get("minReplicas"),
-            max_replicas=spec.get("maxReplicas"),
-            tolerations=tuple(tolerations),
-            **read_container(server, pod.get("containers")),
-        )
-
     def holds(self, requirements: Sequence[str]) -> bool:
         """Whether every requirement is among the capabilities, compared as exact strings, as SC2's scheduler does."""
         return set(requirements) <= set(self.capabilities)
 
+    def _spec(self) -> dict[str, Any]:
+        shares_memory = self.gpus > 1
+        container = self._container(shares_memory=shares_memory)
+        return {
+            "serverConfig": "mlserver",
+            "capabilities": self.capabilities,
+            **self._replicas(),
+            "podSpec": {
+                "containers": [container] if len(container) > 1 else None,
+                "volumes": [{"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory"}}] if shares_memory else None,
+                "tolerations": self.tolerations,
+            },
+        }
+
+    def _container(self, *, shares_memory: bool) -> dict[str, Any]:
+        """The ``mlserver`` container, which SC2 merges into the one of its server configuration."""
+        plain = [{"name": name, "value": value} for name, value in self.env.items()]
+        secret = [
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+            for name, (secret, key) in self.secret_env.items()
+        ]
+        mount = {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"}  # noqa: S108 - not a file
+        container = {
+            "name": _CONTAINER,
+            "image": self.image,
+            "env": [*plain, *secret],
+            "resources": {
+                "requests": {"cpu": self.cpu, "memory": self.memory},
+                "limits": {"memory": self.memory, _GPU: self.gpus or None},
+            },
+            "volumeMounts": [mount] if shares_memory else None,
+        }
+        given: dict[str, Any] = without(container, *ABSENT)
+        return given
+
+    @classmethod
+    def _read(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        pod = spec.get("podSpec", {})
+        containers = {container["name"]: container for container in pod.get("containers", ())}
+        container = containers.get(_CONTAINER, {})
+        variables = container.get("env", ())
+        resources = container.get("resources", {})
+        requests, limits = resources.get("requests", {}), resources.get("limits", {})
+        return {
+            "capabilities": capabilities({"spec": spec}),
+            # A variable from elsewhere, such as a field of the pod, exists on a cluster only.
+            "env": {one["name"]: one.get("value", "") for one in variables if "valueFrom" not in one},
+            "secret_env": dict(_secret_keys(variables)),
+            "image": container.get("image"),
+            "cpu": requests.get("cpu"),
+            "memory": requests.get("memory"),
+            "gpus": int(limits.get(_GPU, 0)),
+            "tolerations": tuple(pod.get("tolerations", ())),
+        }
+
 
 def capabilities(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read no more of a Server than its capabilities: one that is on a cluster may hold what was never checked here.
+    """Read the capabilities of a Server's manifest, which may be one of a cluster that was never checked here."""
+    spec = manifest["spec"]
+    return (*(spec.get("capabilities") or ()), *(spec.get("extraCapabilities") or ()))
 
-    Raises:
-        ManifestError: it is not a Server's manifest, or they are malformed.
-    """
-    name, spec = open_envelope(manifest, "Server")
-    declared = (strings(f"Server '{name}': spec.{key}", spec.get(key)) for key in ("capabilities", "extraCapabilities"))
-    return tuple(capability for several in declared for capability in several)
+
+def _secret_keys(variables: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, SecretKey]]:
+    for variable in variables:
+        if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+            yield variable["name"], SecretKey(reference["name"], reference["key"])

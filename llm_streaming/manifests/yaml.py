@@ -1,30 +1,49 @@
-"""Manifests as text: YAML files read, and written as people write them."""
+"""Reads manifests from YAML files, and writes them as YAML."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests.fields import mapping
-from llm_streaming.manifests.schema import check
+from llm_streaming.manifests.model import Model
+from llm_streaming.manifests.server import Server
 from llm_streaming.paths import in_project
 
+Manifest = str | Path | Mapping[str, Any] | Model | Server
+"""The path of a YAML file, a mapping, or a resource that was read or generated."""
 
-def read_manifests(source: str | Path | Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the manifests in a YAML file (several, if ``---`` divides them), or the one given as a mapping.
+
+def read_manifests(source: Manifest) -> list[Model | Server]:
+    """Read and check the resources in a YAML file (several, if ``---`` divides them) or a mapping.
+
+    A `Model` or a `Server` is returned as it is.
 
     Raises:
-        ManifestError: the file is missing, is not YAML, or holds no manifest, or one holds what SC2's custom resources
-            do not.
+        ManifestError: the file cannot be read, is not YAML or holds no manifest, or a manifest is not that of a Model
+            or a Server, or has a field that cannot be used.
     """
+    if isinstance(source, Model | Server):
+        return [source]
+    return [
+        Server.from_dict(document) if document.get("kind") == Server.kind else Model.from_dict(document)
+        for document in load_documents(source)
+    ]
+
+
+def load_documents(source: Manifest) -> list[dict[str, Any]]:
+    """Read the manifests in a YAML file or a mapping as their author wrote them, of any kind and without a check.
+
+    Raises:
+        ManifestError: the file cannot be read, is not YAML, or holds no manifest.
+    """
+    if isinstance(source, Model | Server):
+        return [dict(source.document)]
     if isinstance(source, Mapping):
-        check(source)
-        yield dict(source)
-        return
+        return [dict(source)]
     if not isinstance(source, str | Path):
         raise ManifestError(f"expected a manifest, or the path of a file with one, but got {source!r}")
     path = in_project(source)
@@ -37,22 +56,22 @@ def read_manifests(source: str | Path | Mapping[str, Any]) -> Iterator[dict[str,
     if not documents:
         raise ManifestError(f"{source} holds no manifest")
     for document in documents:
-        manifest = mapping(str(source), document)
-        check(manifest)
-        yield manifest
+        if not isinstance(document, dict):
+            raise ManifestError(f"{source} must hold mappings, but got {document!r}")
+    return documents
 
 
 def to_yaml(manifest: Mapping[str, Any], *, comment: str = "") -> str:
-    """Write a manifest as people write them: keys in order, lists not indented, `comment` above it."""
+    """Write a manifest as people do: keys in their order, lists not indented, and `comment` above it."""
     lines = [f"# {line}\n" for line in comment.splitlines()]
     return "".join(lines) + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Strings that are addresses, or that YAML would read as something else, stand in double quotes."""
+    """Puts addresses, and strings that YAML would read as another type, in double quotes."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - its own signature
-        """Write a value that stands in two places twice, and not as an anchor and its alias."""
+        """Write a value twice if two fields hold it, instead of an anchor and an alias."""
         return True
 
 

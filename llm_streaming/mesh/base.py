@@ -1,22 +1,18 @@
-"""What every mesh can do, wherever it runs."""
+"""The interface that every mesh has, and the names of resources in its messages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol, Self
 
-from llm_streaming.manifests import API_VERSION
-
-Manifest = str | Path | Mapping[str, Any]
+from llm_streaming.manifests import API_VERSION, Manifest
 
 
 class Mesh(Protocol):
-    """A place where models are deployed and reached. It tells what kubectl prints."""
+    """A place where models are deployed and reached. It reports its progress in kubectl's words."""
 
     @property
     def closed(self) -> bool:
-        """Whether it can be used no more."""
+        """Whether the mesh can no longer be used."""
 
     @property
     def address(self) -> str:
@@ -30,7 +26,7 @@ class Mesh(Protocol):
         """``host:port`` where a server shows its ``/metrics``."""
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Model in a manifest (a YAML file's path, or a mapping); returns before it is ready."""
+        """Deploy the Model in a manifest; returns before the model is ready."""
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, all of them by default, for `timeout` seconds at most."""
@@ -42,10 +38,10 @@ class Mesh(Protocol):
         """The resources of a kind, ``Model`` or ``Server``: each manifest, with its status."""
 
     def logs(self, model: str) -> str:
-        """What the server that holds a model has logged."""
+        """The log of the server that holds a model."""
 
     def close(self) -> None:
-        """Let go of the mesh; what was opened for it ends."""
+        """Close the mesh, and end the processes that were started for it."""
 
     def __enter__(self) -> Self: ...
 
@@ -53,5 +49,5 @@ class Mesh(Protocol):
 
 
 def qualified(kind: str) -> str:
-    """A kind as kubectl names it: ``model.mlops.seldon.io``."""
+    """The name of a kind as kubectl writes it: ``model.mlops.seldon.io``."""
     return f"{kind.lower()}.{API_VERSION.partition('/')[0]}"

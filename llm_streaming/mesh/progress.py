@@ -1,4 +1,4 @@
-"""Whom a mesh tells what it does: whoever reads this process's output, unless a call comes from another process."""
+"""Routes progress messages to standard output, or to another listener such as the remote caller."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-# Of each thread its own: a mesh may be called by several at once, and each hears of its own call alone.
+# Each thread has its own listener: several callers may use a mesh at once, and each gets the messages of its own call.
 _listener: ContextVar[Callable[[str], None]] = ContextVar("listener", default=print)
 
 
-def tell(line: str) -> None:
-    """Tell one line, such as kubectl prints."""
+def report(line: str) -> None:
+    """Send one line, such as kubectl prints, to this thread's listener."""
     _listener.get()(line)
 
 
 @contextmanager
-def telling(listener: Callable[[str], None]) -> Iterator[None]:
-    """Have what is told in this block, by this thread, go to `listener`."""
+def reporting_to(listener: Callable[[str], None]) -> Iterator[None]:
+    """Send what this thread reports in the block to `listener`."""
     before = _listener.set(listener)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What Seldon Core 2 says of a Model on a cluster."""
+"""The status of a Model: the conditions that Seldon Core 2 writes, and how they are read."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-# States that the scheduler leaves only when something changes: the Model, its server, or what it was refused.
+# The scheduler leaves these states only after a change: of the Model, of its server, or of the cause of the failure.
 _FINAL = {"ModelFailed", "ScheduleFailed", "LoadFailed"}
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """A Model's conditions, read for one who waits for it.
+    """A Model's conditions, summed up.
 
-    Against Kubernetes' custom, SC2 writes its state (``ScheduleFailed``) into a condition's `message` and the words
-    that explain it into `reason` (SeldonIO/seldon-core, ``operator/scheduler/model.go``); older versions wrote no
-    state at all. Both orders are read.
+    Against Kubernetes' custom, SC2 writes its state (``ScheduleFailed``) into a condition's `message` and the
+    explanation into `reason` (SeldonIO/seldon-core, ``operator/scheduler/model.go``); older versions wrote no state at
+    all. Both orders are read.
 
     Args:
         ready: whether the model can be called.
-        failed: whether it will not become ready by itself.
-        words: the state and the explanation, as far as they are given.
-        since: when this began, as the API server writes times.
+        failed: whether the model stays as it is until something changes.
+        words: the state and the explanation, as far as SC2 gives them.
+        since: when this status began, in the API server's format.
     """
 
     ready: bool
@@ -32,7 +32,7 @@ class ModelStatus:
 
     @classmethod
     def of(cls, model: Mapping[str, Any]) -> Self:
-        """Read a Model, whose ``status`` is absent until SC2 has seen it."""
+        """Read the status of a Model; a Model that SC2 has not yet seen has none."""
         status = model.get("status") or {}
         conditions = {condition["type"]: condition for condition in status.get("conditions") or []}
         ready = conditions.get("Ready", {}).get("status") == "True"

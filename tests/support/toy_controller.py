@@ -9,7 +9,7 @@ import httpx
 
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.progress import telling
+from llm_streaming.mesh.progress import reporting_to
 from tests.support.api_server import ApiServer
 from tests.support.cluster import READY, balanced, unmet
 
@@ -52,7 +52,7 @@ class ToyController:
                     event = json.loads(line)
                     self._seen = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "DELETED":
-                        with telling(lambda _: None):
+                        with reporting_to(lambda _: None):
                             self._reconcile(event["object"])
 
     def _reconcile(self, model: dict[str, Any]) -> None:

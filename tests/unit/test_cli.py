@@ -214,8 +214,9 @@ def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
     assert run("manifest", "server", "s", "--runtime", "api", "--secret", "") == (
         1,
         "",
-        "error: Server 's': the Secret of OPENAI_API_KEY must be lower-case letters, digits, '-' and '.', each part "
-        "starting and ending with a letter or a digit, 253 characters at most, but got ''\n",
+        "error: Server 's': spec.podSpec.containers[0].env[2].valueFrom.secretKeyRef.name must be lower-case letters, "
+        "digits, '-' and '.', each part starting and ending with a letter or a digit, 253 characters at most, but got "
+        "''\n",
     )
     assert run("manifest", "server", "s", "--runtime", "api", "--toleration", "") == usage(
         "Invalid value: --toleration takes a taint's key, but got nothing", " manifest server"

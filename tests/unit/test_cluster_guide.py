@@ -24,8 +24,8 @@ def test_the_guide_shows_the_resources_that_a_cluster_needs() -> None:
 
 @pytest.mark.parametrize("manifest", [one for one in MANIFESTS if one["kind"] in KINDS], ids=lambda one: one["kind"])
 def test_every_manifest_has_only_fields_that_there_are(manifest: dict[str, object]) -> None:
-    assert list(read_manifests(manifest)) == [manifest]
-    assert KINDS[manifest["kind"]].from_dict(manifest).name == manifest["metadata"]["name"]
+    (found,) = read_manifests(manifest)
+    assert (type(found), found.name) == (KINDS[manifest["kind"]], manifest["metadata"]["name"])
 
 
 def test_the_servers_are_what_the_commands_before_them_print() -> None:

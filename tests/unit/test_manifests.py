@@ -1,10 +1,12 @@
 """Manifests: generated as they stand in the repository, read strictly, refused in one sentence."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests import API_VERSION, Model, Server, read_manifests, to_yaml
+from llm_streaming.manifests import API_VERSION, Model, Server, load_documents, read_manifests, to_yaml
 from llm_streaming.paths import project_root
 from tools import write_manifests
 
@@ -59,7 +61,12 @@ def test_extra_capabilities_add_and_secrets_are_left_to_the_environment() -> Non
         "apiVersion": API_VERSION,
         "kind": "Server",
         "metadata": {"name": "s"},
-        "spec": {"capabilities": ["x"], "extraCapabilities": ["y"], "podSpec": {"containers": containers}},
+        "spec": {
+            "serverConfig": "mlserver",
+            "capabilities": ["x"],
+            "extraCapabilities": ["y"],
+            "podSpec": {"containers": containers},
+        },
     }
     assert Server.from_dict(manifest) == Server(
         name="s", capabilities=("x", "y"), env={"A": "1"}, secret_env={"OPENAI_API_KEY": ("openai", "key")}
@@ -83,24 +90,24 @@ def test_a_server_holds_a_model_whose_every_requirement_it_is_capable_of(
         ({"apiVersion": "v1"}, f"expected a manifest of {API_VERSION} Model, but got v1 Model"),
         (
             {"metadata": {"name": "My_Model"}},
-            "Model: metadata.name must be lower-case letters, digits and '-', starting and ending with a letter or a "
-            "digit, 63 characters at most, but got 'My_Model'",
+            "Model 'My_Model': metadata.name must be lower-case letters, digits and '-', starting and ending with a "
+            "letter or a digit, 63 characters at most, but got 'My_Model'",
         ),
         ({"metadata": "m"}, "Model: metadata must be a mapping, but got 'm'"),
-        ({"spec": {}}, "Model 'm': spec.storageUri is missing: it says where the model's folder is"),
-        ({"spec": {"storageUri": 3}}, "Model 'm': spec.storageUri must be a non-empty string"),
+        ({"spec": {}}, "Model 'm': spec.storageUri is missing"),
+        ({"spec": {"storageUri": 3}}, "Model 'm': spec.storageUri must be a non-empty string, but got 3"),
+        ({"spec": {"storageUri": ""}}, "Model 'm': spec.storageUri must be a non-empty string, but got ''"),
         (
             {"spec": {"storageUri": "x", "requirements": "openai"}},
-            "Model 'm': spec.requirements must be a list of strings, but got 'openai'",
+            "Model 'm': spec.requirements must be a list of non-empty strings, but got 'openai'",
         ),
         (
             {"spec": {"storageUri": "x", "requirements": [1]}},
-            "Model 'm': spec.requirements must be a list of non-empty strings, but got [1]",
+            "Model 'm': spec.requirements[0] must be a non-empty string, but got 1",
         ),
         (
             {"spec": {"storageUri": "x", "parameters": [{"name": "keep_alive", "value": 5}]}},
-            "Model 'm': spec.parameters: expected name and value as strings (quote numbers), but got "
-            "{'name': 'keep_alive', 'value': 5}",
+            "Model 'm': spec.parameters[0].value must be a string (quote it), but got 5",
         ),
     ],
 )
@@ -113,18 +120,39 @@ def test_a_malformed_model_is_refused_in_one_sentence(change: dict[str, object],
 def test_a_file_may_hold_several_manifests(tmp_path) -> None:
     path = tmp_path / "two.yaml"
     path.write_text("a: 1\n---\n\n---\nb: 2\n")
-    assert list(read_manifests(path)) == [{"a": 1}, {"b": 2}]
+    assert load_documents(path) == [{"a": 1}, {"b": 2}]
+
+
+def test_a_file_of_models_and_servers_is_read_in_order(tmp_path) -> None:
+    made = [Model(name="m", storage_uri="models/m"), Server(name="s", capabilities=("a",))]
+    path = tmp_path / "two.yaml"
+    path.write_text("---\n".join(to_yaml(one.as_dict()) for one in made))
+    assert read_manifests(path) == made
+
+
+def test_a_manifest_that_was_read_travels_as_it_was_written() -> None:
+    written = {**MODEL, "spec": {"storageUri": "x", "memory": None, "logger": {"percent": 10}}}
+    (model,) = read_manifests(written)
+    assert (model, model.document) == (Model(name="m", storage_uri="x"), written)
+    assert read_manifests(model)[0] is model
+    assert load_documents(model) == [written]
+
+
+def test_a_changed_model_is_a_generated_one() -> None:
+    model = Model.from_dict({**MODEL, "metadata": {"name": "m", "labels": {"a": "b"}}})
+    changed = replace(model, name="other")
+    assert changed.document == changed.as_dict() == {**MODEL, "metadata": {"name": "other"}}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "{path} holds no manifest"), ("- a", "{path} must be a mapping, but got ['a']")],
+    [("", "{path} holds no manifest"), ("- a", "{path} must hold mappings, but got ['a']")],
 )
 def test_a_file_without_a_manifest_is_refused(tmp_path, text: str, message: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ManifestError) as refused:
-        list(read_manifests(path))
+        read_manifests(path)
     assert str(refused.value) == message.format(path=path)
 
 
@@ -132,10 +160,10 @@ def test_a_file_that_is_not_yaml_is_refused_with_the_place(tmp_path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("a: [1")
     with pytest.raises(ManifestError, match=r"bad\.yaml is not YAML: .* line 1, column 6"):
-        list(read_manifests(path))
+        read_manifests(path)
 
 
 def test_a_missing_file_is_refused(tmp_path) -> None:
     with pytest.raises(ManifestError) as refused:
-        list(read_manifests(tmp_path / "none.yaml"))
+        read_manifests(tmp_path / "none.yaml")
     assert str(refused.value) == f"cannot read the manifest {tmp_path / 'none.yaml'}: No such file or directory"

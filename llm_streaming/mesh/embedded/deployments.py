@@ -16,7 +16,7 @@ from llm_streaming.mesh.embedded.deployment import Deployment
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.placement import place
 from llm_streaming.mesh.embedded.servers import Stack
-from llm_streaming.mesh.progress import tell
+from llm_streaming.mesh.progress import report
 
 
 class Deployments:
@@ -69,17 +69,16 @@ class Deployments:
             raise MeshError(f"model '{name}' has not been deployed on this mesh: apply its manifest first")
         return self._last_servers[name]
 
-    def plan(self, manifest: dict[str, Any]) -> Deployment:
+    def plan(self, model: Model) -> Deployment:
         """Find where a Model goes, and what it is there, without touching anything.
 
         Raises:
-            ManifestError: the manifest or the model's folder cannot be used.
+            ManifestError: the model's folder cannot be used.
             MeshError: no server can hold the model.
         """
-        model = Model.from_dict(manifest)
         server = place(model, self._stack.mlservers)
         folder = storage.resolve(model.storage_uri, self._models)
-        return Deployment(model.name, storage.settings(model, folder), folder, server, manifest)
+        return Deployment(model.name, storage.settings(model, folder), folder, server, model.document)
 
     def would_change(self, wanted: Deployment) -> bool:
         """Whether a model of that name stands, has not failed, and is another."""
@@ -90,12 +89,12 @@ class Deployments:
         """Make a deployment what is wanted, and tell what that took."""
         current = self._standing.get(wanted.name)
         if current and current == wanted and not current.failed:
-            tell(f"model.mlops.seldon.io/{wanted.name} unchanged")
+            report(f"model.mlops.seldon.io/{wanted.name} unchanged")
             return
         if current:
             self.withdraw(current)
         self._deploy(wanted)
-        tell(f"model.mlops.seldon.io/{wanted.name} {'configured' if current else 'created'}")
+        report(f"model.mlops.seldon.io/{wanted.name} {'configured' if current else 'created'}")
 
     def withdraw(self, deployment: Deployment) -> None:
         """Undo a deployment, also one that failed; returns when nothing of it is left."""

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from llm_streaming.errors import MeshError
-from llm_streaming.manifests import Model, Server, read_manifests
-from llm_streaming.mesh.base import Manifest
+from llm_streaming.manifests import Manifest, Model, Server, load_documents, read_manifests
 from llm_streaming.mesh.embedded.deployments import Deployments
 from llm_streaming.mesh.embedded.offline_provider import NOTICE
 from llm_streaming.mesh.embedded.placement import check_standing, read_servers
 from llm_streaming.mesh.embedded.servers import start_stack
 from llm_streaming.mesh.processes.ports import LOOPBACK
-from llm_streaming.mesh.progress import tell
+from llm_streaming.mesh.progress import report
 from llm_streaming.paths import in_project
 
 
@@ -42,7 +41,7 @@ class EmbeddedMesh:
         self._deployments = Deployments(self._stack, self._models, check=self.check, closed=self._reason)
         atexit.register(self.close)
         if self._stack.provider:
-            tell(NOTICE)
+            report(NOTICE)
 
     @property
     def closed(self) -> bool:
@@ -84,18 +83,18 @@ class EmbeddedMesh:
             MeshError: no server can hold the model, one has ended, or a Server is none that the mesh was opened with.
         """
         self.check()
-        documents = list(read_manifests(manifest))
-        for server in [Server.from_dict(document) for document in documents if document.get("kind") == "Server"]:
+        resources = read_manifests(manifest)
+        for server in [one for one in resources if isinstance(one, Server)]:
             check_standing(server, self._stack.mlservers)
-            tell(f"server.mlops.seldon.io/{server.name} unchanged")
+            report(f"server.mlops.seldon.io/{server.name} unchanged")
         with self._deployments.changing:
-            for wanted in [self._deployments.plan(one) for one in documents if one.get("kind") != "Server"]:
+            for wanted in [self._deployments.plan(one) for one in resources if isinstance(one, Model)]:
                 self._deployments.settle(wanted)
 
     def would_change(self, manifest: Manifest) -> bool:
         """Whether to apply a Model's manifest would replace a model that is deployed by another; raises as `apply`."""
         self.check()
-        return any(self._deployments.would_change(self._deployments.plan(one)) for one in read_manifests(manifest))
+        return any(self._deployments.would_change(self._deployments.plan(one)) for one in _models(manifest))
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, all of them by default, for `timeout` seconds at most.
@@ -116,7 +115,7 @@ class EmbeddedMesh:
             except MeshError:
                 self._deployments.withdraw(deployment)
                 raise
-            tell(f"model.mlops.seldon.io/{name} condition met")
+            report(f"model.mlops.seldon.io/{name} condition met")
 
     def delete(self, manifest: Manifest) -> None:
         """Remove the Model in a manifest; returns when it is gone.
@@ -126,11 +125,10 @@ class EmbeddedMesh:
             MeshError: the model is not deployed, or one of the servers has ended.
         """
         self.check()
-        models = [Model.from_dict(document) for document in read_manifests(manifest)]
         with self._deployments.changing:
-            for deployment in [self._deployments.deployed(model.name) for model in models]:
+            for deployment in [self._deployments.deployed(model.name) for model in _models(manifest)]:
                 self._deployments.withdraw(deployment)
-                tell(f'model.mlops.seldon.io "{deployment.name}" deleted')
+                report(f'model.mlops.seldon.io "{deployment.name}" deleted')
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
         """The Models or Servers there are, as a cluster shows them: each manifest, with a status.
@@ -181,3 +179,9 @@ class EmbeddedMesh:
 
     def _reason(self) -> MeshError | None:
         return MeshError(self._why_closed) if self._closed else None
+
+
+def _models(manifest: Manifest) -> list[Model]:
+    if isinstance(manifest, Model):
+        return [manifest]
+    return [Model.from_dict(document) for document in load_documents(manifest)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import Model, Server, read_manifests
+from llm_streaming.manifests import Model, Server, load_documents
 from llm_streaming.mesh.embedded.mlserver import MLServer
 
 
@@ -16,9 +16,8 @@ def read_servers(folder: Path) -> list[Server]:
     Raises:
         ManifestError: one cannot be read, there is none, or two have the same name.
     """
-    servers = [
-        Server.from_dict(manifest) for path in sorted(folder.glob("*.yaml")) for manifest in read_manifests(path)
-    ]
+    paths = sorted(folder.glob("*.yaml"))
+    servers = [Server.from_dict(document) for path in paths for document in load_documents(path)]
     if not servers:
         raise ManifestError(f"{folder} holds no Server manifest: the mesh has nothing to start")
     if len({server.name for server in servers}) < len(servers):

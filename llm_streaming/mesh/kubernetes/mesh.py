@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Self
+from typing import Self
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import Model, Server, capabilities, read_manifests
-from llm_streaming.mesh.base import Manifest, qualified
+from llm_streaming.manifests import Manifest, Model, Server, capabilities, read_manifests
+from llm_streaming.mesh.base import qualified
 from llm_streaming.mesh.kubernetes.address import PortForwards, find_address
 from llm_streaming.mesh.kubernetes.api import Cluster, Resource
 from llm_streaming.mesh.kubernetes.config import find_connection
-from llm_streaming.mesh.progress import tell
+from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.status import ModelStatus
 
 _DELETE_TIMEOUT = 300.0  # seconds; a model that is unloaded goes in a few
@@ -92,7 +92,7 @@ class KubernetesMesh:
             result = "created" if before is None else _change(before, after)
             if kind == "Model" and (result != "unchanged" or name not in self._applied):
                 self._applied[name] = ModelStatus.of(before) if before and result == "configured" else None
-            tell(f"{qualified(kind)}/{name} {result}")
+            report(f"{qualified(kind)}/{name} {result}")
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, by default all that were applied here, for `timeout` seconds at most.
@@ -105,7 +105,7 @@ class KubernetesMesh:
         for name in names or list(self._applied):
             status = self._follow(name, deadline)
             if status.ready:
-                tell(f"model.mlops.seldon.io/{name} condition met")
+                report(f"model.mlops.seldon.io/{name} condition met")
                 continue
             more = f"{self._connection.kubectl(f'describe model {name}')} shows more"
             if status.failed:
@@ -129,7 +129,7 @@ class KubernetesMesh:
             self._await_end(kind, name, uid)
             if kind == "Model":
                 self._applied.pop(name, None)
-            tell(f'{qualified(kind)} "{name}" deleted')
+            report(f'{qualified(kind)} "{name}" deleted')
 
     def resources(self, kind: str) -> list[Resource]:
         """The Models or Servers in the mesh's namespace.
@@ -171,11 +171,10 @@ class KubernetesMesh:
 
     def _read(self, manifest: Manifest) -> list[Resource]:
         """Read a manifest as its author wrote it, checked, and with this mesh's namespace."""
-        return [self._placed(document) for document in read_manifests(manifest)]
+        return [self._placed(resource) for resource in read_manifests(manifest)]
 
-    def _placed(self, document: dict[str, Any]) -> Resource:
-        checked = (Server if document.get("kind") == "Server" else Model).from_dict(document)
-        namespace = self._connection.namespace
+    def _placed(self, checked: Model | Server) -> Resource:
+        document, namespace = checked.document, self._connection.namespace
         own = document["metadata"].get("namespace", namespace)
         if own != namespace:
             raise ManifestError(
@@ -202,7 +201,7 @@ class KubernetesMesh:
             status = ModelStatus.of(model)
             if status.words not in ("", words):
                 words = status.words
-                tell(f"model.mlops.seldon.io/{name} {words}")
+                report(f"model.mlops.seldon.io/{name} {words}")
             if status.ready or (status.failed and status != outdated):
                 return status
         return ModelStatus(ready=False, failed=False, words=words, since="")

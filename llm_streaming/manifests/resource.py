@@ -1,0 +1,94 @@
+"""The base class of `Model` and `Server`: a resource that is generated or read, checked once, and written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from typing import Any, ClassVar, Self
+
+from llm_streaming.errors import ManifestError
+from llm_streaming.manifests.schema import ABSENT, API_VERSION, check, without
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource(ABC):
+    """A resource of Seldon Core 2. Two are equal if their fields are; `document` does not count.
+
+    Args:
+        name: the resource's name.
+        replicas: the number of replicas.
+        min_replicas: the fewest replicas that autoscaling may leave.
+        max_replicas: the most replicas that autoscaling may make.
+        source: the checked manifest that the resource was read from; None for a generated one.
+
+    Attributes:
+        document: the manifest as its author wrote it, with fields that the class does not have; for a generated
+            resource the same as `as_dict`.
+
+    Raises:
+        ManifestError: a field holds a value that the API server or SC2 would refuse.
+    """
+
+    kind: ClassVar[str]
+
+    name: str
+    replicas: int | None = None
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    source: InitVar[Mapping[str, Any] | None] = None
+    document: Mapping[str, Any] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self, source: Mapping[str, Any] | None) -> None:
+        if source is None:
+            source = self.as_dict()
+            check(source, self.kind)
+        object.__setattr__(self, "document", source)
+        self._check_replicas()
+
+    @classmethod
+    def from_dict(cls, manifest: Mapping[str, Any]) -> Self:
+        """Check and read a manifest. `document` keeps the fields that the class does not have.
+
+        Raises:
+            ManifestError: it is a manifest of another kind, or has a field that cannot be used.
+        """
+        checked = check(manifest, cls.kind)
+        spec = checked["spec"]
+        return cls(
+            name=checked["metadata"]["name"],
+            replicas=spec.get("replicas"),
+            min_replicas=spec.get("minReplicas"),
+            max_replicas=spec.get("maxReplicas"),
+            source=manifest,
+            **cls._read(spec),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The manifest, generated from the fields; those that are None or empty are left out."""
+        metadata = {"name": self.name}
+        manifest = {"apiVersion": API_VERSION, "kind": self.kind, "metadata": metadata, "spec": self._spec()}
+        generated: dict[str, Any] = without(manifest, *ABSENT)
+        return generated
+
+    @classmethod
+    @abstractmethod
+    def _read(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """The class's own fields, from a spec that has been checked."""
+
+    @abstractmethod
+    def _spec(self) -> dict[str, Any]:
+        """The spec; None stands for an absent field."""
+
+    def _replicas(self) -> dict[str, int | None]:
+        return {"replicas": self.replicas, "minReplicas": self.min_replicas, "maxReplicas": self.max_replicas}
+
+    def _check_replicas(self) -> None:
+        """Compare the numbers of replicas as SC2's operator does (SeldonIO/seldon-core, ``operator/internal``)."""
+        low, high = self.min_replicas, self.max_replicas
+        wanted = next(count for count in (self.replicas, low, 1) if count is not None)
+        spec = f"{self.kind} '{self.name}': spec"
+        if low is not None and wanted < low:
+            raise ManifestError(f"{spec}.replicas must be at least minReplicas, {low}, but got {wanted}")
+        if high is not None and wanted > high:
+            raise ManifestError(f"{spec}.maxReplicas must be at least the number of replicas, {wanted}, but got {high}")
