@@ -17,10 +17,10 @@ import httpx
 import nbformat
 from playwright.sync_api import Browser, sync_playwright
 
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until
-from llm_streaming.mesh.remote.mesh import VARIABLE
 from llm_streaming.paths import project_root
 from tools.install_chromium import MISSING, find_chromium
 from tools.notebook_page import Notebook
@@ -145,7 +145,9 @@ def jupyterlab() -> Iterator[Lab]:
 
 
 def _without_provider(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name != VARIABLE and not name.startswith("OPENAI_")}
+    return {
+        name: value for name, value in environment.items() if name != MESH_VARIABLE and not name.startswith("OPENAI_")
+    }
 
 
 def _copy_project(target: Path) -> None:

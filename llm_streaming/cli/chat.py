@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +33,7 @@ def chat(
     """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the chat."""
     from llm_streaming.client.http import ChatClient
 
-    parameters = {"max_tokens": max_tokens} if max_tokens else {}
+    parameters: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
     conversation = Conversation(system)
     with options.open() as mesh, ChatClient(mesh.address) as client:
 

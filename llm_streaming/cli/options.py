@@ -26,7 +26,10 @@ _STDIN = Path("/dev/stdin")
 FilesOption = Annotated[
     list[str],
     typer.Option(
-        "--filename", "-f", metavar="FILE", help="A manifest, a folder of manifests, or - for standard input; repeatable."
+        "--filename",
+        "-f",
+        metavar="FILE",
+        help="A manifest, a folder of manifests, or - for stdin; repeatable.",
     ),
 ]
 P = ParamSpec("P")

@@ -70,7 +70,7 @@ def _envoy() -> str:
 def _ports() -> str:
     if reason := why_taken(LOOPBACK, 0):
         raise MeshError(
-            f"servers cannot listen on {LOOPBACK} ({reason}): if a sandbox or a container forbids it, allow it"
+            f"no server can listen on {LOOPBACK} ({reason}): allow it where a sandbox or container forbids it"
         )
     return f"servers can listen on {LOOPBACK}"
 
@@ -87,7 +87,7 @@ def _keys() -> str:
     """Say which keys are set, without showing them."""
     key = os.environ.get("OPENAI_API_KEY", "")
     if key != key.strip() or not key.isprintable():
-        raise MeshError("OPENAI_API_KEY begins or ends with blanks, or holds a line break: set it again without them")
+        raise MeshError("OPENAI_API_KEY has blanks or line breaks around it: set it again without them")
     if os.environ.get("OPENAI_BASE_URL"):
         return f"OPENAI_BASE_URL is set, and OPENAI_API_KEY is{'' if key else ' not'}"
     return "OPENAI_API_KEY is set" if key else "no OPENAI_API_KEY: a small local model is used instead of OpenAI"

@@ -97,7 +97,10 @@ def _listener(address: tuple[str, int], token: str, certificate: Certificate, se
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "request_headers_timeout": "10s",  # half a request must not hold a connection for ever
     }
-    pair = {"certificate_chain": {"inline_string": certificate.chain}, "private_key": {"inline_string": certificate.key}}
+    pair = {
+        "certificate_chain": {"inline_string": certificate.chain},
+        "private_key": {"inline_string": certificate.key},
+    }
     tls = {
         "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [pair]},

@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 from typing import Any
 
-from llm_streaming.errors import MeshError
 from llm_streaming.mesh.embedded.environment import bypass_proxies
 from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.group import ProcessGroup

@@ -50,7 +50,7 @@ def balanced(port: int = 80, **ingress: str) -> dict[str, object]:
 
 def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     """An API server that the environment's kubeconfig leads to."""
-    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
+    monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     monkeypatch.delenv("SELDON_NAMESPACE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with ApiServer() as server:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from llm_streaming.mesh.remote.mesh import VARIABLE
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.paths import project_root
 
 COMMAND = Path(sys.executable).with_name("llm-streaming")
@@ -31,8 +31,8 @@ class Up:
     def exported(self) -> str:
         """The value that the next line on standard output exports."""
         line = self.process.stdout.readline()
-        assert line.startswith(f"export {VARIABLE}="), self.process.stderr.read()
-        return line.removeprefix(f"export {VARIABLE}=").rstrip("\n").strip("'")
+        assert line.startswith(f"export {MESH_VARIABLE}="), self.process.stderr.read()
+        return line.removeprefix(f"export {MESH_VARIABLE}=").rstrip("\n").strip("'")
 
     def end(self, number: signal.Signals) -> tuple[int, str, str]:
         self.process.send_signal(number)

@@ -14,8 +14,8 @@ import typer.main
 
 from llm_streaming.cli import main
 from llm_streaming.cli.app import app
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.manifests import to_yaml
-from llm_streaming.mesh.remote.mesh import VARIABLE
 from llm_streaming.paths import project_root
 from tests.support.api_server import TOKEN, ApiServer
 from tests.support.cluster import HERE, READY, api_server, balanced, model, server, shows, unmet
@@ -81,17 +81,17 @@ def test_wrong_usage_is_one_line_and_status_2(
 
 
 def test_without_a_mesh_it_says_how_to_open_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(MESH_VARIABLE, raising=False)
     assert run("get") == (
         1,
         "",
-        "error: no embedded mesh is open for this shell: run `llm-streaming up` in another one and, here, the line "
-        f"that it prints, which sets {VARIABLE}; or name a cluster's with --target kubernetes\n",
+        "error: no embedded mesh is open for this shell: run `llm-streaming up` in another shell and, in this "
+        f"one, the line that it prints, which sets {MESH_VARIABLE}; for a cluster, add --target kubernetes\n",
     )
 
 
 def test_a_file_is_found_from_here_and_from_the_project(run: Run, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(MESH_VARIABLE, raising=False)
     monkeypatch.chdir(project_root() / "notebooks")
     assert run("apply", "-f", "manifests/servers")[2].startswith("error: no embedded mesh is open for this shell")
     monkeypatch.chdir(tmp_path)
@@ -100,8 +100,8 @@ def test_a_file_is_found_from_here_and_from_the_project(run: Run, tmp_path: Path
         "",
         f"error: cannot read the manifest {tmp_path}/m.yaml: No such file or directory\n",
     )
-    assert run("apply", "-f", ".") == (1, "", "error: . holds no .yaml file\n")
-    nothing = "error: -f takes a file, a folder or -, but got nothing: is a variable not set?\n"
+    assert run("apply", "-f", ".") == (1, "", "error: the folder . holds no .yaml file\n")
+    nothing = "error: -f needs a file, a folder or -, but got an empty name: is a shell variable unset?\n"
     assert run("delete", "-f", "") == (1, "", nothing)
 
 
@@ -240,7 +240,7 @@ def test_the_doctor_finds_a_cluster_well(api: ApiServer, run: Run, monkeypatch: 
     assert (found["keys"], found["kubeconfig"], found["CRDs"], found["service"]) == (
         "ok: OPENAI_API_KEY is set",
         f"ok: {HERE}",
-        "ok: Seldon Core 2 is there, with Models of mlops.seldon.io/v1alpha1",
+        "ok: Seldon Core 2 is installed, with Models of mlops.seldon.io/v1alpha1",
         f"ok: seldon-mesh answers at 127.0.0.1:{api.http.server_port}",
     )
     assert not {"secret-that-nobody-may-see", TOKEN} & set(" ".join(found.values()).split())
@@ -249,7 +249,7 @@ def test_the_doctor_finds_a_cluster_well(api: ApiServer, run: Run, monkeypatch: 
 def test_the_doctor_says_what_is_wrong_and_what_comes_after_it(api: ApiServer, run: Run) -> None:
     api.has_seldon = False
     status, found = doctor(run, "--target", "kubernetes")
-    assert (status, found["service"]) == (1, "-: not looked at until CRDs is ok")
+    assert (status, found["service"]) == (1, "-: not checked until CRDs is ok")
     assert found["CRDs"].startswith("wrong: Seldon Core 2 is not installed on this cluster")
 
 
@@ -260,8 +260,8 @@ def test_what_the_target_does_not_need_is_no_fault(run: Run, tmp_path: Path, mon
     assert (status, found["kubeconfig"][0], found["CRDs"], found["service"]) == (
         0,
         "-",
-        "-: not looked at until kubeconfig is ok",
-        "-: not looked at until CRDs is ok",
+        "-: not checked until kubeconfig is ok",
+        "-: not checked until CRDs is ok",
     )
     monkeypatch.setenv("LLM_STREAMING_MODEL", str(tmp_path / "none.gguf"))
     monkeypatch.setenv("OPENAI_API_KEY", "key-with-a-line-break\n")

@@ -203,7 +203,7 @@ def test_get_mesh_ip_opens_the_current_cluster_once(api: ApiServer, tmp_path: Pa
     api.add("services", "seldon", "seldon-mesh", balanced(ip="203.0.113.9"))
     assert [get_mesh_ip(), get_mesh_ip()] == ["203.0.113.9:80"] * 2
     assert api.requests.count("GET /version") == 1
-    llm_streaming.connection._opened.pop()
+    llm_streaming.connection.open_meshes.pop()
     (tmp_path / "config").unlink()
     assert failure(get_mesh_ip) == (
         'no mesh is open: open one with connect("embedded"), or configure kubectl for a cluster'

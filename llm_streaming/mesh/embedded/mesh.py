@@ -166,6 +166,9 @@ class EmbeddedMesh:
         self._stack.close()
         atexit.unregister(self.close)
 
+    def __str__(self) -> str:
+        return self.address
+
     def __enter__(self) -> Self:
         return self
 

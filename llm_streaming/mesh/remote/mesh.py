@@ -63,7 +63,7 @@ class RequestClient:
             raise NotReachedError(self._absent) from None
         except httpx.TimeoutException:
             raise MeshError(
-                f"the mesh does not answer within {_CONNECT_TIMEOUT:g} s: if `llm-streaming up` was stopped with "
+                f"the mesh does not answer within {_CONNECT_TIMEOUT:g} s: if `llm-streaming up` was stopped by "
                 "Ctrl-Z, run `fg` in its shell"
             ) from None
         except httpx.TransportError:
@@ -102,7 +102,7 @@ class RemoteMesh:
         self._keeper = keeper
         self._closed = False
         try:
-            self._address: str = self._ask(requests.Address)
+            self._address: str = self._ask(requests.Address())
         except BaseException:  # also Ctrl-C: a shared mesh has opened its tunnel already
             self.close()
             raise
@@ -111,8 +111,8 @@ class RemoteMesh:
     def at(socket: str | Path) -> RemoteMesh:
         """Use the mesh whose control socket is at this path (see `MeshService`); raises as the class does."""
         absent = (
-            f"no mesh is open at {socket} any more, where LLM_STREAMING_MESH leads: run `llm-streaming up` again and "
-            "the line that it prints, or unset the variable"
+            f"LLM_STREAMING_MESH names {socket}, where no mesh is open any more: run `llm-streaming up` again and the "
+            "line that it prints, or unset the variable"
         )
         return RemoteMesh(RequestClient("http://mesh", absent=absent, socket=Path(socket)))
 
@@ -137,30 +137,30 @@ class RemoteMesh:
 
     def metrics_address(self, server: str) -> str:
         """``host:port`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does."""
-        return str(self._ask(requests.MetricsAddress, server=server))
+        return str(self._ask(requests.MetricsAddress(server=server)))
 
     def apply(self, manifest: Manifest) -> None:
         """Deploy the Models in a manifest; raises as `EmbeddedMesh.apply` does."""
         for document in load_documents(manifest):
-            self._ask(requests.Apply, manifest=document)
+            self._ask(requests.Apply(manifest=document))
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, all of them by default; raises as `EmbeddedMesh.wait` does."""
-        self._ask(requests.Wait, names=list(names), timeout=timeout)
+        self._ask(requests.Wait(names=list(names), timeout=timeout))
 
     def delete(self, manifest: Manifest) -> None:
         """Remove the Models in a manifest; raises as `EmbeddedMesh.delete` does."""
         for document in load_documents(manifest):
-            self._ask(requests.Delete, manifest=document)
+            self._ask(requests.Delete(manifest=document))
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
         """Return the Models or Servers of the mesh; raises as `EmbeddedMesh.resources` does."""
-        found: list[dict[str, Any]] = self._ask(requests.Resources, kind=kind)
+        found: list[dict[str, Any]] = self._ask(requests.Resources(kind=kind))
         return found
 
     def logs(self, model: str) -> str:
         """Return the log of the server that holds a model; raises as `EmbeddedMesh.logs` does."""
-        return str(self._ask(requests.Logs, model=model))
+        return str(self._ask(requests.Logs(model=model)))
 
     def reset(self) -> None:
         """Remove all models of all users.
@@ -168,7 +168,7 @@ class RemoteMesh:
         Raises:
             MeshError: the mesh is shared by another machine; only its presenter can reset it.
         """
-        self._ask(requests.Reset)
+        self._ask(requests.Reset())
 
     def close(self) -> None:
         """Stop using the mesh, which stays open. May be called again."""
@@ -181,11 +181,11 @@ class RemoteMesh:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _ask(self, request: type[requests.AnyRequest], **arguments: object) -> Any:  # noqa: ANN401 - see `send`
+    def _ask(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - see `send`
         if self._closed:
             raise MeshError("the mesh is closed: connect again")
         try:
-            return self._client.send(request(user=requests.user_id(), **arguments))
+            return self._client.send(request)
         except NotReachedError:
             self.close()  # so that `connect` tries again
             raise

@@ -21,6 +21,16 @@ METRICS_PATH = f"{PATH}/metrics"
 """On a shared mesh, the path under which ``/<server>/metrics`` shows the metrics of a server."""
 
 
+def user_id() -> str:
+    """Identify the user of this process, without revealing anything about the machine.
+
+    All commands of a terminal are one user, and so is each notebook's kernel: they share a session of the operating
+    system.
+    """
+    session = f"{platform.node()}/{uuid.getnode()}/{os.getsid(0)}"
+    return hashlib.sha256(session.encode()).hexdigest()[:16]
+
+
 class Request(msgspec.Struct, kw_only=True, tag_field="method"):
     """The name and the arguments of a method of `Mesh`.
 
@@ -28,7 +38,7 @@ class Request(msgspec.Struct, kw_only=True, tag_field="method"):
         user: the user who sends the request, as `user_id` identifies them.
     """
 
-    user: str
+    user: str = msgspec.field(default_factory=user_id)
 
 
 class Address(Request, tag="address"):
@@ -77,13 +87,3 @@ class Reset(Request, tag="reset"):
 
 
 AnyRequest = Address | MetricsAddress | Apply | Wait | Delete | Resources | Logs | Reset
-
-
-def user_id() -> str:
-    """Identify the user of this process, without revealing anything about the machine.
-
-    All commands of a terminal are one user, and so is each notebook's kernel: they share a session of the operating
-    system.
-    """
-    session = f"{platform.node()}/{uuid.getnode()}/{os.getsid(0)}"
-    return hashlib.sha256(session.encode()).hexdigest()[:16]
