@@ -58,7 +58,7 @@ def up(
             # An exception instead of the event could come in the middle of closing the mesh.
             signal.signal(number, lambda *_: ended.set())
         _say(f"The embedded mesh is open at {mesh.address}, until Ctrl-C. In other shells, before JupyterLab too, run:")
-        print(f"export {MESH_VARIABLE}={shlex.quote(str(service.socket))}", flush=True)
+        print(f"export {MESH_VARIABLE}={shlex.quote(str(service.path))}", flush=True)
         if gateway:
             _say(f"It is shared at {gateway.invitation.address} with everybody who has this line. Participants run:")
             print(f"export {MESH_VARIABLE}={shlex.quote(str(gateway.invitation))}", flush=True)
@@ -83,12 +83,12 @@ def reset() -> None:
 def _share(mesh: EmbeddedMesh, service: MeshService, host: str | None, port: int | None, stack: ExitStack) -> Gateway:
     from llm_streaming.mesh.processes.ports import EVERYWHERE
     from llm_streaming.sharing.gateway import Gateway
-    from llm_streaming.sharing.guests import serve_guests
+    from llm_streaming.sharing.guests import GuestService
 
-    guests = stack.enter_context(serve_guests(mesh, service))
+    guests = stack.enter_context(GuestService(mesh, service))
     names = [server["metadata"]["name"] for server in mesh.resources("Server")]
     metrics = {name: _port(mesh.metrics_address(name)) for name in names}
-    gateway = Gateway(_port(mesh.address), metrics, guests.socket_path, host=host or EVERYWHERE, port=port)
+    gateway = Gateway(_port(mesh.address), metrics, guests.path, host=host or EVERYWHERE, port=port)
     return stack.enter_context(gateway)
 
 

@@ -39,7 +39,7 @@ class Gateway:
     Args:
         mesh: the mesh's port on loopback.
         metrics: the port on loopback of each server's metrics, by the server's name.
-        guests: the unix socket for guests (see `serve_guests`).
+        guests: the unix socket for guests (see `GuestService`).
         host: the address to listen at; by default all addresses of this machine.
         port: the port to listen at; by default a free one.
 

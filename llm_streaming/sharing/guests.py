@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llm_streaming.errors import ManifestError, MeshError
@@ -24,21 +25,30 @@ _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
 _MIN_SECRET = 8  # characters; shorter values are part of ordinary words
 
 
-def serve_guests(mesh: EmbeddedMesh, service: MeshService) -> RequestServer:
-    """Serve the requests of guests on a socket of their own. Use the result as a context manager.
+class GuestService(RequestServer):
+    """Lets guests use a shared mesh, through a socket of their own that the gateway leads to.
 
     Args:
         mesh: the shared mesh.
         service: the mesh's service, which carries out the requests.
     """
 
-    def answer(request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
+    def __init__(self, mesh: EmbeddedMesh, service: MeshService) -> None:
+        self._mesh = mesh
+        self._service = service
+        super().__init__(mesh.home / "guests.sock")
+
+    def answer(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
+        """Carry out a guest's request.
+
+        Raises:
+            ManifestError: as `MeshService.answer` does.
+            MeshError: the same, or guests may not do this.
+        """
         if isinstance(request, requests.Reset):
             raise MeshError("only the presenter can reset a shared mesh, in a shell on their machine")
-        user = f"guest {request.user}"
-        return masked(lambda: service.answer(request, user, lambda manifest: check_manifest(manifest, mesh)))
-
-    return RequestServer(mesh.home / "guests.sock", answer)
+        user, check = f"guest {request.user}", partial(check_manifest, mesh=self._mesh)
+        return masked(lambda: self._service.answer(request, user, check))
 
 
 def check_manifest(manifest: Model | Server, mesh: EmbeddedMesh) -> None:

@@ -212,7 +212,7 @@ def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytes
 def kept(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
     """A mesh with a scripted model, as `up` would keep it."""
     with MeshService(scripted.mesh) as service:
-        monkeypatch.setenv(MESH_VARIABLE, str(service.socket))
+        monkeypatch.setenv(MESH_VARIABLE, str(service.path))
         yield scripted
 
 

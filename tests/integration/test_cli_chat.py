@@ -19,7 +19,7 @@ from tests.support.scripted import Scripted
 def terminal(scripted: Scripted) -> Iterator[pexpect.spawn]:
     command = str(Path(sys.executable).with_name("llm-streaming"))
     with MeshService(scripted.mesh) as service:
-        environment = {**os.environ, MESH_VARIABLE: str(service.socket), "TERM": "dumb"}
+        environment = {**os.environ, MESH_VARIABLE: str(service.path), "TERM": "dumb"}
         terminal = pexpect.spawn(command, ["chat", "scripted"], env=environment, encoding="utf-8", timeout=60)
         terminal.expect_exact("> ")
         yield terminal

@@ -19,9 +19,9 @@ from llm_streaming import ChatClient, GrpcChatClient, connect
 from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.errors import InferenceError, MeshError
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
-from llm_streaming.mesh.remote.service import MeshService, RequestServer
+from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.gateway import REFUSED, Gateway
-from llm_streaming.sharing.guests import serve_guests
+from llm_streaming.sharing.guests import GuestService
 from llm_streaming.sharing.invitation import Invitation
 from llm_streaming.sharing.mesh import SharedMesh
 from llm_streaming.sharing.tunnel import Tunnel
@@ -33,21 +33,21 @@ QUESTION = [{"role": "user", "content": "Count."}]
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
-def open_gateway(scripted: Scripted, guests: RequestServer) -> Gateway:
+def open_gateway(scripted: Scripted, guests: GuestService) -> Gateway:
     port = int(scripted.mesh.address.rpartition(":")[2])
     metrics = int(scripted.mesh.metrics_address("api").rpartition(":")[2])
-    return Gateway(port, {"api": metrics}, guests.socket_path, host=LOOPBACK)
+    return Gateway(port, {"api": metrics}, guests.path, host=LOOPBACK)
 
 
 @pytest.fixture(scope="module")
-def guests(scripted: Scripted) -> Iterator[RequestServer]:
+def guests(scripted: Scripted) -> Iterator[GuestService]:
     """The server that answers the requests of guests."""
-    with MeshService(scripted.mesh) as service, serve_guests(scripted.mesh, service) as guests:
+    with MeshService(scripted.mesh) as service, GuestService(scripted.mesh, service) as guests:
         yield guests
 
 
 @pytest.fixture(scope="module")
-def gateway(scripted: Scripted, guests: RequestServer) -> Iterator[Gateway]:
+def gateway(scripted: Scripted, guests: GuestService) -> Iterator[Gateway]:
     with open_gateway(scripted, guests) as gateway:
         yield gateway
 
@@ -139,7 +139,7 @@ def test_metrics_can_be_read(guest: SharedMesh) -> None:
         guest.metrics_address("absent")
 
 
-def test_a_presenter_who_leaves(scripted: Scripted, guests: RequestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_presenter_who_leaves(scripted: Scripted, guests: GuestService, monkeypatch: pytest.MonkeyPatch) -> None:
     """What had arrived stays; later calls say what is the matter; a new line leads to a new mesh."""
     monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), asyncio.Event()])

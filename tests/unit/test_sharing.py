@@ -15,7 +15,7 @@ from llm_streaming.mesh.remote.requests import Reset
 from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.certificate import self_signed
 from llm_streaming.sharing.gateway import Gateway
-from llm_streaming.sharing.guests import check_manifest, masked, serve_guests
+from llm_streaming.sharing.guests import GuestService, check_manifest, masked
 from llm_streaming.sharing.invitation import Invitation
 
 TOKEN = "t0ken-_t0ken-_t0ken-_t0ken"
@@ -92,7 +92,7 @@ def test_guests_may_deploy_a_limited_number_of_models() -> None:
 def test_guests_may_not_reset() -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own are too deep for a socket's path on macOS
         mesh = SimpleNamespace(home=Path(folder))
-        with MeshService(mesh) as service, serve_guests(mesh, service) as guests:
+        with MeshService(mesh) as service, GuestService(mesh, service) as guests:
             with pytest.raises(MeshError) as caught:
                 guests.answer(Reset())
             assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"

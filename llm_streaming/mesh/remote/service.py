@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -25,12 +26,11 @@ _DECODER: msgspec.json.Decoder[requests.AnyRequest] = msgspec.json.Decoder(reque
 _MAX_BYTES = 1_000_000  # of a request; a manifest has hundreds
 
 
-class RequestServer(ThreadingUnixStreamServer):
-    """Receives requests on a unix socket and sends the answers back, until it is closed.
+class RequestServer(ThreadingUnixStreamServer, ABC):
+    """Receives requests on a unix socket and sends the answers back, until it is closed. Use as a context manager.
 
     Args:
-        socket: the path at which the socket is made.
-        answer: carries out a request. It runs in a thread per request; what it returns or raises is sent back.
+        path: the path at which the socket is made.
 
     Raises:
         MeshError: there can be no socket at this path.
@@ -39,23 +39,26 @@ class RequestServer(ThreadingUnixStreamServer):
     daemon_threads = True
     block_on_close = False  # do not wait for requests that wait for a model
 
-    def __init__(self, socket: Path, answer: Callable[[requests.AnyRequest], Any]) -> None:
-        self.socket_path = socket
-        self.answer = answer
+    def __init__(self, path: Path) -> None:
+        self.path = path
         try:
-            super().__init__(str(socket), _Handler)
+            super().__init__(str(path), _Handler)
         except OSError as error:
             raise MeshError(
-                f"the mesh cannot listen for other processes at {socket} ({error}): set TMPDIR to a folder with a "
+                f"the mesh cannot listen for other processes at {path} ({error}): set TMPDIR to a folder with a "
                 "short path on this machine, such as /tmp"
             ) from None
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @abstractmethod
+    def answer(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
+        """Carry out a request, in a thread of its own. What this returns or raises is sent back."""
 
     def close(self) -> None:
         """Accept no more requests, and remove the socket. Running requests end with the mesh."""
         self.shutdown()
         self.server_close()
-        self.socket_path.unlink(missing_ok=True)  # a mesh that has lost a server has removed it already
+        self.path.unlink(missing_ok=True)  # a mesh that has lost a server has removed it already
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -99,30 +102,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(json.dumps(message, default=str).encode() + b"\n")
 
 
-class MeshService:
-    """Lets this user's other processes use an embedded mesh, until it is closed. Use as a context manager.
+class MeshService(RequestServer):
+    """Lets this user's other processes use an embedded mesh, through a socket that only this user can open.
 
     Args:
-        mesh: the mesh. From now on only this service changes its models.
+        mesh: the mesh. From now on only this service may change its models.
 
     Attributes:
-        socket: the path of the control socket, in the mesh's private folder, which only this user can open.
+        path: the path of the socket, in the mesh's private folder.
 
     Raises:
         MeshError: the mesh's folder can hold no socket.
     """
 
     def __init__(self, mesh: EmbeddedMesh) -> None:
-        self.socket = mesh.home / "control.sock"
         self._mesh = mesh
         self._users = ModelUsers(mesh)
-        self._server = RequestServer(self.socket, self.answer)
+        super().__init__(mesh.home / "control.sock")
 
     def answer(
         self,
         request: requests.AnyRequest,
         user: str = "presenter",
-        check: Callable[[Model | Server], None] | None = None,
+        check: Callable[[Model | Server], None] = lambda _: None,
     ) -> Any:  # noqa: ANN401 - each request returns a type of its own
         """Carry out a request. It returns and raises what the method of the mesh does.
 
@@ -139,8 +141,7 @@ class MeshService:
                 return self._mesh.metrics_address(request.server)
             case requests.Apply():
                 (manifest,) = read_manifests(request.manifest)
-                if check:
-                    check(manifest)
+                check(manifest)
                 return self._users.apply(user, manifest)
             case requests.Wait():
                 return self._mesh.wait(*request.names, timeout=request.timeout)
@@ -152,13 +153,3 @@ class MeshService:
                 return self._mesh.logs(request.model)
             case requests.Reset():
                 return self._users.reset()
-
-    def close(self) -> None:
-        """Accept no more requests. Running requests end with the mesh."""
-        self._server.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
