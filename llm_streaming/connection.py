@@ -102,6 +102,9 @@ def mesh_of_environment() -> RemoteMesh | None:
 
 
 def _forget_closed() -> None:
+    for _, mesh in open_meshes:
+        if mesh.closed:
+            mesh.close()  # a mesh that has lost a server still runs the others
     open_meshes[:] = [(arguments, mesh) for arguments, mesh in open_meshes if not mesh.closed]
 
 

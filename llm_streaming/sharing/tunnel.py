@@ -5,12 +5,11 @@ Clients call it as they would call a mesh of their own, in plain HTTP and gRPC, 
 
 from __future__ import annotations
 
-import atexit
 from typing import Any
 
-from llm_streaming.mesh.embedded.environment import bypass_proxies
 from llm_streaming.mesh.processes import envoy
-from llm_streaming.mesh.processes.group import ProcessGroup
+from llm_streaming.mesh.processes.environment import bypass_proxies
+from llm_streaming.mesh.processes.group import ProcessGroup, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
 from llm_streaming.mesh.remote.requests import PATH
 from llm_streaming.sharing.invitation import Invitation
@@ -31,8 +30,8 @@ class Tunnel:
 
     def __init__(self, invitation: Invitation) -> None:
         bypass_proxies()
-        self._group = self._start(invitation)
-        atexit.register(self.close)
+        self._invitation = invitation
+        self._group = retry_if_port_taken(self._start)
 
     @property
     def ended(self) -> bool:
@@ -42,12 +41,11 @@ class Tunnel:
     def close(self) -> None:
         """End the tunnel; returns when its process and its files are gone. May be called again."""
         self._group.stop()
-        atexit.unregister(self.close)
 
-    def _start(self, invitation: Invitation) -> ProcessGroup:
+    def _start(self) -> ProcessGroup:
         (port,) = free_ports(1)
         self.address = f"{LOOPBACK}:{port}"
-        return envoy.start_envoy("tunnel", _config(port, invitation), (LOOPBACK, port))
+        return envoy.start_envoy("tunnel", _config(port, self._invitation), (LOOPBACK, port))
 
 
 def _config(port: int, invitation: Invitation) -> dict[str, Any]:

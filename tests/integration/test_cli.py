@@ -27,8 +27,8 @@ from tests.support.running import COMMAND, Up, processes_in
 from tests.support.scripted import Scripted
 
 NOTICE = (
-    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server with "
-    "SmolLM2-135M-Instruct, on this machine."
+    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: using a small local model, SmolLM2-135M-Instruct, instead of "
+    "OpenAI."
 )
 
 
@@ -173,8 +173,8 @@ def test_a_server_that_the_mesh_was_not_opened_with(run, tmp_path: Path) -> None
     assert run("apply", "-f", str(tmp_path / "other.yaml")) == (
         1,
         "",
-        "error: server 'other' is none of this mesh's, api, local: put its manifest into the folder of the servers' "
-        "manifests and open the mesh again\n",
+        "error: there is no server 'other' on this mesh, only api, local: to add one, put its manifest into the folder "
+        "of the servers' manifests and open the mesh again\n",
     )
 
 
@@ -190,8 +190,12 @@ def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytes
         mesh.delete(f"manifests/{OPENAI}.yaml")
         with pytest.raises(ManifestError, match=r"^expected a manifest of .* Model, but got v1 Pod$"):
             mesh.apply({"apiVersion": "v1", "kind": "Pod"})
-        with pytest.raises(MeshError, match=r"^there is no server 'absent' on this mesh, only api, local$"):
+        with pytest.raises(MeshError) as absent:
             mesh.metrics_address("absent")
+        assert str(absent.value) == (
+            "there is no server 'absent' on this mesh, only api, local: to add one, put its manifest into the folder "
+            "of the servers' manifests and open the mesh again"
+        )
     assert capsys.readouterr().out.splitlines() == [
         f"The embedded mesh is open at {shell.address}, kept by `llm-streaming up`.",
         f"The embedded mesh is already open at {shell.address}, kept by `llm-streaming up`.",
@@ -218,8 +222,8 @@ def kept(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script
 
 def test_a_model_that_fails_says_why_to_whoever_waits(kept: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
     """Also what a failure looks like to `get`, before anybody has waited."""
-    (kept.mesh._models / "broken").mkdir()
-    (kept.mesh._models / "broken" / "model-settings.json").write_text('{"implementation": "no_such_package.R"}')
+    (kept.mesh.models / "broken").mkdir()
+    (kept.mesh.models / "broken" / "model-settings.json").write_text('{"implementation": "no_such_package.R"}')
     broken = Model(name="broken", storage_uri="models/broken", requirements=("scripted",)).as_dict()
     kept.mesh.apply(broken)
     assert wait_until(lambda: "ModelFailed" in str(kept.mesh.resources("Model")), timeout=60)

@@ -82,7 +82,7 @@ def test_a_kernel_that_is_killed_takes_its_mesh_along(tmp_path: Path) -> None:
         tmp_path,
         "signs = ''",
         f"import os\nos.chdir({str(project_root())!r})\nfrom llm_streaming import connect\nmesh = connect()",
-        "from pathlib import Path\nhome = mesh._stack._processes.home\n"
+        "from pathlib import Path\nhome = mesh.home\n"
         "(Path(signs) / 'draft').write_text(f'{os.getpid()} {home}')\n"
         "(Path(signs) / 'draft').rename(Path(signs) / 'open')",
         "import threading\nthreading.Event().wait()",

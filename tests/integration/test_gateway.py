@@ -135,7 +135,10 @@ def test_a_model_that_is_not_there(guest: SharedMesh) -> None:
 def test_metrics_can_be_read(guest: SharedMesh) -> None:
     found = httpx.get(f"http://{guest.metrics_address('api')}/metrics")
     assert (found.status_code, "gen_ai_server_active_requests" in found.text) == (200, True)
-    with pytest.raises(MeshError, match=r"^there is no server 'absent' on this mesh, only api$"):
+    with pytest.raises(
+        MeshError,
+        match=r"^there is no server 'absent' on this mesh, only api: to add one, put its .* open the mesh again$",
+    ):
         guest.metrics_address("absent")
 
 

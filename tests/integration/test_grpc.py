@@ -33,7 +33,7 @@ def over_grpc(mesh: Mesh) -> GrpcChatClient:
 def address_of(mesh: Mesh, address: str, model: str) -> str:
     if address == "envoy":
         return mesh.grpc_address
-    return f"127.0.0.1:{mesh._stack.mlservers[SERVERS[model]].ports[1]}"
+    return f"127.0.0.1:{mesh.mlserver(SERVERS[model]).ports[1]}"
 
 
 def told(events: Iterator[ChatEvent] | list[ChatEvent]) -> tuple[str, list[str], list[int]]:

@@ -109,7 +109,7 @@ def test_a_reader_that_stops_reading_stops_the_provider(scripted: Scripted, kind
     server = next(
         process
         for process in psutil.process_iter(["cmdline"])
-        if str(scripted.mesh._stack.mlservers["api"].repository) in (process.info["cmdline"] or ())
+        if str(scripted.mesh.mlserver("api").repository) in (process.info["cmdline"] or ())
     )
     before = server.memory_info().rss
     chunks = door(kind, scripted.mesh).stream(scripted.model, QUESTION)

@@ -49,7 +49,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMesh]:
 
 
 def put(mesh: EmbeddedMesh, name: str, **settings) -> str:
-    folder = mesh._models / name
+    folder = mesh.models / name
     folder.mkdir()
     (folder / "model-settings.json").write_text(json.dumps(settings))
     return f"models/{name}"
@@ -61,7 +61,7 @@ def says(mesh: EmbeddedMesh, name: str) -> str:
 
 
 def processes_of(mesh: EmbeddedMesh) -> list[psutil.Process]:
-    return processes_in(mesh._stack._processes.home)
+    return processes_in(mesh.home)
 
 
 def test_kubectls_words(own: EmbeddedMesh, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,11 +144,11 @@ def test_what_cannot_be_deployed_is_refused_and_leaves_nothing(
 ) -> None:
     with pytest.raises(kind) as refused:
         own.apply(manifest)
-    assert str(refused.value) == message.format(models=own._models)
+    assert str(refused.value) == message.format(models=own.models)
     with pytest.raises(MeshError) as absent:
         own.delete(model("m"))
     assert str(absent.value) == "model 'm' is not deployed on this mesh: apply its manifest first"
-    assert list((own._stack._processes.home / "models" / "local").iterdir()) == []
+    assert list((own.home / "models" / "local").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_model_that_fails_to_load_says_why_and_leaves_nothing(
     with pytest.raises(MeshError) as failed:
         own.wait(name)
     assert re.fullmatch(message, str(failed.value))
-    assert list((own._stack._processes.home / "models" / "local").iterdir()) == []
+    assert list((own.home / "models" / "local").iterdir()) == []
     assert httpx.get(f"http://{own.address}/v2/models/{name}/ready").status_code == 404
 
 
@@ -225,7 +225,10 @@ def test_a_port_that_is_taken_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(MeshError) as refused:
             EmbeddedMesh(port=port)
-    assert str(refused.value) == (f"port {port} on 127.0.0.1 is taken: stop what listens there, or choose another port")
+    assert str(refused.value) == (
+        f"port {port} on 127.0.0.1 cannot be used (Address already in use): choose another port, or stop the program "
+        "that listens there"
+    )
 
 
 def test_ports_that_are_taken_meanwhile_are_chosen_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +239,7 @@ def test_ports_that_are_taken_meanwhile_are_chosen_anew(tmp_path: Path, monkeypa
         monkeypatch.setattr(servers, "free_ports", lambda count: choices.pop() if choices else free_ports(count))
         with EmbeddedMesh(servers=tmp_path, port=free_ports(1)[0]) as mesh:
             assert httpx.get(f"http://{mesh.address}/").status_code == 404
-            assert mesh._stack.mlservers["local"].ports[0] != taken
+            assert mesh.mlserver("local").ports[0] != taken
 
 
 def test_a_server_that_does_not_start_ends_the_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +265,7 @@ def test_an_interrupt_before_the_servers_start_leaves_nothing(tmp_path: Path, mo
 def test_a_server_that_dies_closes_the_mesh_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
     mesh = EmbeddedMesh(servers=tmp_path)
-    home = mesh._stack._processes.home
+    home = mesh.home
     victim = next(process for process in processes_of(mesh) if str(home / "models" / "local") in process.cmdline())
     victim.send_signal(signal.SIGKILL)
     assert wait_until((home / "local.exit").exists, timeout=10)
@@ -279,7 +282,7 @@ def test_a_server_that_dies_closes_the_mesh_and_says_so(tmp_path: Path) -> None:
 def test_connecting_again_after_a_loss_opens_a_new_mesh(tmp_path: Path) -> None:
     (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
     first = connect("embedded", servers=tmp_path)
-    home = first._stack._processes.home
+    home = first.home
     next(process for process in processes_of(first) if process.name() == "envoy").kill()
     assert wait_until((home / "envoy.exit").exists, timeout=10)
     with connect("embedded", servers=tmp_path) as second:
@@ -294,7 +297,7 @@ def test_a_fork_does_not_hold_the_mesh_open(tmp_path: Path) -> None:
         f"mesh = connect(servers={str(tmp_path)!r})\n"
         "child = os.fork()\n"
         "if not child:\n    signal.pause()\n"
-        "print(mesh._stack._processes.home, child, flush=True)\nsys.stdin.read()\n"
+        "print(mesh.home, child, flush=True)\nsys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root()
@@ -344,7 +347,7 @@ OPENERS = {
 @pytest.mark.parametrize("end", ["SIGKILL", "exit"])
 def test_everything_ends_with_the_process_that_opened_the_mesh(opener: str, end: str) -> None:
     script = "import sys, threading\nfrom llm_streaming import connect\n" + textwrap.dedent(OPENERS[opener])
-    script += "\nprint(mesh._stack._processes.home, mesh.address, flush=True)\nsys.stdin.read()\n"
+    script += "\nprint(mesh.home, mesh.address, flush=True)\nsys.stdin.read()\n"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root()
     ) as caller:

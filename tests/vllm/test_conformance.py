@@ -277,5 +277,5 @@ def test_it_listens_on_loopback_alone(mesh: EmbeddedMesh) -> None:
 
 def server_of(mesh: EmbeddedMesh) -> psutil.Process:
     """MLServer's process."""
-    repository = str(mesh._stack.mlservers["local"].repository)
+    repository = str(mesh.mlserver("local").repository)
     return next(one for one in psutil.process_iter(["cmdline"]) if repository in (one.info["cmdline"] or ()))

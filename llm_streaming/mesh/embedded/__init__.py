@@ -1,1 +1,1 @@
-"""The mesh on one machine: Envoy and an MLServer for each Server."""
+"""The mesh on one machine: an Envoy, and an MLServer for each Server."""

@@ -1,58 +1,57 @@
-"""The mesh on one machine: Models deployed on a real MLServer, and reached through a real Envoy."""
+"""The mesh on one machine: Models are deployed on a real MLServer, and reached through a real Envoy."""
 
 from __future__ import annotations
 
-import atexit
-import time
 from pathlib import Path
 from typing import Any, Self
 
-from llm_streaming.errors import MeshError
+from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Manifest, Model, Server, load_documents, read_manifests
 from llm_streaming.mesh.embedded.deployments import Deployments
+from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import NOTICE
-from llm_streaming.mesh.embedded.placement import check_standing, read_servers
-from llm_streaming.mesh.embedded.servers import start_stack
+from llm_streaming.mesh.embedded.servers import Servers
+from llm_streaming.mesh.processes.group import retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK
 from llm_streaming.mesh.progress import report
 from llm_streaming.paths import in_project
 
 
 class EmbeddedMesh:
-    """Envoy and MLServer on this machine, on loopback, for as long as this process lives.
+    """Envoy and MLServer on this machine, on loopback, until this process ends.
 
     Args:
-        servers: folder of `Server` manifests; each gets an MLServer process of its own.
-        models: folder that holds the models' folders.
-        port: where the mesh listens; by default a free port is found.
+        servers: the folder of `Server` manifests. Each Server gets an MLServer process of its own.
+        models: the folder that holds the models' folders.
+        port: the port where the mesh listens; by default a free port.
+
+    Attributes:
+        models: the folder that holds the models' folders.
 
     Raises:
         ManifestError: a Server's manifest cannot be read.
-        MeshError: a part is not installed, the port is taken, or a process did not start.
+        MeshError: a package is not installed, the port is taken, or a process did not start.
     """
 
     def __init__(
         self, *, servers: str | Path = "manifests/servers", models: str | Path = "models", port: int | None = None
     ) -> None:
-        self._models = in_project(models)
-        self._stack = start_stack(read_servers(in_project(servers)), port)
-        self._closed = False
-        self._why_closed = "the mesh is closed: connect again"
-        self._deployments = Deployments(self._stack, self._models, check=self.check, closed=self._reason)
-        atexit.register(self.close)
-        if self._stack.provider:
+        self.models = in_project(models)
+        manifests = _read_servers(in_project(servers))
+        self._servers = retry_if_port_taken(lambda: Servers(manifests, port))
+        self._deployments = Deployments(self._servers, self.models)
+        if self._servers.provider:
             report(NOTICE)
 
     @property
     def closed(self) -> bool:
-        """Whether it can be used no more; a mesh that has lost a server is closed."""
-        self._close_if_lost()
-        return self._closed
+        """Whether the mesh can no longer be used: it was closed, or a server has ended."""
+        return self._servers.closed
 
     @property
     def address(self) -> str:
         """``host:port`` of the HTTP endpoint."""
-        return f"{LOOPBACK}:{self._stack.port}"
+        return f"{LOOPBACK}:{self._servers.port}"
 
     @property
     def grpc_address(self) -> str:
@@ -65,36 +64,51 @@ class EmbeddedMesh:
         Raises:
             MeshError: there is no server of that name.
         """
-        mlservers = self._stack.mlservers
-        if server not in mlservers:
-            raise MeshError(f"there is no server '{server}' on this mesh, only {', '.join(mlservers)}")
-        return f"{LOOPBACK}:{mlservers[server].ports[2]}"
+        return f"{LOOPBACK}:{self.mlserver(server).ports[2]}"
+
+    def mlserver(self, name: str) -> MLServer:
+        """The MLServer that runs for a Server, with its ports and its folder.
+
+        Raises:
+            MeshError: there is no server of that name.
+        """
+        known = self._servers.mlservers
+        if name not in known:
+            raise MeshError(
+                f"there is no server '{name}' on this mesh, only {', '.join(known)}: to add one, put its manifest into "
+                "the folder of the servers' manifests and open the mesh again"
+            )
+        return known[name]
 
     @property
     def home(self) -> Path:
-        """Its private folder, which goes with it."""
-        return self._stack.home
+        """The mesh's private folder, which is removed when the mesh is closed."""
+        return self._servers.home
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Model in a manifest (a YAML file's path, or a mapping); returns before it is ready.
+        """Deploy the Models in a manifest; returns before they are ready.
+
+        A Server in it has to be one that the mesh was opened with, unchanged.
 
         Raises:
-            ManifestError: the manifest or the model's folder cannot be used.
-            MeshError: no server can hold the model, one has ended, or a Server is none that the mesh was opened with.
+            ManifestError: the manifest or a model's folder cannot be used.
+            MeshError: no server can hold a model, a server has ended, or a Server is unknown or changed.
         """
         self.check()
         resources = read_manifests(manifest)
-        for server in [one for one in resources if isinstance(one, Server)]:
-            check_standing(server, self._stack.mlservers)
-            report(f"server.mlops.seldon.io/{server.name} unchanged")
-        with self._deployments.changing:
-            for wanted in [self._deployments.plan(one) for one in resources if isinstance(one, Model)]:
-                self._deployments.settle(wanted)
+        for resource in resources:
+            if isinstance(resource, Server):
+                if self.mlserver(resource.name).manifest != resource:
+                    raise MeshError(
+                        f"server '{resource.name}' was started from another manifest: open the mesh again to change it"
+                    )
+                report(f"server.mlops.seldon.io/{resource.name} unchanged")
+        self._deployments.apply(resource for resource in resources if isinstance(resource, Model))
 
     def would_change(self, manifest: Manifest) -> bool:
-        """Whether to apply a Model's manifest would replace a model that is deployed by another; raises as `apply`."""
+        """Whether `apply` would replace a model that is deployed by a different one; raises as `apply` does."""
         self.check()
-        return any(self._deployments.would_change(self._deployments.plan(one)) for one in _models(manifest))
+        return any(map(self._deployments.would_change, _read_models(manifest)))
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, all of them by default, for `timeout` seconds at most.
@@ -103,68 +117,49 @@ class EmbeddedMesh:
             MeshError: a model is not deployed, failed to load (then it is removed), or is still loading.
         """
         self.check()
-        deadline = time.monotonic() + timeout
-        for name in names or self._deployments.names():
-            deployment = self._deployments.deployed(name)
-            try:
-                deployment.loaded.result(max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                raise MeshError(
-                    f"model '{name}' is still loading after {timeout:g} s: wait longer, or read mesh.logs('{name}')"
-                ) from None
-            except MeshError:
-                self._deployments.withdraw(deployment)
-                raise
-            report(f"model.mlops.seldon.io/{name} condition met")
+        self._deployments.wait(names, timeout)
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Model in a manifest; returns when it is gone.
+        """Remove the Models in a manifest; returns when they are gone.
 
         Raises:
             ManifestError: the manifest cannot be read.
-            MeshError: the model is not deployed, or one of the servers has ended.
+            MeshError: a model is not deployed, or a server has ended.
         """
         self.check()
-        with self._deployments.changing:
-            for deployment in [self._deployments.deployed(model.name) for model in _models(manifest)]:
-                self._deployments.withdraw(deployment)
-                report(f'model.mlops.seldon.io "{deployment.name}" deleted')
+        self._deployments.delete(_read_models(manifest))
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """The Models or Servers there are, as a cluster shows them: each manifest, with a status.
+        """The Models or Servers on the mesh, as a cluster shows them: each manifest, with a status.
 
         Raises:
-            MeshError: one of the servers has ended.
+            MeshError: a server has ended.
         """
         self.check()
         if kind == "Model":
             return self._deployments.resources()
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-        return [server.manifest.as_dict() | ready for server in self._stack.mlservers.values()]
+        return [server.manifest.as_dict() | ready for server in self._servers.mlservers.values()]
 
     def logs(self, model: str) -> str:
-        """What the server that holds a model has logged, or held it until it failed or was deleted.
+        """The log of the server that holds a model, or held it until it failed or was deleted.
 
         Raises:
             MeshError: no such model has been deployed.
         """
-        return self._stack.log(self._deployments.last_server(model).name)
+        return self._servers.log(self._deployments.last_server(model).name)
 
     def check(self) -> None:
-        """Check that the mesh can be used; one that has lost a server is closed.
+        """Check that the mesh can be used; a mesh that has lost a server is closed.
 
         Raises:
-            MeshError: it cannot; the message says which server ended, and its last lines, to each who asks.
+            MeshError: the mesh is closed. If a server has ended, every call names it, with its last lines.
         """
-        self._close_if_lost()
-        if self._closed:
-            raise MeshError(self._why_closed)
+        self._servers.check()
 
     def close(self) -> None:
         """End every server; returns when they and their files are gone. May be called again."""
-        self._closed = True
-        self._stack.close()
-        atexit.unregister(self.close)
+        self._servers.close()
 
     def __str__(self) -> str:
         return self.address
@@ -175,16 +170,18 @@ class EmbeddedMesh:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _close_if_lost(self) -> None:
-        if (lost := self._stack.ended()) and not self._closed:
-            self._why_closed = str(lost)
-            self.close()
 
-    def _reason(self) -> MeshError | None:
-        return MeshError(self._why_closed) if self._closed else None
+def _read_servers(folder: Path) -> list[Server]:
+    paths = sorted(folder.glob("*.yaml"))
+    servers = [Server.from_dict(document) for path in paths for document in load_documents(path)]
+    if not servers:
+        raise ManifestError(f"{folder} holds no Server manifest: the mesh has nothing to start")
+    if len({server.name for server in servers}) < len(servers):
+        raise ManifestError(f"{folder} holds two Servers of the same name")
+    return servers
 
 
-def _models(manifest: Manifest) -> list[Model]:
+def _read_models(manifest: Manifest) -> list[Model]:
     if isinstance(manifest, Model):
         return [manifest]
     return [Model.from_dict(document) for document in load_documents(manifest)]

@@ -11,20 +11,20 @@ import httpx
 
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Server
-from llm_streaming.mesh.embedded.environment import inherited
+from llm_streaming.mesh.processes.environment import inherited
 from llm_streaming.mesh.processes.group import Process
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
 
 @dataclass(frozen=True)
 class MLServer:
-    """An MLServer that stands for one `Server` manifest.
+    """An MLServer that runs for one `Server`.
 
     Args:
-        manifest: the Server whose capabilities and environment it has.
+        manifest: the Server, with its capabilities and environment.
         ports: HTTP, gRPC and metrics port, on loopback.
         repository: its private model repository, a folder.
-        http: what it is called through.
+        http: the client for its HTTP API.
     """
 
     manifest: Server
@@ -34,64 +34,62 @@ class MLServer:
 
     @property
     def name(self) -> str:
-        """The Server's name, and its process's."""
+        """The Server's name, which is the process's name too."""
         return self.manifest.name
 
+    @property
+    def origin(self) -> str:
+        """The address of its HTTP API, without a path."""
+        return f"http://{LOOPBACK}:{self.ports[0]}"
+
     def process(self, environment: Mapping[str, str]) -> Process:
-        """How to start it: in the caller's environment, under the manifest's, under what places it on this machine."""
+        """Make its repository, and return the command that starts it.
+
+        Args:
+            environment: variables to add to the caller's environment. The manifest's variables override them.
+        """
         http, grpc, metrics = self.ports
         placed = {
             "MLSERVER_HOST": LOOPBACK,
             "MLSERVER_HTTP_PORT": str(http),
             "MLSERVER_GRPC_PORT": str(grpc),
             "MLSERVER_METRICS_PORT": str(metrics),
-            "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(1024**3),  # bytes; as on SC2 no limit that a chat could reach
+            "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(1024**3),  # bytes; no chat reaches this limit, as on SC2
             "MLSERVER_LOAD_MODELS_AT_STARTUP": "false",
-            "MLSERVER_DEBUG": "false",  # its access log would bury what a model says
+            "MLSERVER_DEBUG": "false",  # its access log would hide the models' own messages
         }
         self.repository.mkdir(parents=True)
-        return Process(
-            self.name,
-            [sys.executable, "-c", "from mlserver.cli import main; main()", "start", str(self.repository)],
-            {**inherited(), **environment, **self.manifest.env, **placed},
-        )
-
-    def is_live(self) -> bool:
-        """Whether it answers."""
-        try:
-            return self._call("GET", "/v2/health/live").is_success
-        except httpx.TransportError:
-            return False
+        argv = [sys.executable, "-c", "from mlserver.cli import main; main()", "start", str(self.repository)]
+        return Process(self.name, argv, {**inherited(), **environment, **self.manifest.env, **placed})
 
     def load(self, model: str) -> None:
-        """Load, or reload, a model that is in the repository; returns when it is ready.
+        """Load or reload a model of the repository; returns when the model is ready.
 
         Raises:
-            MeshError: the model failed to load; the message is its own.
+            MeshError: the model failed to load; the message is the model's own, or empty.
             httpx.TransportError: the server is gone.
         """
-        response = self._call("POST", f"/v2/repository/models/{model}/load", timeout=None)
-        if response.is_error:
-            raise MeshError(_words(response))
+        _check(self._change(model, "load"))
 
     def unload(self, model: str) -> None:
-        """Unload a model; one that is not loaded is none of its business.
+        """Unload a model, if it is loaded.
 
         Raises:
             MeshError: the model failed to unload.
             httpx.TransportError: the server is gone.
         """
-        response = self._call("POST", f"/v2/repository/models/{model}/unload", timeout=None)
-        if response.is_error and response.status_code != httpx.codes.NOT_FOUND:
-            raise MeshError(_words(response))
+        response = self._change(model, "unload")
+        if response.status_code != httpx.codes.NOT_FOUND:
+            _check(response)
 
-    def _call(self, method: str, path: str, *, timeout: float | None = 5) -> httpx.Response:
-        return self.http.request(method, f"http://{LOOPBACK}:{self.ports[0]}{path}", timeout=timeout)
+    def _change(self, model: str, action: str) -> httpx.Response:
+        return self.http.post(f"{self.origin}/v2/repository/models/{model}/{action}", timeout=None)
 
 
-def _words(response: httpx.Response) -> str:
-    """What the server said of a failure; ``""`` where it was no more than that there is one."""
-    try:
-        return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+def _check(response: httpx.Response) -> None:
+    if response.is_error:
+        try:
+            message = str(response.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            message = ""
+        raise MeshError(message)

@@ -1,7 +1,7 @@
-"""An OpenAI-compatible provider for machines without a key: llama.cpp's own server, with the small model.
+"""An OpenAI-compatible provider for machines without a key: llama.cpp's own server, with a small model.
 
-The embedded mesh runs this module as a process of its own. Port and key reach it through the environment, so that the
-key stands in no command line that others on the machine can read.
+The embedded mesh runs this module as a process of its own. The port and the key are in the process's environment,
+because command lines can be read by every user of the machine.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from llm_streaming.engines.llamacpp.model_file import small_model_path
-from llm_streaming.mesh.embedded.environment import inherited
+from llm_streaming.manifests import Server
+from llm_streaming.mesh.processes.environment import inherited
 from llm_streaming.mesh.processes.group import Process
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
@@ -22,23 +22,25 @@ _PORT = "LLM_STREAMING_PROVIDER_PORT"
 _KEY = "LLM_STREAMING_PROVIDER_KEY"
 
 NOTICE = (
-    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: OpenAI's API is stood in for by llama.cpp's server with "
-    "SmolLM2-135M-Instruct, on this machine."
+    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: using a small local model, SmolLM2-135M-Instruct, instead of "
+    "OpenAI."
 )
-"""What the user is told where it stands in."""
+"""The message to the user when a mesh starts the offline provider."""
 
-# The small model rarely comes to an end by itself; a request's own max_tokens goes before this.
+# The small model rarely ends an answer by itself. A request's own max_tokens overrides this limit.
 _MAX_TOKENS = 256
 
 
-def is_needed(environment: Mapping[str, str]) -> bool:
-    """Whether an OpenAI runtime in this environment would have nobody to ask."""
-    return not (environment.get("OPENAI_BASE_URL") or environment.get("OPENAI_API_KEY"))
+def is_needed(server: Server) -> bool:
+    """Whether a Server calls OpenAI's API, but has neither a key nor the address of another provider."""
+    environment = {**os.environ, **server.env}
+    provided = environment.get("OPENAI_BASE_URL") or environment.get("OPENAI_API_KEY")
+    return "openai" in server.capabilities and not provided
 
 
 @dataclass(frozen=True)
 class OfflineProvider:
-    """A provider on a port of loopback, open to those who hold its key."""
+    """A provider on a port of loopback, which accepts requests with its key."""
 
     port: int
     key: str = field(default_factory=secrets.token_urlsafe, repr=False)
@@ -49,11 +51,11 @@ class OfflineProvider:
         return f"http://{LOOPBACK}:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """What points OpenAI's clients at it."""
+        """The variables that make OpenAI's clients use it."""
         return {"OPENAI_BASE_URL": f"{self.origin}/v1", "OPENAI_API_KEY": self.key}
 
     def process(self) -> Process:
-        """How to start it."""
+        """The command that starts it."""
         environment = {**inherited(), _PORT: str(self.port), _KEY: self.key}
         return Process("provider", [sys.executable, "-m", "llm_streaming.mesh.embedded.offline_provider"], environment)
 
@@ -70,7 +72,7 @@ def main() -> None:
     params.port = int(os.environ[_PORT])
     params.api_keys = [os.environ[_KEY]]
     params.n_predict = _MAX_TOKENS
-    params.sampling.seed = settings.seed  # the same question gets the same answer, run after run
+    params.sampling.seed = settings.seed  # the same question gets the same answer in every run
     server = xllamacpp.Server(params)
     print(f"serving on {server.listening_address}", flush=True)
     threading.Event().wait()

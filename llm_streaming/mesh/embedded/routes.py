@@ -1,16 +1,18 @@
-"""Envoy's configuration: the listener that stands for SC2's mesh, and routes that come and go with models.
+"""Envoy's configuration for the embedded mesh: one listener, and routes that are added and removed with models.
 
 The listener and the servers are fixed when Envoy starts. The routes are in a file of their own (xDS from the file
-system), which is replaced atomically, so that a model can be added and removed under running streams.
+system), which is replaced atomically, so that streams go on while a model is added or removed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.envoy import HTTP1, HTTP2, cluster, listener, socket_address
 from llm_streaming.mesh.processes.ports import LOOPBACK
@@ -18,40 +20,64 @@ from llm_streaming.mesh.processes.ports import LOOPBACK
 _ROUTES = "models"
 
 
-def bootstrap(*, port: int, servers: Mapping[str, tuple[int, int]], routes: Path) -> dict[str, Any]:
-    """Build Envoy's configuration.
+class Routes:
+    """The routes to the models of a mesh. Several threads may change them.
 
     Args:
-        port: where the mesh listens, on loopback.
-        servers: HTTP and gRPC port of each server, by name.
-        routes: the file that `write_routes` keeps.
+        path: the file of routes, in a folder that is made for it.
     """
-    clusters = [
-        cluster(f"{name}-{protocol}", socket_address(LOOPBACK, upstream), HTTP2 if protocol == "grpc" else HTTP1)
-        for name, ports in servers.items()
-        for protocol, upstream in zip(("http", "grpc"), ports, strict=True)
-    ]
-    watched = {"path_config_source": {"path": str(routes), "watched_directory": {"path": str(routes.parent)}}}
-    rds = {"route_config_name": _ROUTES, "config_source": watched}
-    return envoy.bootstrap([listener("mesh", (LOOPBACK, port), {"rds": rds})], clusters)
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._servers: dict[str, str] = {}  # by model
+        self._changing = threading.Lock()
+        path.parent.mkdir()
+        self._write()
 
-def write_routes(path: Path, placements: Mapping[str, str]) -> None:
-    """Replace the routes by those of the models in `placements`, which names each one's server.
+    def bootstrap(self, port: int, servers: Iterable[MLServer]) -> dict[str, Any]:
+        """Build the configuration of an Envoy that listens on a port of loopback and watches the file of routes."""
+        clusters = [
+            cluster(f"{server.name}-{protocol}", socket_address(LOOPBACK, upstream), version)
+            for server in servers
+            for protocol, upstream, version in zip(("http", "grpc"), server.ports[:2], (HTTP1, HTTP2), strict=True)
+        ]
+        folder = {"path": str(self._path.parent)}
+        watched = {"path_config_source": {"path": str(self._path), "watched_directory": folder}}
+        rds = {"route_config_name": _ROUTES, "config_source": watched}
+        return envoy.bootstrap([listener("mesh", (LOOPBACK, port), {"rds": rds})], clusters)
 
-    As on SC2 (contract §5) the header ``seldon-model`` decides; over REST it may be absent, and the model's name in the
-    path stands for it. SC2 fills the header by a filter; a second route does the same without one.
-    """
-    routes = [route for model, server in placements.items() for route in _routes(model, server)]
-    table = {
-        "@type": f"{envoy.TYPES}.config.route.v3.RouteConfiguration",
-        "name": _ROUTES,
-        "virtual_hosts": [{"name": "mesh", "domains": ["*"], "routes": routes}],
-    }
-    _replace(path, {"version_info": "1", "resources": [table]})
+    def add(self, model: str, server: MLServer) -> None:
+        """Route requests for a model to its server, as soon as Envoy has read the file."""
+        with self._changing:
+            self._servers[model] = server.name
+            self._write()
+
+    def remove(self, model: str) -> bool:
+        """Remove a model's routes, as soon as Envoy has read the file; returns whether there were any."""
+        with self._changing:
+            known = self._servers.pop(model, None)
+            self._write()
+        return known is not None
+
+    def _write(self) -> None:
+        routes = [route for model, server in self._servers.items() for route in _routes(model, server)]
+        table = {
+            "@type": f"{envoy.TYPES}.config.route.v3.RouteConfiguration",
+            "name": _ROUTES,
+            "virtual_hosts": [{"name": "mesh", "domains": ["*"], "routes": routes}],
+        }
+        # Envoy reads the file when another is moved to its place. So it never reads half a file.
+        draft = self._path.with_name(f".{self._path.name}.new")
+        draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
+        draft.replace(self._path)
 
 
 def _routes(model: str, server: str) -> list[dict[str, Any]]:
+    """The routes to one model.
+
+    As on SC2 (contract §5) the header ``seldon-model`` decides; over REST it may be absent, and the model's name in the
+    path decides. SC2 fills in the header by a filter; here a second route does the same without one.
+    """
     named = {"name": "seldon-model", "string_match": {"exact": model}}
     unnamed = {"name": "seldon-model", "present_match": False}
     matches = [
@@ -59,14 +85,7 @@ def _routes(model: str, server: str) -> list[dict[str, Any]]:
         ({"prefix": "/v2", "headers": [named]}, "http"),
         ({"path_separated_prefix": f"/v2/models/{model}", "headers": [unnamed]}, "http"),
     ]
-    # "0s" is "never": an answer may stream for as long as it likes.
+    # A timeout of "0s" means none: an answer may stream for as long as it takes.
     return [
         {"match": match, "route": {"cluster": f"{server}-{protocol}", "timeout": "0s"}} for match, protocol in matches
     ]
-
-
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file and move it into place: Envoy acts on moves, and never reads half a file."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(json.dumps(content))
-    draft.replace(path)

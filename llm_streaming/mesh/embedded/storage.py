@@ -1,4 +1,4 @@
-"""From a Model's ``storageUri`` to a folder MLServer can load, as SC2's agent does it (contract §4)."""
+"""Finds the folder of a Model's ``storageUri`` and prepares it for MLServer, as SC2's agent does (contract §4)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from typing import Any
 
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests import Model
+from llm_streaming.paths import stays_inside
 
 SETTINGS_FILE = "model-settings.json"
 
-# What the agent keeps of the settings it rewrites; every other key is dropped.
+# The agent rewrites a model's settings, keeps these keys and drops every other.
 _KEPT = ("platform", "versions", "inputs", "outputs", "implementation", "parallel_workers")
 _KEPT_PARAMETERS = ("uri", "format", "content_type", "environment_tarball")
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://[^/]+/(?:.*/)?models/(?P<name>[^/]+)/?")
 
 
 def resolve(storage_uri: str, models: Path) -> Path:
-    """Find the folder a Model's ``storageUri`` means on this machine.
+    """Find the folder on this machine for a Model's ``storageUri``.
 
-    A remote address, such as ``gs://bucket/models/<name>``, stands for the folder of the same name in `models`. A path
-    is relative to the project, which holds `models`.
+    For a remote address, such as ``gs://bucket/models/<name>``, it is the folder of the same name in `models`. A path
+    is relative to the folder that holds `models`.
 
     Raises:
-        ManifestError: the folder is not there, is not inside `models`, or holds no ``model-settings.json``.
+        ManifestError: the folder does not exist, is not inside `models`, or holds no ``model-settings.json``.
     """
     remote = _REMOTE.fullmatch(storage_uri)
     if "://" in storage_uri and not remote:
@@ -36,7 +37,7 @@ def resolve(storage_uri: str, models: Path) -> Path:
             f"name in {models}"
         )
     folder = (models / remote["name"] if remote else models.parent / storage_uri).resolve()
-    if models.resolve() not in folder.parents:
+    if not stays_inside(models.resolve(), folder):
         raise ManifestError(f"storageUri {storage_uri} points outside the models folder, {models}")
     if not folder.is_dir():
         raise ManifestError(f"storageUri {storage_uri}: there is no folder {folder}")
@@ -48,8 +49,7 @@ def resolve(storage_uri: str, models: Path) -> Path:
 def settings(model: Model, folder: Path) -> dict[str, Any]:
     """Read a folder's ``model-settings.json`` and rewrite it for one Model.
 
-    The name becomes the Model's own, whatever the file says, and the Model's ``spec.parameters`` join
-    ``parameters.extra``, as strings.
+    The name becomes the Model's own, and the Model's ``spec.parameters`` are added to ``parameters.extra``, as strings.
 
     Raises:
         ManifestError: the file is not a JSON object, or names no implementation.
@@ -75,7 +75,7 @@ def settings(model: Model, folder: Path) -> dict[str, Any]:
 
 
 def install(rewritten: Mapping[str, Any], folder: Path, target: Path) -> None:
-    """Put a model into a server's private repository: its settings rewritten, its other files as links."""
+    """Put a model into a server's private repository: its rewritten settings, and links to its other files."""
     remove(target)
     target.mkdir(parents=True)
     for entry in folder.iterdir():
@@ -85,5 +85,5 @@ def install(rewritten: Mapping[str, Any], folder: Path, target: Path) -> None:
 
 
 def remove(target: Path) -> None:
-    """Take a model out of a server's private repository."""
+    """Remove a model from a server's private repository."""
     shutil.rmtree(target, ignore_errors=True)

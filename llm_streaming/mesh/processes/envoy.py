@@ -1,4 +1,4 @@
-"""An Envoy process, and the parts of which its configuration is made."""
+"""Starts Envoy processes, and builds the parts of their configuration."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_streaming.errors import MeshError
-from llm_streaming.mesh.embedded.environment import check_installed
+from llm_streaming.mesh.processes.environment import check_installed
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
-from llm_streaming.mesh.processes.ports import answers, wait_until
+from llm_streaming.mesh.processes.ports import answers
 
 TYPES = "type.googleapis.com/envoy"
-"""Where the types of Envoy's configuration are."""
+"""The prefix of the types in Envoy's configuration."""
 
 _MANAGER = f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = f"{TYPES}.extensions.filters.http.router.v3.Router"
@@ -31,8 +30,8 @@ AS_IT_CAME: Part = {"use_downstream_protocol_config": {"http_protocol_options": 
 
 
 def bootstrap(listeners: Sequence[Part], clusters: Sequence[Part]) -> Part:
-    """Put Envoy's configuration together."""
-    node = {"id": "mesh", "cluster": "mesh"}  # Envoy asks for it wherever configuration may change
+    """Build Envoy's configuration from its listeners and clusters."""
+    node = {"id": "mesh", "cluster": "mesh"}  # Envoy requires it if the configuration can change
     return {"node": node, "static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
@@ -49,16 +48,16 @@ def listener(
     Args:
         name: its name.
         at: host and port.
-        manager: what is particular about its HTTP connection manager, the routes at least.
-        filters: what a request passes before it is routed.
-        tls: what it speaks TLS with; by default it speaks none.
+        manager: the fields of its HTTP connection manager, the routes at least.
+        filters: the HTTP filters that a request passes before it is routed.
+        tls: the TLS context; by default the listener uses no TLS.
     """
     router = {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}
     config = {
         "@type": _MANAGER,
         "stat_prefix": name,
         "codec_type": "AUTO",
-        # An answer that breaks off is closed at once, so that clients see it break rather than wait.
+        # The connection of an answer that breaks off is closed at once, so that clients do not wait for more.
         "delayed_close_timeout": "0s",
         **manager,
         "http_filters": [*filters, router],
@@ -69,7 +68,7 @@ def listener(
     return {
         "name": name,
         "address": socket_address(*at),
-        "enable_reuse_port": False,  # or two meshes could share a port, and each get half of the other's requests
+        "enable_reuse_port": False,  # otherwise two meshes could listen on one port and share the requests
         "filter_chains": [chain],
     }
 
@@ -79,7 +78,7 @@ def cluster(name: str, address: Part, protocols: Part, **more: object) -> Part:
 
     Args:
         name: its name.
-        address: where the server is, from `socket_address` or `pipe_address`.
+        address: the server's address, from `socket_address` or `pipe_address`.
         protocols: `HTTP1`, `HTTP2` or `AS_IT_CAME`.
         more: further fields of the cluster.
     """
@@ -100,24 +99,24 @@ def cluster(name: str, address: Part, protocols: Part, **more: object) -> Part:
 
 
 def socket_address(host: str, port: int) -> Part:
-    """Name a port of a host."""
+    """The address of a port of a host."""
     return {"socket_address": {"address": host, "port_value": port}}
 
 
 def pipe_address(path: Path) -> Part:
-    """Name a unix socket."""
+    """The address of a unix socket."""
     return {"pipe": {"path": str(path)}}
 
 
 def transport_socket(tls: Part) -> Part:
-    """Wrap a TLS context; it is TLS 1.3 alone, because Envoy is at both ends."""
+    """Build a transport socket from a TLS context. It uses TLS 1.3 only, because Envoy is at both ends."""
     versions = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
     common = {"tls_params": versions, **tls["common_tls_context"]}
     return {"name": "envoy.transport_sockets.tls", "typed_config": {**tls, "common_tls_context": common}}
 
 
 def envoy_process(name: str, config: Part, path: Path) -> Process:
-    """Write an Envoy's configuration to `path`, for nobody else to read, and say how to start it.
+    """Write an Envoy's configuration to `path`, readable for this user only, and return the command that starts it.
 
     Raises:
         MeshError: Envoy is not installed.
@@ -135,16 +134,14 @@ def start_envoy(name: str, config: Part, at: tuple[str, int]) -> ProcessGroup:
     """Start an Envoy in a process group of its own; returns when it listens at `at`.
 
     Raises:
+        PortTakenError: another process listens at `at`.
         MeshError: Envoy is not installed, or does not start; the message has its last lines.
     """
     group = ProcessGroup()
     try:
         group.start([envoy_process(name, config, group.home / f"{name}.json")])
-        if not wait_until(lambda: group.ended() is not None or answers(*at), timeout=_START_TIMEOUT):
-            raise MeshError(f"Envoy does not listen after {_START_TIMEOUT:g} s: {group.log(name, lines=3)}")
-        if ended := group.ended():
-            raise ended
-    except BaseException:  # Ctrl-C too: the folder is there already
+        group.wait_until_ready(lambda: answers(*at), timeout=_START_TIMEOUT)
+    except BaseException:  # Ctrl-C too: the folder exists already
         group.stop()
         raise
     return group

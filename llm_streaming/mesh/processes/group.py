@@ -1,24 +1,59 @@
-"""The caller's side of the supervisor: server processes that live no longer than this one."""
+"""Server processes that end with this process: the caller's side of the supervisor."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO, TypeVar
 
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes import supervisor
+from llm_streaming.mesh.processes.ports import wait_until
+
+T = TypeVar("T")
+
+_PORT_TAKEN = re.compile("address already in use|failed to bind|couldn't bind", re.IGNORECASE)
+_TRIES = 3
+
+
+class PortTakenError(MeshError):
+    """A server process ended because another process had taken its port."""
+
+
+def retry_if_port_taken(start: Callable[[], T]) -> T:
+    """Start servers, and start them again on other ports if another process takes one in the meantime.
+
+    Args:
+        start: chooses free ports, and starts servers that listen on them.
+
+    Raises:
+        PortTakenError: a port was taken at every try.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(PortTakenError):
+            return start()
+    return start()
 
 
 @dataclass(frozen=True)
 class Process:
-    """A server process to keep: its name (that of its log), its command line and its whole environment."""
+    """A server process to start.
+
+    Args:
+        name: its name, which is its log's name too.
+        argv: its command line.
+        env: its whole environment.
+    """
 
     name: str
     argv: Sequence[str]
@@ -26,13 +61,19 @@ class Process:
 
 
 class ProcessGroup:
-    """Processes that end with this one, whatever ends it, and a private folder that goes with them."""
+    """Processes that end with this process, however it ends, and a private folder that is removed with them.
+
+    Attributes:
+        home: the folder.
+    """
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="llm-streaming-"))
         self._owner = os.getpid()
         self._supervisor: subprocess.Popen[str] | None = None
+        self._pipe: IO[str] | None = None  # the supervisor ends the processes when it is closed
         self._names: list[str] = []
+        atexit.register(self.stop)
 
     def start(self, processes: Sequence[Process]) -> None:
         """Start the processes; returns before they are ready."""
@@ -47,43 +88,64 @@ class ProcessGroup:
                 start_new_session=True,
                 text=True,
             )
-        os.register_at_fork(after_in_child=self._let_go)
+        self._pipe = self._supervisor.stdin
+        os.register_at_fork(after_in_child=self._close_pipe)
         self._names = [process.name for process in processes]
         spec = {"home": str(self.home), "processes": [asdict(process) for process in processes]}
-        assert self._supervisor.stdin is not None  # noqa: S101 - it was asked for
-        self._supervisor.stdin.write(json.dumps(spec) + "\n")
-        self._supervisor.stdin.flush()
+        print(json.dumps(spec), file=self._pipe, flush=True)
+
+    def wait_until_ready(self, ready: Callable[[], bool], *, timeout: float) -> None:
+        """Wait until the processes are ready.
+
+        Args:
+            ready: whether they are ready; called again and again.
+            timeout: seconds to wait at most.
+
+        Raises:
+            MeshError: a process has ended, or they are not ready in time; the message has their last lines.
+        """
+        is_ready = wait_until(lambda: self.ended() is not None or ready(), timeout=timeout)
+        if ended := self.ended():
+            raise ended
+        if not is_ready:
+            logs = "\n".join(f"{name}: {self.log(name, lines=3)}" for name in self._names)
+            raise MeshError(f"the mesh is not up after {timeout:g} s; its servers' last lines were:\n{logs}")
 
     def ended(self) -> MeshError | None:
-        """Say which process has ended by itself, with its exit status and its last lines; None if all are running."""
+        """The error to raise if a process has ended: its name, exit status and last lines. None if all are running.
+
+        It is a `PortTakenError` if the process could not listen on its port.
+        """
         for name in self._names:
             exit_file = self.home / f"{name}.exit"
             if exit_file.exists():
-                status, said = exit_file.read_text(), self.log(name, lines=10)
-                return MeshError(f"{name} ended with status {status}; its last lines were:\n{said}")
+                status, lines = exit_file.read_text(), self.log(name, lines=10)
+                kind = PortTakenError if _PORT_TAKEN.search(self.log(name)) else MeshError
+                return kind(f"{name} ended with status {status}; its last lines were:\n{lines}")
         if self._supervisor is None or self._supervisor.poll() is not None:
             return MeshError("the mesh's supervisor has ended, and its servers with it: connect again")
         return None
 
     def log(self, name: str, *, lines: int | None = None) -> str:
-        """What a process has printed: the last `lines` of it, or all."""
+        """The output of a process: the last `lines` of it, or all."""
         try:
             printed = (self.home / f"{name}.log").read_text(errors="replace").splitlines()
         except OSError:
             return ""
         return "\n".join(printed[-lines:] if lines else printed)
 
-    def _let_go(self) -> None:
-        """Close a fork's copy of the pipe, which would keep the servers alive after the caller's end."""
-        if self._supervisor is not None and self._supervisor.stdin is not None:
-            self._supervisor.stdin.close()
-
     def stop(self) -> None:
         """End every process and remove the folder; returns when they are gone. May be called again."""
         if self._owner != os.getpid():
-            return  # a fork of the caller: the processes are not its own to end
-        if self._supervisor is not None and self._supervisor.stdin is not None:
-            self._supervisor.stdin.close()
-            self._supervisor.terminate()  # a fork that was made without Python's knowing may hold the pipe too
+            return  # this is a fork of the caller, to which the processes do not belong
+        self._close_pipe()
+        if self._supervisor is not None:
+            self._supervisor.terminate()  # a fork that Python does not know of may hold the pipe open
             self._supervisor.wait()
         shutil.rmtree(self.home, ignore_errors=True)
+        atexit.unregister(self.stop)
+
+    def _close_pipe(self) -> None:
+        """Close the pipe. A fork closes its copy at once, which would keep the servers alive after the caller's end."""
+        if self._pipe is not None:
+            self._pipe.close()

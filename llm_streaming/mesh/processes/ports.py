@@ -1,4 +1,4 @@
-"""Ports of this machine: free ones, taken ones, and waiting until a server answers."""
+"""Ports of this machine: finds free ports, checks whether one is free or answers, and polls until it does."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - only `up --share` listens there
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports on loopback on which no server listens.
+    """Find ports on loopback where no server listens.
 
-    They lie below the range from which systems draw the ports of outgoing connections: otherwise such a connection
+    They are below the range from which systems choose the ports of outgoing connections. Otherwise such a connection
     could take a port before its server listens on it.
     """
     ports: list[int] = []
@@ -28,23 +28,23 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of loopback."""
+    """Whether a server can listen on a port of loopback."""
     return why_taken(LOOPBACK, port) is None
 
 
 def why_taken(host: str, port: int) -> str | None:
-    """Why no server could listen on a port of an address of this machine, in the system's words; None if one could."""
+    """The system's reason why no server can listen on a port of this machine; None if one can. Port 0 is any port."""
     try:
         socket.create_server((host, port)).close()
     except OverflowError:
         return "a port is a number from 1 to 65535"
     except OSError as error:
-        return str(error.strerror).partition(" (while")[0]  # Python adds the address
+        return str(error.strerror).partition(" (while")[0]  # Python appends the address
     return None
 
 
 def answers(host: str, port: int, *, timeout: float = 1.0) -> bool:
-    """Whether a server accepts connections there, within `timeout` seconds."""
+    """Whether a server accepts connections at an address within `timeout` seconds."""
     try:
         socket.create_connection((LOOPBACK if host == EVERYWHERE else host, port), timeout=timeout).close()
     except OSError:
@@ -55,7 +55,7 @@ def answers(host: str, port: int, *, timeout: float = 1.0) -> bool:
 def wait_until(condition: Callable[[], bool], *, timeout: float, interval: float = 0.02) -> bool:
     """Poll every `interval` seconds until the condition holds; returns False after `timeout` seconds.
 
-    For changes that nothing announces: a server that starts to listen, a proxy that takes up a new route.
+    It is for changes without an event, such as a server that starts to listen, or a proxy that uses a new route.
     """
     deadline = time.monotonic() + timeout
     while not condition():

@@ -1,12 +1,13 @@
-"""A process that keeps others for as long as its caller lives, and ends them with it.
+"""A script that runs processes until its caller ends, and then ends them.
 
-Run as a script of its own by `ProcessGroup`. It reads one line of JSON on standard input, ``{"home":
-folder, "processes": [{"name", "argv", "env"}]}``, starts them with `home` as their working directory, and waits for
-the end of its input. That comes when the caller closes the pipe and also when the caller is killed, from whichever
-thread it had opened the pipe: the kernel's parent-death signal, the usual means, fires when the creating *thread* ends
-and does not reach grandchildren. Then it ends every process with all that it started, and removes `home`.
+`ProcessGroup` starts it. It reads one line of JSON from standard input, ``{"home": folder, "processes": [{"name",
+"argv", "env"}]}``, starts the processes with `home` as their working directory, and waits for the end of its input. The
+input ends when the caller closes the pipe, and also when the caller is killed. Then the script ends every process and
+its descendants, and removes `home`. The kernel's parent-death signal, the usual means, would not do: it fires when the
+creating *thread* ends, and does not reach grandchildren.
 
-Beside each process's output, ``<name>.log``, stands ``<name>.exit`` with its exit status once it has ended.
+The output of each process is in ``<name>.log`` in `home`. When a process has ended, its exit status is in
+``<name>.exit``.
 """
 
 import contextlib
@@ -21,29 +22,29 @@ import threading
 import time
 from pathlib import Path
 
-# Seconds the processes have to end by themselves.
+# Seconds that the processes have to end by themselves.
 GRACE = 2.0
 
 
 def main() -> None:
-    """Keep the processes until standard input ends or the supervisor is asked to stop."""
+    """Run the processes until standard input ends or a signal asks the supervisor to stop."""
     spec = json.loads(sys.stdin.readline())
     home = Path(spec["home"])
     asked, ask = os.pipe()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        # Noted and not raised: an exception could come in the middle of starting a process, or of ending them.
+        # The handler raises nothing: an exception could interrupt the start or the end of a process.
         signal.signal(number, lambda *_: os.write(ask, b"."))
-    kept: list[Kept] = []
+    children: list[Child] = []
     try:
-        kept.extend(Kept(home, **process) for process in spec["processes"])
+        children.extend(Child(home, **process) for process in spec["processes"])
         select.select([sys.stdin, asked], [], [])
     finally:
-        stop(kept)
+        stop(children)
         remove(home)
 
 
-class Kept:
-    """A process in a group of its own, so that what it starts can be ended with it."""
+class Child:
+    """A process in a group of its own, so that its descendants can be ended with it."""
 
     def __init__(self, home: Path, name: str, argv: list[str], env: dict[str, str]) -> None:
         self.exit_file = home / f"{name}.exit"
@@ -55,31 +56,31 @@ class Kept:
         self.note.start()
 
     def note_exit(self) -> None:
-        """Wait for the process's end, end what it left behind, and write its status where the caller looks for it."""
+        """Wait for the process's end, end its descendants, and write its exit status for the caller."""
         status = self.process.wait()
         self.signal(signal.SIGKILL)  # vLLM's engine outlives a server that was killed
         self.exit_file.write_text(str(status))
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process and all that it started, also when it has ended itself."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        """Send a signal to the process and its descendants, also after the process has ended."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
             os.killpg(self.process.pid, number)
 
 
-def stop(kept: list[Kept]) -> None:
-    """End every process: first by asking, then by force, so that nothing is left behind."""
-    for one in kept:
-        one.signal(signal.SIGTERM)
+def stop(children: list[Child]) -> None:
+    """End every process and its descendants: first SIGTERM, then SIGKILL."""
+    for child in children:
+        child.signal(signal.SIGTERM)
     deadline = time.monotonic() + GRACE
-    for one in kept:
-        one.note.join(max(0.0, deadline - time.monotonic()))
-        one.signal(signal.SIGKILL)
-    for one in kept:
-        one.note.join()
+    for child in children:
+        child.note.join(max(0.0, deadline - time.monotonic()))
+        child.signal(signal.SIGKILL)
+    for child in children:
+        child.note.join()
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, again where what a process left behind has written into it while it died."""
+    """Remove a folder, and again if a process that is being killed has written into it."""
     deadline = time.monotonic() + GRACE
     shutil.rmtree(folder, ignore_errors=True)
     while folder.exists() and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What an embedded mesh finds where it is opened: packages, and the environment that its servers inherit."""
+"""The environment of server processes: installed packages, proxies, and the variables that they inherit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from llm_streaming.mesh.processes.ports import LOOPBACK
 
 
 def check_installed(packages: Mapping[str, str]) -> None:
-    """Check that packages are installed, each named by a module of its own.
+    """Check that packages are installed.
+
+    Args:
+        packages: each package's name, by the name of its module.
 
     Raises:
-        MeshError: one is not.
+        MeshError: a package is not installed.
     """
     for module, package in packages.items():
         if importlib.util.find_spec(module) is None:
@@ -27,14 +30,14 @@ def check_installed(packages: Mapping[str, str]) -> None:
 
 
 def bypass_proxies() -> None:
-    """Keep calls on this machine away from a proxy that the environment names, those of the caller's clients too."""
+    """Exclude this machine from the proxies in the environment, for the servers and for the caller's own clients."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in os.environ.get(name, "").split(",") if host]
         os.environ[name] = ",".join(dict.fromkeys([*known, LOOPBACK, "localhost"]))
 
 
 def inherited() -> dict[str, str]:
-    """The caller's environment; a relative path of a model is made absolute, because servers work elsewhere."""
+    """The caller's environment, with an absolute path to the model, because servers have another working directory."""
     environment = dict(os.environ)
     if model := environment.get(MODEL_VARIABLE):
         environment[MODEL_VARIABLE] = str(Path(model).expanduser().absolute())
