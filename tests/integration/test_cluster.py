@@ -87,7 +87,7 @@ def test_the_command_line_does_the_same(
     assert run("wait", "misplaced") == (
         1,
         f"model.mlops.seldon.io/misplaced {why}\n",
-        f"error: model 'misplaced' has failed ({why}); it stays on the cluster, where "
+        f"error: model 'misplaced' has failed ({why}) and stays on the cluster: "
         f"{shows('describe model misplaced')} shows more\n",
     )
     assert run("delete", "-f", str(misplaced))[0] == 0

@@ -126,7 +126,7 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
     assert cluster("wait") == (
         1,
         "model.mlops.seldon.io/m ScheduleFailed: no server fits\n",
-        "error: model 'm' has failed (ScheduleFailed: no server fits); it stays on the cluster, where "
+        "error: model 'm' has failed (ScheduleFailed: no server fits) and stays on the cluster: "
         f"{shows('describe model m')} shows more\n",
     )
     api.set_status("m", *READY)
@@ -151,8 +151,8 @@ def test_what_cannot_be_deleted_does_not_keep_the_rest(cluster: Run, api: ApiSer
     assert cluster("delete", "-f", manifest) == (
         1,
         'model.mlops.seldon.io "m" deleted\n',
-        f"error: server 'api' is not deployed in {HERE}: apply its manifest first; {shows('get servers')} shows those "
-        "there\n",
+        f"error: server 'api' is not deployed in {HERE}: apply its manifest first; {shows('get servers')} lists "
+        "those that are\n",
     )
 
 
@@ -171,8 +171,8 @@ def test_the_namespace_and_the_context_are_kubectls(api: ApiServer, run: Run) ->
     assert run("get", "--target", "kubernetes", "--context", "other") == (
         1,
         "",
-        f"error: the kubeconfig {api.kubeconfig} has no context 'other' (there are test): `kubectl config "
-        "get-contexts` shows them\n",
+        f"error: the kubeconfig {api.kubeconfig} has no context 'other' (it has test): `kubectl config "
+        "get-contexts` lists them\n",
     )
     api.add("namespaces", None, "elsewhere", {})
     api.add("models", "elsewhere", "there", model("there"))

@@ -123,7 +123,7 @@ def test_wait_fails_as_soon_as_the_scheduler_gives_up(api: ApiServer, mesh: Kube
     mesh.apply(model())
     api.on_watch = lambda _: api.set_status("m", *conditions)
     assert failure(mesh.wait, timeout=60) == (
-        f"model 'm' has failed ({words}); it stays on the cluster, where {shows('describe model m')} shows more"
+        f"model 'm' has failed ({words}) and stays on the cluster: {shows('describe model m')} shows more"
     )
     assert ("models", "seldon", "m") in api.objects
 
@@ -155,7 +155,9 @@ def test_wait_ends_at_its_timeout(mesh: KubernetesMesh, api: ApiServer):
 
 
 def test_what_is_not_there_is_neither_awaited_nor_deleted(api: ApiServer, mesh: KubernetesMesh):
-    absent = f"model 'm' is not deployed in {HERE}: apply its manifest first; {shows('get models')} shows those there"
+    absent = (
+        f"model 'm' is not deployed in {HERE}: apply its manifest first; {shows('get models')} lists those that are"
+    )
     assert failure(mesh.wait, "m") == absent
     assert failure(mesh.delete, model()) == absent
     assert failure(mesh.logs, "m") == absent
@@ -169,8 +171,8 @@ def test_delete_waits_for_the_finalizer(api: ApiServer, mesh: KubernetesMesh, mo
     api.add("models", "seldon", "m", held)
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 0.0)
     assert failure(mesh.delete, model()) == (
-        "model 'm' is still there 0 s after its deletion, held by a finalizer: is Seldon Core 2's operator running? "
-        f"{shows('describe model m')} shows more"
+        "model 'm' is still there 0 s after its deletion, held by a finalizer: check that Seldon Core 2's operator is "
+        f"running; {shows('describe model m')} shows more"
     )
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 60.0)
     api.endings = ["drop"]

@@ -21,9 +21,9 @@ mesh = pytest.fixture(kubernetes_mesh)
 def test_a_conflict_names_the_owner(api: ApiServer, mesh: KubernetesMesh):
     api.apply(("models", "seldon", "m"), model(), "kubectl", force=False)
     assert failure(mesh.apply, model(storageUri="gs://bucket/other")) == (
-        "model/m was not applied, because other managers own what it would change (.spec.storageUri: conflict with "
-        '"kubectl" using mlops.seldon.io/v1alpha1): change it with them, or delete it and apply it again; '
-        f"{shows('get model/m -o yaml --show-managed-fields')} shows who owns what"
+        "model/m was not applied, because other managers own fields that it would change (.spec.storageUri: conflict "
+        'with "kubectl" using mlops.seldon.io/v1alpha1): change them with those managers, or delete it and apply it '
+        f"again; {shows('get model/m -o yaml --show-managed-fields')} shows the owners"
     )
 
 
@@ -31,7 +31,7 @@ def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMes
     monkeypatch.setitem(TYPES, "replicas", str)  # a cluster whose SC2 has other fields than the one known here
     assert failure(mesh.apply, model(replicas=2)) == (
         'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "int": '
-        f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows what it takes"
+        f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows the allowed fields"
     )
 
 
@@ -76,10 +76,9 @@ def test_a_missing_namespace_is_named(api: ApiServer):
 def test_a_cluster_without_seldon_says_how_to_install_it(api: ApiServer):
     api.has_seldon = False
     assert failure(KubernetesMesh) == (
-        "Seldon Core 2 is not installed on this cluster, which knows no Model of mlops.seldon.io/v1alpha1: `helm "
-        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it, and docs/cluster.md says what comes "
-        "after it; "
-        f"{shows('api-resources --api-group mlops.seldon.io')} shows what there is"
+        "Seldon Core 2 is not installed on this cluster, which has no Model of mlops.seldon.io/v1alpha1: install it "
+        "with `helm install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` and the next steps in "
+        f"docs/cluster.md; {shows('api-resources --api-group mlops.seldon.io')} shows what is installed"
     )
 
 
@@ -125,8 +124,8 @@ def test_what_is_no_api_server_is_said_to_be_none(api: ApiServer, monkeypatch: p
 
     monkeypatch.setattr(api.http, "RequestHandlerClass", LoginPage)
     assert failure(KubernetesMesh) == (
-        f"what answers at {api.url} is no Kubernetes API server: is it the right address for {HERE}, and reached "
-        f"without a proxy? {shows('cluster-info')} shows more"
+        f"the server at {api.url} is not a Kubernetes API server: check the address of {HERE}, and whether a proxy is "
+        f"in the way; {shows('cluster-info')} shows more"
     )
 
 
@@ -142,19 +141,19 @@ def test_the_namespace_comes_from_option_environment_and_context(api: ApiServer,
 def test_a_wrong_context_lists_those_there_are(api: ApiServer, tmp_path: Path):
     path = tmp_path / "config"
     assert failure(KubernetesMesh, context="prod") == (
-        f"the kubeconfig {path} has no context 'prod' (there are test): `kubectl config get-contexts` shows them"
+        f"the kubeconfig {path} has no context 'prod' (it has test): `kubectl config get-contexts` lists them"
     )
     path.write_text(path.read_text().replace("current-context: test", "current-context: ''"))
     assert failure(KubernetesMesh) == (
-        f"the kubeconfig {path} has no current context (there are test): `kubectl config use-context` sets it"
+        f"the kubeconfig {path} has no current context (it has test): set it with `kubectl config use-context`"
     )
     assert str(KubernetesMesh(context="test")) == HERE
 
 
 def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path: Path):
     assert failure(KubernetesMesh, kubeconfig=str(tmp_path / "absent")) == (
-        f"there is no kubeconfig at {tmp_path}/absent: fetch your cluster's (for kind: `kind export kubeconfig`), or "
-        "name it in KUBECONFIG; `kubectl config view` shows what kubectl finds"
+        f"there is no kubeconfig at {tmp_path}/absent: get your cluster's (for kind: `kind export kubeconfig`), or set "
+        "KUBECONFIG to its path; `kubectl config view` shows the one that kubectl finds"
     )
     path = tmp_path / "config"
     path.write_text("")

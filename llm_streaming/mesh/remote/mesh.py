@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import msgspec
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Manifest, load_documents
+from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote import requests
 
@@ -86,7 +87,7 @@ def _returned(message: dict[str, Any]) -> Any:  # noqa: ANN401 - each request re
     return message["returned"]
 
 
-class RemoteMesh:
+class RemoteMesh(Mesh):
     """The embedded mesh of another process. Closing it here leaves it open there.
 
     Args:
@@ -130,11 +131,6 @@ class RemoteMesh:
         """``host:port`` of the HTTP endpoint."""
         return self._address
 
-    @property
-    def grpc_address(self) -> str:
-        """``host:port`` of the gRPC endpoint, which is the HTTP endpoint too."""
-        return self.address
-
     def metrics_address(self, server: str) -> str:
         """``host:port`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does."""
         return str(self._ask(requests.MetricsAddress(server=server)))
@@ -174,12 +170,6 @@ class RemoteMesh:
         """Stop using the mesh, which stays open. May be called again."""
         self._closed = True
         self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def _ask(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - see `send`
         if self._closed:
