@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import os
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.base import Mesh
+from llm_streaming.mesh.processes.environment import check_installed
 from llm_streaming.mesh.progress import report
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def mesh_of_environment() -> RemoteMesh | None:
     if not value:
         return None
     if "://" in value:
-        from llm_streaming.sharing.mesh import SharedMesh
+        from llm_streaming.sharing.tunnel import SharedMesh
 
         return SharedMesh(value)
     from llm_streaming.mesh.remote.mesh import RemoteMesh
@@ -125,11 +125,7 @@ def _mesh_class(target: str) -> Callable[..., Mesh]:
 
         return EmbeddedMesh
     if target == "kubernetes":
-        if importlib.util.find_spec("kubernetes") is None:
-            raise MeshError(
-                "the kubernetes mesh needs the package kubernetes, which is not installed: run `make setup`, or "
-                "`pip install 'llm-streaming[kubernetes]'`"
-            )
+        check_installed({"kubernetes": "kubernetes"}, mesh=target)
         from llm_streaming.mesh.kubernetes.mesh import KubernetesMesh
 
         return KubernetesMesh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from typer import Exit, Typer
 
 from llm_streaming.cli import chat, manifest, resources, up
 from llm_streaming.cli.options import MeshOptions, with_mesh_options
@@ -11,10 +11,10 @@ from llm_streaming.doctor import State, all_checks, examine
 
 @with_mesh_options
 def doctor(options: MeshOptions) -> None:
-    """Check everything that a mesh needs, and say what to do about each problem.
+    """Check everything that a mesh needs.
 
-    Each check prints one line. A dash marks a problem that the target does not have, or a check that was not made.
-    The exit status is 1 if something is wrong that the target needs.
+    Each check prints one line, which says what to do if something is wrong. The exit status is 1 if the target needs
+    it. A dash marks a problem that does not matter for the target, or a check that was not made.
     """
     from rich.console import Console
     from rich.text import Text
@@ -27,10 +27,10 @@ def doctor(options: MeshOptions) -> None:
         found = f"{text}, {path}" if path else text
         console.print(Text.assemble((f"{state:<5}", styles[state]), f"  {name:<10}  {found}"))
     if wrong:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
-app = typer.Typer(
+app = Typer(
     name="llm-streaming",
     help="Deploy language models on Seldon Core 2, on this machine or on a cluster, and chat with them.",
     rich_markup_mode=None,  # plain help can be searched and piped, like kubectl's

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, BadParameter, Option
 
 from llm_streaming.cli.options import MeshOptions, with_mesh_options
 from llm_streaming.client.conversation import Conversation
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @with_mesh_options
 def chat(
     options: MeshOptions,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
     prompt: Annotated[
         str | None,
-        typer.Argument(metavar="PROMPT", help="A single question; it can also come from a pipe. Without it, chat."),
+        Argument(metavar="PROMPT", help="A single question; it can also come from a pipe. Without it, chat."),
     ] = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="Instructions that the model gets first.")] = None,
+    system: Annotated[str | None, Option(metavar="TEXT", help="Instructions that the model gets first.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="The most tokens of an answer; by default the model's own.")
+        int | None, Option(metavar="N", min=1, help="The most tokens of an answer; by default the model's own.")
     ] = None,
 ) -> None:
     """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the chat."""
@@ -55,7 +55,7 @@ def chat(
             return
         question = (sys.stdin.read() if prompt is None else prompt).strip()
         if not question:
-            raise typer.BadParameter("there is no question: give one as an argument or through a pipe")
+            raise BadParameter("there is no question: give one as an argument or through a pipe")
         show(answer(question))
 
 

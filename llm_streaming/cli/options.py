@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
-import typer
+from typer import BadParameter, Option
 
 from llm_streaming.connection import MESH_VARIABLE, mesh_of_environment, open_mesh
 from llm_streaming.doctor import Target
@@ -25,7 +25,7 @@ _STDIN = Path("/dev/stdin")
 
 FilesOption = Annotated[
     list[str],
-    typer.Option(
+    Option(
         "--filename",
         "-f",
         metavar="FILE",
@@ -40,11 +40,11 @@ class MeshOptions:
     """The options that choose a mesh. `with_mesh_options` adds them to a command."""
 
     target: Annotated[
-        Target, typer.Option(help="embedded: the mesh of `llm-streaming up`. kubernetes: Seldon Core 2 on a cluster.")
+        Target, Option(help="embedded: the mesh of `llm-streaming up`. kubernetes: Seldon Core 2 on a cluster.")
     ] = Target.EMBEDDED
     namespace: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--namespace",
             "-n",
             metavar="NAME",
@@ -53,7 +53,7 @@ class MeshOptions:
     ] = None
     context: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="On a cluster: the kubeconfig's context; by default the current one."),
+        Option(metavar="NAME", help="On a cluster: the kubeconfig's context; by default the current one."),
     ] = None
 
     def open(self) -> Mesh:
@@ -66,7 +66,7 @@ class MeshOptions:
         if self.target is Target.KUBERNETES:
             return open_mesh(self.target, namespace=self.namespace, context=self.context)
         if self.namespace or self.context:
-            raise typer.BadParameter("--namespace and --context belong to --target kubernetes")
+            raise BadParameter("--namespace and --context belong to --target kubernetes")
         return embedded_mesh()
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, BadParameter, Exit, Option
 
 from llm_streaming.cli.options import FilesOption, MeshOptions, manifests_in, with_mesh_options
-from llm_streaming.cli.tables import Format, render
 from llm_streaming.errors import LLMStreamingError, MeshError
+from llm_streaming.manifests import capabilities, to_yaml
+from llm_streaming.mesh.base import qualified
+from llm_streaming.mesh.status import ModelStatus
+
+Resource = dict[str, Any]
 
 _MODEL_PREFIX = re.compile(r"^models?(\.mlops\.seldon\.io)?/")  # as `get -o name` and kubectl write it
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -31,9 +37,21 @@ class Kind(StrEnum):
         return self.value.removesuffix("s")
 
 
+class Format(StrEnum):
+    """The output formats."""
+
+    TABLE = "table"
+    NAME = "name"
+    YAML = "yaml"
+    JSON = "json"
+
+
 @with_mesh_options
 def apply(options: MeshOptions, filename: FilesOption) -> None:
-    """Deploy the models and servers in manifests; does not wait until they are ready."""
+    """Deploy the models and servers in manifests.
+
+    It does not wait until they are ready.
+    """
     manifests = manifests_in(filename)
     with options.open() as mesh:
         for manifest in manifests:
@@ -42,9 +60,9 @@ def apply(options: MeshOptions, filename: FilesOption) -> None:
 
 @with_mesh_options
 def delete(options: MeshOptions, filename: FilesOption) -> None:
-    """Remove the models and servers in manifests, and wait until they are gone.
+    """Remove the models and servers in manifests.
 
-    If one of them cannot be removed, the others still are.
+    It waits until they are gone. If one of them cannot be removed, the others still are.
     """
     manifests = manifests_in(filename)
     failed = False
@@ -56,21 +74,21 @@ def delete(options: MeshOptions, filename: FilesOption) -> None:
                 failed = True
                 print(f"error: {error}", file=sys.stderr)
     if failed:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 @with_mesh_options
 def wait(
     options: MeshOptions,
-    names: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="Models; by default all.")] = None,
+    names: Annotated[list[str] | None, Argument(metavar="MODEL", help="Models; by default all.")] = None,
     timeout: Annotated[
-        str, typer.Option(metavar="DURATION", help="The longest time to wait, such as 30s, 10m or 1h.")
+        str, Option(metavar="DURATION", help="The longest time to wait, such as 30s, 10m or 1h.")
     ] = "10m",
 ) -> None:
     """Wait until models are ready."""
     duration = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", timeout)
     if not duration:
-        raise typer.BadParameter(f"--timeout takes a duration such as 30s, 10m or 1h, but got '{timeout}'")
+        raise BadParameter(f"--timeout takes a duration such as 30s, 10m or 1h, but got '{timeout}'")
     with options.open() as mesh:
         models = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
         if not models:
@@ -82,9 +100,9 @@ def wait(
 @with_mesh_options
 def get(
     options: MeshOptions,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="models or servers.")] = Kind.MODELS,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of them; by default all.")] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="The output format.")] = Format.TABLE,
+    kind: Annotated[Kind, Argument(metavar="KIND", help="models or servers.")] = Kind.MODELS,
+    name: Annotated[str | None, Argument(metavar="NAME", help="One of them; by default all.")] = None,
+    output: Annotated[Format, Option("--output", "-o", help="The output format.")] = Format.TABLE,
 ) -> None:
     """Show models or servers, and whether they are ready."""
     with options.open() as mesh:
@@ -94,7 +112,7 @@ def get(
         if not found:
             raise MeshError(f"there is no {kind.singular} '{name}': `llm-streaming get {kind}` lists them")
     if found:
-        print(render(found, output, single=name is not None))
+        print(_render(found, output, single=name is not None))
     else:
         print(f"No {kind.singular}s found.", file=sys.stderr)
 
@@ -102,8 +120,44 @@ def get(
 @with_mesh_options
 def logs(
     options: MeshOptions,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
 ) -> None:
     """Show the log of the server that holds a model."""
     with options.open() as mesh:
         print(mesh.logs(model))
+
+
+def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> str:
+    """Write resources in an output format.
+
+    Args:
+        resources: one or more resources of one kind.
+        output: the format.
+        single: whether to write one resource by itself, not as a list of one.
+    """
+    if output is Format.NAME:
+        return "\n".join(f"{qualified(resource['kind'])}/{resource['metadata']['name']}" for resource in resources)
+    if output is Format.TABLE:
+        last = "CAPABILITIES" if resources[0]["kind"] == "Server" else "MESSAGE"
+        return _table([("NAME", "READY", last), *map(_row, resources)])
+    shown = [_without_managed_fields(resource) for resource in resources]
+    document = shown[0] if single else {"apiVersion": "v1", "kind": "List", "items": shown}
+    return json.dumps(document, indent=4) if output is Format.JSON else to_yaml(document).rstrip("\n")
+
+
+def _row(resource: Resource) -> tuple[str, ...]:
+    status = ModelStatus.of(resource)
+    last = ",".join(capabilities(resource)) if resource["kind"] == "Server" else status.words
+    return resource["metadata"]["name"], str(status.ready), last
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _without_managed_fields(resource: Resource) -> Resource:
+    """Leave out the owners of the fields, as kubectl does."""
+    metadata = {key: value for key, value in resource["metadata"].items() if key != "managedFields"}
+    return resource | {"metadata": metadata}

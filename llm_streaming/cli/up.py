@@ -9,7 +9,7 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import BadParameter, Option
 
 from llm_streaming.cli.options import embedded_mesh
 from llm_streaming.connection import MESH_VARIABLE
@@ -25,17 +25,17 @@ _INTERVAL = 1.0  # seconds between checks of the servers; nothing announces that
 
 def up(
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="The mesh's port on loopback; by default a free port.")
+        int | None, Option(metavar="PORT", help="The mesh's port on loopback; by default a free port.")
     ] = None,
     share: Annotated[
-        bool, typer.Option("--share", help="Share the mesh with other machines in this network, by a secret token.")
+        bool, Option("--share", help="Share the mesh with other machines in this network, by a secret token.")
     ] = False,
     share_host: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="With --share: the address to listen at; by default all of this machine."),
+        Option(metavar="ADDRESS", help="With --share: the address to listen at; by default all of this machine."),
     ] = None,
     share_port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="With --share: the port to listen at; by default a free port.")
+        int | None, Option(metavar="PORT", help="With --share: the port to listen at; by default a free port.")
     ] = None,
 ) -> None:
     """Open a mesh on this machine and keep it open until Ctrl-C.
@@ -48,7 +48,7 @@ def up(
     from llm_streaming.mesh.remote.service import MeshService
 
     if not share and (share_host or share_port):
-        raise typer.BadParameter("--share-host and --share-port belong to --share")
+        raise BadParameter("--share-host and --share-port belong to --share")
     ended = threading.Event()
     with reporting_to(_say), ExitStack() as stack:
         mesh = stack.enter_context(EmbeddedMesh(port=port))
@@ -69,9 +69,9 @@ def up(
 
 
 def reset() -> None:
-    """Remove all models of all users from the mesh of `llm-streaming up`.
+    """Remove all models from the mesh of `llm-streaming up`.
 
-    Only the presenter can reset a shared mesh.
+    This includes the models of other users. Only the presenter can reset a shared mesh.
     """
     with embedded_mesh() as mesh:
         if mesh.resources("Model"):

@@ -19,7 +19,7 @@ class Target(StrEnum):
 
 
 class State(StrEnum):
-    """The result of a check. `ASIDE` is a problem that the target does not have, or a check that was not made."""
+    """The result of a check. `ASIDE` is a problem that does not matter for the target, or a check that was not made."""
 
     OK = "ok"
     WRONG = "wrong"

@@ -9,17 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from llm_streaming.errors import MeshError
-from llm_streaming.mesh.processes.envoy import (
-    AS_IT_CAME,
-    HTTP1,
-    TYPES,
-    bootstrap,
-    cluster,
-    listener,
-    pipe_address,
-    socket_address,
-    start_envoy,
-)
+from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.ports import EVERYWHERE, LOOPBACK, free_ports, why_taken
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
 from llm_streaming.sharing.certificate import Certificate, self_signed
@@ -59,12 +49,15 @@ class Gateway:
         public_host = _network_address() if host == EVERYWHERE else host
         self.invitation = Invitation(public_host, address[1], token, certificate.fingerprint)
         clusters = [
-            cluster("mesh", socket_address(LOOPBACK, mesh), AS_IT_CAME),
-            cluster("guests", pipe_address(guests), HTTP1),
-            *(cluster(f"metrics-{name}", socket_address(LOOPBACK, of), HTTP1) for name, of in metrics.items()),
+            envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.AS_IT_CAME),
+            envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1),
+            *(
+                envoy.cluster(f"metrics-{name}", envoy.socket_address(LOOPBACK, of), envoy.HTTP1)
+                for name, of in metrics.items()
+            ),
         ]
-        config = bootstrap([_listener(address, token, certificate, list(metrics))], clusters)
-        self._group = start_envoy("gateway", config, address)
+        config = envoy.bootstrap([_listener(address, token, certificate, list(metrics))], clusters)
+        self._group = envoy.start_envoy("gateway", config, address)
 
     def check(self) -> None:
         """Check that the gateway is running.
@@ -102,10 +95,10 @@ def _listener(address: tuple[str, int], token: str, certificate: Certificate, se
         "private_key": {"inline_string": certificate.key},
     }
     tls = {
-        "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "@type": f"{envoy.TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [pair]},
     }
-    return listener("gateway", address, manager, filters=[_token_filter(token)], tls=tls)
+    return envoy.listener("gateway", address, manager, filters=[_token_filter(token)], tls=tls)
 
 
 def _virtual_host(servers: list[str]) -> dict[str, Any]:
@@ -134,7 +127,7 @@ def _virtual_host(servers: list[str]) -> dict[str, Any]:
 def _token_filter(token: str) -> dict[str, Any]:
     invited = {"header": {"name": "authorization", "string_match": {"exact": f"Bearer {token}"}}}
     rules = {"action": "ALLOW", "policies": {"invited": {"permissions": [{"any": True}], "principals": [invited]}}}
-    kind = f"{TYPES}.extensions.filters.http.rbac.v3.RBAC"
+    kind = f"{envoy.TYPES}.extensions.filters.http.rbac.v3.RBAC"
     return {"name": "envoy.filters.http.rbac", "typed_config": {"@type": kind, "rules": rules}}
 
 

@@ -1,6 +1,7 @@
-"""The tunnel to a shared mesh: an Envoy on loopback that adds TLS and the token to each request.
+"""The mesh that another machine shares, and the tunnel to it.
 
-Clients call it as they would call a mesh of their own, in plain HTTP and gRPC, without a token.
+The tunnel is an Envoy on loopback that adds TLS and the token to each request. Clients call it like a mesh of their
+own, in plain HTTP and gRPC, without a token.
 """
 
 from __future__ import annotations
@@ -11,41 +12,68 @@ from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.environment import bypass_proxies
 from llm_streaming.mesh.processes.group import ProcessGroup, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
-from llm_streaming.mesh.remote.requests import PATH
+from llm_streaming.mesh.remote.mesh import RemoteMesh, RequestClient
+from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
 from llm_streaming.sharing.invitation import Invitation
 
 
-class Tunnel:
-    """Leads from a port on loopback to a shared mesh, for as long as this process lives.
+class SharedMesh(RemoteMesh):
+    """The mesh that an invitation leads to. Closing it here closes the tunnel and leaves the mesh open there.
 
     Args:
-        invitation: the invitation to the mesh.
+        invitation: the text of the invitation (see `Invitation`).
 
-    Attributes:
-        address: ``host:port`` on loopback.
+    Raises:
+        MeshError: the invitation is incomplete, the tunnel cannot be opened, or the mesh cannot be reached.
+    """
+
+    def __init__(self, invitation: str) -> None:
+        to = Invitation.read(invitation)
+        self._tunnel_address, self._tunnel = start_tunnel(to)
+        absent = "the tunnel to the shared mesh has ended: connect again"
+        client = RequestClient(f"http://{self._tunnel_address}", absent=absent)
+        super().__init__(client, keeper=f"`llm-streaming up` at {to.address}")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the mesh can no longer be used, because it was closed here or the tunnel has ended."""
+        return super().closed or self._tunnel.ended() is not None
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the tunnel on this machine, for HTTP and gRPC."""
+        return self._tunnel_address
+
+    def metrics_address(self, server: str) -> str:
+        """``host:port/path`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does.
+
+        The servers' own ports are on loopback of the presenter's machine.
+        """
+        super().metrics_address(server)  # raises if there is no such server
+        return f"{self.address}{METRICS_PATH}/{server}"
+
+    def close(self) -> None:
+        """Close the tunnel. May be called again."""
+        super().close()
+        self._tunnel.stop()
+
+
+def start_tunnel(invitation: Invitation) -> tuple[str, ProcessGroup]:
+    """Start a tunnel to the mesh of an invitation. It ends with this process, if not before.
+
+    Returns:
+        The tunnel's ``host:port`` on loopback, and its process.
 
     Raises:
         MeshError: Envoy is not installed, or does not start.
     """
+    bypass_proxies()
 
-    def __init__(self, invitation: Invitation) -> None:
-        bypass_proxies()
-        self._invitation = invitation
-        self._group = retry_if_port_taken(self._start)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the tunnel can no longer be used."""
-        return self._group.ended() is not None
-
-    def close(self) -> None:
-        """End the tunnel; returns when its process and its files are gone. May be called again."""
-        self._group.stop()
-
-    def _start(self) -> ProcessGroup:
+    def start() -> tuple[str, ProcessGroup]:
         (port,) = free_ports(1)
-        self.address = f"{LOOPBACK}:{port}"
-        return envoy.start_envoy("tunnel", _config(port, self._invitation), (LOOPBACK, port))
+        return f"{LOOPBACK}:{port}", envoy.start_envoy("tunnel", _config(port, invitation), (LOOPBACK, port))
+
+    return retry_if_port_taken(start)
 
 
 def _config(port: int, invitation: Invitation) -> dict[str, Any]:

@@ -23,8 +23,7 @@ from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.gateway import REFUSED, Gateway
 from llm_streaming.sharing.guests import GuestService
 from llm_streaming.sharing.invitation import Invitation
-from llm_streaming.sharing.mesh import SharedMesh
-from llm_streaming.sharing.tunnel import Tunnel
+from llm_streaming.sharing.tunnel import SharedMesh, start_tunnel
 from tests.support.doors import DOORS, door
 from tests.support.provider import Reply, answer, chunk, sse, streamed
 from tests.support.scripted import Scripted
@@ -197,8 +196,8 @@ def upstream() -> Iterator[http.server.ThreadingHTTPServer]:
 def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
     """Models alone, and never the token: MLServer hands every header on."""
     with Gateway(upstream.server_port, {}, tmp_path / "none.sock", host=LOOPBACK) as gateway:
-        tunnel = Tunnel(gateway.invitation)
-        origin = f"http://{tunnel.address}"
+        address, tunnel = start_tunnel(gateway.invitation)
+        origin = f"http://{address}"
         seen = httpx.get(f"{origin}/v2/models/m/ready", headers={"authorization": "Bearer mine"}).text
         named = {"seldon-model": "m"}
         statuses = {
@@ -215,7 +214,7 @@ def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, t
         private = [path for path in envoy_configs() if path.name in ("gateway.json", "tunnel.json")]
         modes = {stat.S_IMODE(path.stat().st_mode) for path in private}
         folder_modes = {stat.S_IMODE(path.parent.stat().st_mode) for path in private}
-        tunnel.close()
+        tunnel.stop()
     assert (json.loads(seen)["path"], "authorization" in seen, gateway.invitation.token in seen) == (
         "/v2/models/m/ready",
         False,

@@ -22,7 +22,7 @@ from llm_streaming.manifests import Model
 from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.paths import project_root
-from llm_streaming.sharing.mesh import SharedMesh
+from llm_streaming.sharing.tunnel import SharedMesh
 from tests.conftest import CPU
 from tests.support.running import Up, processes_in
 

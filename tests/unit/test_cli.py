@@ -219,7 +219,7 @@ def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
         "''\n",
     )
     assert run("manifest", "server", "s", "--runtime", "api", "--toleration", "") == usage(
-        "Invalid value: --toleration takes a taint's key, but got nothing", " manifest server"
+        "Invalid value: --toleration takes the key of a taint, but got an empty one", " manifest server"
     )
 
 
