@@ -1,4 +1,4 @@
-"""The command line against a mesh that another process keeps open: verbs, output, exit statuses, and its end."""
+"""The command line on the mesh of `llm-streaming up`: verbs, output, exit statuses, and the end of the mesh."""
 
 import re
 import signal
@@ -63,8 +63,8 @@ def manifest(folder: Path, name: str, **fields: object) -> str:
     return str(path)
 
 
-def test_one_line_on_standard_output_and_the_rest_beside_it(up: Up) -> None:
-    assert up.told == [
+def test_one_line_on_standard_output_and_the_others_on_standard_error(up: Up) -> None:
+    assert up.progress == [
         NOTICE,
         f"The embedded mesh is open at {up.address}, until Ctrl-C. In other shells, before JupyterLab too, run:",
     ]
@@ -93,7 +93,7 @@ def test_from_a_manifest_to_an_answer_and_back(run, shell: Up) -> None:
     assert httpx.get(f"http://{shell.address}/v2/models/{CPU}/ready").status_code == 404
 
 
-def test_resources_in_every_form(run) -> None:
+def test_resources_in_every_format(run) -> None:
     servers = "NAME    READY   CAPABILITIES\napi     True    openai\nlocal   True    llm-local\n"
     assert run("get", "servers") == (0, servers, "")
     assert run("get", "servers", "-o", "name") == (
@@ -178,7 +178,7 @@ def test_a_server_that_the_mesh_was_not_opened_with(run, tmp_path: Path) -> None
     )
 
 
-def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_uses_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.CaptureFixture[str]) -> None:
     assert get_mesh_ip() == shell.address
     llm_streaming.connection.open_meshes.clear()
     with connect("embedded") as mesh:
@@ -220,8 +220,8 @@ def kept(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script
         yield scripted
 
 
-def test_a_model_that_fails_says_why_to_whoever_waits(kept: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also what a failure looks like to `get`, before anybody has waited."""
+def test_a_model_that_fails_to_load(kept: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    """`get` shows the reason, and `wait` raises it."""
     (kept.mesh.models / "broken").mkdir()
     (kept.mesh.models / "broken" / "model-settings.json").write_text('{"implementation": "no_such_package.R"}')
     broken = Model(name="broken", storage_uri="models/broken", requirements=("scripted",)).as_dict()

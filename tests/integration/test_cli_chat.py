@@ -1,4 +1,4 @@
-"""A chat in a terminal: it remembers, Ctrl-C stops an answer and not the chat, Ctrl-D leaves."""
+"""A chat in a terminal: the conversation is remembered, Ctrl-C stops an answer, and Ctrl-D ends the chat."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Through a tunnel and a gateway into a shared mesh: who gets in, what is there, and what a stream is like."""
+"""The gateway and the tunnel of a shared mesh: access, what can be reached, and streams."""
 
 import asyncio
 import http.server
@@ -64,7 +64,7 @@ def test_without_the_token_nobody_gets_in(gateway: Gateway, path: str, headers: 
     assert (answer.status_code, answer.text) == (401, REFUSED)
 
 
-def test_nor_over_grpc_or_without_tls(gateway: Gateway) -> None:
+def test_without_the_token_nobody_gets_in_over_grpc_or_without_tls(gateway: Gateway) -> None:
     frame = b"\0" * 5
     with httpx.Client(verify=False) as client:
         answer = client.post(
@@ -78,7 +78,7 @@ def test_nor_over_grpc_or_without_tls(gateway: Gateway) -> None:
         httpx.get(f"http://{gateway.invitation.address}/v2/models/scripted/ready")
 
 
-def test_a_line_of_another_run_is_refused_in_one_sentence(gateway: Gateway) -> None:
+def test_an_invitation_of_another_run_is_refused(gateway: Gateway) -> None:
     invitation = gateway.invitation
     (nowhere,) = free_ports(1)
     for wrong, words in (
@@ -143,7 +143,7 @@ def test_metrics_can_be_read(guest: SharedMesh) -> None:
 
 
 def test_a_presenter_who_leaves(scripted: Scripted, guests: GuestService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What had arrived stays; later calls say what is the matter; a new line leads to a new mesh."""
+    """Text that has arrived is kept, later calls say what is wrong, and a new invitation opens a new mesh."""
     monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), asyncio.Event()])
     gateway = open_gateway(scripted, guests)
@@ -174,7 +174,7 @@ def test_a_presenter_who_leaves(scripted: Scripted, guests: GuestService, monkey
 
 @pytest.fixture
 def upstream() -> Iterator[http.server.ThreadingHTTPServer]:
-    """In place of a mesh: it answers with the path and the headers that it got."""
+    """A server in place of the mesh, which answers with the path and the headers of the request."""
 
     class Echo(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -194,7 +194,7 @@ def upstream() -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
-    """Models alone, and never the token: MLServer hands every header on."""
+    """Guests reach only models, and the token goes no further, because MLServer hands every header to the model."""
     with Gateway(upstream.server_port, {}, tmp_path / "none.sock", host=LOOPBACK) as gateway:
         address, tunnel = start_tunnel(gateway.invitation)
         origin = f"http://{address}"

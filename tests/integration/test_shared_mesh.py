@@ -43,7 +43,7 @@ for line in sys.stdin:
 
 
 class Participant:
-    """A participant in a session of their own, as a notebook's kernel is; `does` makes a call and says what it told."""
+    """A participant in a session of their own, like a notebook's kernel. `does` makes a call and returns its output."""
 
     def __init__(self, invitation: str) -> None:
         self.process = subprocess.Popen(
@@ -99,7 +99,7 @@ def status(address: str) -> int:
     return httpx.get(f"http://{address}/v2/models/m/ready").status_code
 
 
-def test_what_the_presenter_and_the_participants_read(up: Up, participants: list[Participant]) -> None:
+def test_the_messages_for_the_presenter_and_the_participants(up: Up, participants: list[Participant]) -> None:
     where = re.fullmatch(r"https://(127\.0\.0\.1:\d+)#[\w-]{43}\.[0-9a-f]{64}", up.invitation)[1]
     assert up.process.stderr.readline() == (
         f"It is shared at {where} with everybody who has this line. Participants run:\n"
@@ -111,7 +111,7 @@ def test_what_the_presenter_and_the_participants_read(up: Up, participants: list
 
 def test_a_delete_takes_no_model_from_the_others(participants: list[Participant], up: Up) -> None:
     one, other = participants
-    told = [
+    printed = [
         one.does("apply", manifest()),
         other.does("apply", manifest()),
         one.does("wait", "m"),
@@ -120,8 +120,8 @@ def test_a_delete_takes_no_model_from_the_others(participants: list[Participant]
         one.does("delete", manifest()),
     ]
     still_there = status(other.address)
-    told += [other.does("delete", manifest()), other.does("delete", manifest())]
-    assert told == [
+    printed += [other.does("delete", manifest()), other.does("delete", manifest())]
+    assert printed == [
         "model.mlops.seldon.io/m created",
         "model.mlops.seldon.io/m unchanged",
         "model.mlops.seldon.io/m condition met",
@@ -164,7 +164,7 @@ def test_what_guests_may_not_do(participants: list[Participant], up: Up) -> None
         presenter.delete(manifest())
 
 
-def test_a_presenter_resets_and_a_participant_does_not(
+def test_only_the_presenter_can_reset(
     participants: list[Participant], up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = participants
@@ -184,7 +184,7 @@ def test_a_presenter_resets_and_a_participant_does_not(
 
 
 def test_a_shell_of_a_participant(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command has a tunnel of its own, and all of them are one participant."""
+    """Each command opens a tunnel of its own, and all commands of a shell are one participant."""
     monkeypatch.setenv(MESH_VARIABLE, up.invitation)
     monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     file = f"manifests/{CPU}.yaml"

@@ -1,4 +1,4 @@
-"""The command line without a mesh of its own: usage, manifests, help, and kubectl's verbs on a small API server."""
+"""The command line without an embedded mesh: usage, manifests, help, and kubectl's verbs on a small API server."""
 
 import re
 import shlex
@@ -145,7 +145,7 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
     )
 
 
-def test_what_cannot_be_deleted_does_not_keep_the_rest(cluster: Run, api: ApiServer, manifest: str) -> None:
+def test_a_failed_deletion_does_not_stop_the_others(cluster: Run, api: ApiServer, manifest: str) -> None:
     cluster("apply", "-f", manifest)
     api.remove(("servers", "seldon", "api"))
     assert cluster("delete", "-f", manifest) == (
@@ -167,7 +167,7 @@ def test_ctrl_c_while_it_waits_is_status_130(cluster: Run, api: ApiServer, manif
         assert (*process.communicate(timeout=60), process.returncode) == ("", "", 130)
 
 
-def test_the_namespace_and_the_context_are_kubectls(api: ApiServer, run: Run) -> None:
+def test_the_options_namespace_and_context(api: ApiServer, run: Run) -> None:
     assert run("get", "--target", "kubernetes", "--context", "other") == (
         1,
         "",
@@ -210,7 +210,7 @@ def test_a_manifest_is_printed(run: Run) -> None:
     assert run("manifest", "model", "M", "--storage-uri", "u")[0] == 1
 
 
-def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
+def test_an_unset_variable_is_refused_as_a_secret_or_a_taint(run: Run) -> None:
     assert run("manifest", "server", "s", "--runtime", "api", "--secret", "") == (
         1,
         "",
@@ -224,14 +224,14 @@ def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
 
 
 def doctor(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:
-    """The doctor's exit status, and what it says of each thing, by name."""
+    """Return the doctor's exit status, and the state and text of each check by its name."""
     status, out, err = run("doctor", *arguments)
     assert err == ""
     lines = [re.fullmatch(r"(ok|wrong|-) +(\S+(?: file)?) +(.+)", line).groups() for line in out.splitlines()]
     return status, {name: f"{state}: {words}" for state, name, words in lines}
 
 
-def test_the_doctor_finds_a_cluster_well(api: ApiServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_on_a_working_cluster(api: ApiServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret-that-nobody-may-see")
     api.add("services", "seldon", "seldon-mesh", balanced(ip="127.0.0.1", port=api.http.server_port))
     status, found = doctor(run, "--target", "kubernetes")
@@ -246,14 +246,16 @@ def test_the_doctor_finds_a_cluster_well(api: ApiServer, run: Run, monkeypatch: 
     assert not {"secret-that-nobody-may-see", TOKEN} & set(" ".join(found.values()).split())
 
 
-def test_the_doctor_says_what_is_wrong_and_what_comes_after_it(api: ApiServer, run: Run) -> None:
+def test_the_doctor_skips_the_checks_after_a_failed_one(api: ApiServer, run: Run) -> None:
     api.has_seldon = False
     status, found = doctor(run, "--target", "kubernetes")
     assert (status, found["service"]) == (1, "-: not checked until CRDs is ok")
     assert found["CRDs"].startswith("wrong: Seldon Core 2 is not installed on this cluster")
 
 
-def test_what_the_target_does_not_need_is_no_fault(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_problem_that_the_target_does_not_have_is_no_failure(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     status, found = doctor(run)
@@ -309,7 +311,7 @@ def test_a_pipe_that_closes_early_is_no_traceback(arguments: list[str]) -> None:
 
 
 def commands_in(text: str) -> list[str]:
-    """Every ``llm-streaming …`` in Markdown: lines of code blocks, with their continuations, and code spans."""
+    """Return every ``llm-streaming …`` in Markdown: lines of code blocks, with their continuations, and code spans."""
     blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
@@ -318,7 +320,7 @@ def commands_in(text: str) -> list[str]:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command line as running it would, without running it."""
+    """Parse a command line without running it."""
     command = typer.main.get_command(app)
     name = "llm-streaming"
     while True:

@@ -1,4 +1,4 @@
-"""Where the mesh of a cluster is reached, and its servers' metrics and logs."""
+"""The address of the mesh on a cluster, and its servers' metrics and logs."""
 
 import socket
 import sys
@@ -17,7 +17,7 @@ mesh = pytest.fixture(kubernetes_mesh)
 
 
 def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Put a kubectl on PATH that notes its arguments and does what a test says with ``port``."""
+    """Put a kubectl on PATH that writes down its arguments and runs `body`, in which ``port`` is the local port."""
     script = folder / "bin" / "kubectl"
     script.parent.mkdir()
     note = f"open({str(folder / 'kubectl.argv')!r}, 'w').write(' '.join(sys.argv[1:]))"
@@ -40,7 +40,7 @@ def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) ->
         (service(spec={"type": "NodePort"}), "203.0.113.20:30080"),
     ],
 )
-def test_the_address_is_the_services(api: ApiServer, mesh: KubernetesMesh, found, address: str):
+def test_the_address_comes_from_the_service(api: ApiServer, mesh: KubernetesMesh, found, address: str):
     addresses = [{"type": "InternalIP", "address": "10.0.0.20"}, {"type": "ExternalIP", "address": "203.0.113.20"}]
     api.add("nodes", None, "node", {"status": {"addresses": addresses}})
     api.add("services", "seldon", "seldon-mesh", found)
@@ -66,7 +66,7 @@ def test_without_an_address_kubectl_forwards_a_port(
         socket.create_connection((host, int(port)))
 
 
-def test_a_port_forward_that_ends_is_begun_again(
+def test_a_port_forward_that_ends_is_restarted(
     api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     serve_one = "server = socket.create_server(('127.0.0.1', int(port))); print('Forwarding from', port, flush=True)"
@@ -78,7 +78,7 @@ def test_a_port_forward_that_ends_is_begun_again(
     assert mesh.address == f"{host}:{port}"
 
 
-def test_a_user_who_may_not_see_nodes_is_led_through_the_cluster(
+def test_a_user_who_may_not_list_nodes_gets_a_port_forward(
     api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     install_kubectl(tmp_path, monkeypatch, "server = socket.create_server(('127.0.0.1', int(port)))")

@@ -1,4 +1,4 @@
-"""What a cluster refuses, and which cluster it is: one sentence each, with the kubectl command that shows more."""
+"""Error messages of a cluster, its configuration, and `connect`."""
 
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_a_cluster_without_seldon_says_how_to_install_it(api: ApiServer):
     )
 
 
-def test_expired_credentials_are_said_to_be_so(api: ApiServer, tmp_path: Path):
+def test_expired_credentials(api: ApiServer, tmp_path: Path):
     api.write_kubeconfig(tmp_path / "config", token="an old one")
     assert failure(KubernetesMesh) == (
         f"the cluster refuses the credentials for {HERE}, which may have expired: log in again; "
@@ -90,8 +90,8 @@ def test_expired_credentials_are_said_to_be_so(api: ApiServer, tmp_path: Path):
     )
 
 
-def test_a_user_whom_the_cluster_does_not_know_is_told_so(api: ApiServer, mesh: KubernetesMesh):
-    """Where the API server lets everybody in, credentials that it does not know are those of nobody."""
+def test_a_user_whom_the_cluster_does_not_know(api: ApiServer, mesh: KubernetesMesh):
+    """An API server that allows anonymous requests treats unknown credentials as none."""
     api.user = "system:anonymous"
     api.forbidden = {("get", "models")}
     assert failure(mesh.apply, model()) == (
@@ -100,7 +100,7 @@ def test_a_user_whom_the_cluster_does_not_know_is_told_so(api: ApiServer, mesh: 
     )
 
 
-def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: KubernetesMesh):
+def test_an_unreachable_cluster(api: ApiServer, mesh: KubernetesMesh):
     api.http.shutdown()
     api.http.server_close()
     api.end_watches("drop")
@@ -110,7 +110,7 @@ def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: Kubernete
     )
 
 
-def test_what_is_no_api_server_is_said_to_be_none(api: ApiServer, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_is_no_api_server(api: ApiServer, monkeypatch: pytest.MonkeyPatch):
     class LoginPage(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             page = b"<html>Log in</html>"
@@ -120,7 +120,7 @@ def test_what_is_no_api_server_is_said_to_be_none(api: ApiServer, monkeypatch: p
             self.wfile.write(page)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     monkeypatch.setattr(api.http, "RequestHandlerClass", LoginPage)
     assert failure(KubernetesMesh) == (
@@ -138,7 +138,7 @@ def test_the_namespace_comes_from_option_environment_and_context(api: ApiServer,
     assert str(KubernetesMesh(namespace="of-option")) == "namespace 'of-option' of context 'test'"
 
 
-def test_a_wrong_context_lists_those_there_are(api: ApiServer, tmp_path: Path):
+def test_a_wrong_context(api: ApiServer, tmp_path: Path):
     path = tmp_path / "config"
     assert failure(KubernetesMesh, context="prod") == (
         f"the kubeconfig {path} has no context 'prod' (it has test): `kubectl config get-contexts` lists them"
@@ -169,7 +169,7 @@ def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path
     )
 
 
-def test_inside_a_pod_its_service_account_will_do(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_pod_uses_its_service_account(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, content in [("token", TOKEN), ("ca.crt", "a certificate"), ("namespace", "of-pod\n")]:
         (tmp_path / name).write_text(content)
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.config._SERVICE_ACCOUNT", tmp_path)
