@@ -32,7 +32,7 @@ class SharedMesh(RemoteMesh):
         self._tunnel_address, self._tunnel = start_tunnel(to)
         absent = "the tunnel to the shared mesh has ended: connect again"
         client = RequestClient(f"http://{self._tunnel_address}", absent=absent)
-        super().__init__(client, keeper=f"`llm-streaming up` at {to.address}")
+        super().__init__(client, command=f"`llm-streaming up` at {to.address}")
 
     @property
     def closed(self) -> bool:

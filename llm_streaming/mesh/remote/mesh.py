@@ -92,15 +92,15 @@ class RemoteMesh(Mesh):
 
     Args:
         client: sends the requests.
-        keeper: the command that keeps the mesh open, and where.
+        command: the command that keeps the mesh open, and the machine where it runs.
 
     Raises:
         MeshError: no mesh is open there, or the process that keeps it does not answer.
     """
 
-    def __init__(self, client: RequestClient, *, keeper: str = "`llm-streaming up`") -> None:
+    def __init__(self, client: RequestClient, *, command: str = "`llm-streaming up`") -> None:
         self._client = client
-        self._keeper = keeper
+        self._command = command
         self._closed = False
         try:
             self._address: str = self._ask(requests.Address())
@@ -119,7 +119,7 @@ class RemoteMesh(Mesh):
 
     def __str__(self) -> str:
         """The address and the command that keeps the mesh open."""
-        return f"{self.address}, kept by {self._keeper}"
+        return f"{self.address}, kept by {self._command}"
 
     @property
     def closed(self) -> bool:
