@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.mesh.base import Mesh
-from llm_streaming.mesh.remote.mesh import VARIABLE
 from tests.support.scripted import Scripted, scripted_mesh
 
 CPU = "local-chat-completions-cpu"
@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def no_provider() -> Iterator[None]:
     """Nobody's key, provider or open mesh is used by a test, whatever the environment holds."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("OPENAI_") or name == VARIABLE]:
+        for name in [name for name in os.environ if name.startswith("OPENAI_") or name == MESH_VARIABLE]:
             patch.delenv(name)
         yield
 

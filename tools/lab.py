@@ -20,7 +20,6 @@ from playwright.sync_api import Browser, sync_playwright
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until
-from llm_streaming.mesh.remote.mesh import VARIABLE
 from llm_streaming.paths import project_root
 from tools.install_chromium import MISSING, find_chromium
 from tools.notebook_page import Notebook
@@ -124,7 +123,9 @@ class Lab:
         }
         own = {name: str(self._group.home / folder) for name, folder in folders.items()}
         inherited = {
-            name: value for name, value in os.environ.items() if name != VARIABLE and not name.startswith("OPENAI_")
+            name: value
+            for name, value in os.environ.items()
+            if name != MESH_VARIABLE and not name.startswith("OPENAI_")
         }
         # The token is in the environment, because every user of the machine can read the command line.
         return inherited | own | {"JUPYTER_TOKEN": self._token}

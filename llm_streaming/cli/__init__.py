@@ -1,4 +1,4 @@
-"""The command line, ``llm-streaming``: kubectl's verbs for both meshes, and a chat."""
+"""The command line ``llm-streaming``: kubectl's verbs for each kind of mesh, and a chat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from llm_streaming.errors import LLMStreamingError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 for what failed, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run one command.
+
+    Returns:
+        The exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C.
+    """
     try:
         import typer
     except ModuleNotFoundError:
@@ -27,18 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(words, prog_name="llm-streaming", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        print(f"error: {' '.join(error.format_message().split())}{_more(error)}", file=sys.stderr)
+        print(f"error: {' '.join(error.format_message().split())}{_usage_hint(error)}", file=sys.stderr)
         return error.exit_code
     except LLMStreamingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # who read the output has left, as `head` does
+    except BrokenPipeError:  # the reader of the output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return int(status or 0)
 
 
-def _more(error: Exception) -> str:
-    """Where the right usage stands: known of an error that a command's own arguments caused."""
+def _usage_hint(error: Exception) -> str:
+    """Name the command's help; an error that no command's arguments have caused has none."""
     context = getattr(error, "ctx", None)
     return f" (`{context.command_path} --help` shows the usage)" if context else ""

@@ -1,58 +1,72 @@
-"""``llm-streaming chat``: a conversation with a model, in the terminal."""
+"""``llm-streaming chat``: a conversation with a model in the terminal."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, BadParameter, Option
 
-from llm_streaming.cli.options import ContextOption, NamespaceOption, TargetOption, chosen_mesh
-from llm_streaming.doctor import Target
+from llm_streaming.cli.options import MeshOptions, with_mesh_options
+from llm_streaming.client.conversation import Conversation
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook import show
 
 if TYPE_CHECKING:
-    from llm_streaming.cli.conversation import Conversation
+    from llm_streaming.protocol import ChatEvent
 
 
+@with_mesh_options
 def chat(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    options: MeshOptions,
+    model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
     prompt: Annotated[
-        str | None, typer.Argument(metavar="PROMPT", help="One question, answered and done; also from a pipe.")
+        str | None,
+        Argument(metavar="PROMPT", help="A single question; it can also come from a pipe. Without it, chat."),
     ] = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="What the model is told before all else.")] = None,
+    system: Annotated[str | None, Option(metavar="TEXT", help="Instructions that the model gets first.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Tokens of an answer at most; by default the model's own.")
+        int | None, Option(metavar="N", min=1, help="The most tokens of an answer; by default the model's own.")
     ] = None,
-    target: TargetOption = Target.EMBEDDED,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
 ) -> None:
     """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the chat."""
-    from llm_streaming.cli.conversation import Conversation
     from llm_streaming.client.http import ChatClient
 
-    parameters = {"max_tokens": max_tokens} if max_tokens else {}
-    with chosen_mesh(target, namespace, context) as mesh, ChatClient(mesh.address) as client:
-        conversation = Conversation(client, model, system, parameters)
+    parameters: dict[str, Any] = {"max_tokens": max_tokens} if max_tokens else {}
+    conversation = Conversation(system)
+    with options.open() as mesh, ChatClient(mesh.address) as client:
+
+        def answer(question: str) -> Iterator[ChatEvent]:
+            """Yield the answer's events, and remember the answer, also the part of one that Ctrl-C stops."""
+            text = ""
+            try:
+                for event in client.stream(model, conversation.ask(question), **parameters):
+                    text += event.content
+                    yield event
+            except LLMStreamingError:
+                text = ""
+                raise
+            finally:
+                conversation.answered(text)
+
         if prompt is None and sys.stdin.isatty():
-            _converse(conversation)
+            _chat_until_end(answer)
             return
         question = (sys.stdin.read() if prompt is None else prompt).strip()
         if not question:
-            raise typer.BadParameter("there is no question: give it as an argument, or through a pipe")
-        show(conversation.ask(question))
+            raise BadParameter("there is no question: give one as an argument or through a pipe")
+        show(answer(question))
 
 
-def _converse(conversation: Conversation) -> None:
-    """Ask what is typed until Ctrl-D. Neither Ctrl-C nor a failure ends the conversation."""
-    import readline  # noqa: F401 - with it, `input` takes arrow keys and remembers lines
+def _chat_until_end(answer: Callable[[str], Iterator[ChatEvent]]) -> None:
+    """Answer each line that is typed, until Ctrl-D. Neither Ctrl-C nor a failure ends the chat."""
+    import readline  # noqa: F401 - it gives `input` arrow keys and a history
 
     while True:
         try:
             if question := input("> ").strip():
-                show(conversation.ask(question))
+                show(answer(question))
         except KeyboardInterrupt:
             print(flush=True)
         except EOFError:

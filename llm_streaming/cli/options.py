@@ -1,59 +1,131 @@
-"""The options that say which mesh a command is for, as kubectl names them."""
+"""Options that several commands have: the mesh to use, and the manifests to read."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
-import typer
+from typer import BadParameter, Option
 
-from llm_streaming.connection import open_mesh
+from llm_streaming.connection import MESH_VARIABLE, mesh_of_environment, open_mesh
 from llm_streaming.doctor import Target
-from llm_streaming.errors import MeshError
+from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.manifests import Model, Server, read_manifests
 from llm_streaming.mesh.base import Mesh
-from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh, named_in_environment
+from llm_streaming.paths import in_project
 
-TargetOption = Annotated[
-    Target, typer.Option(help="The mesh of `llm-streaming up` on this machine, or Seldon Core 2 on a cluster.")
-]
-NamespaceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--namespace",
-        "-n",
-        metavar="NAME",
-        help="On a cluster: where Seldon Core 2 runs; by default SELDON_NAMESPACE, the context's, or seldon.",
+if TYPE_CHECKING:
+    from llm_streaming.mesh.remote.mesh import RemoteMesh
+
+_STDIN = Path("/dev/stdin")
+
+FilesOption = Annotated[
+    list[str],
+    Option(
+        "--filename",
+        "-f",
+        metavar="FILE",
+        help="A manifest, a folder of manifests, or - for stdin; repeatable.",
     ),
 ]
-ContextOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="On a cluster: the kubeconfig's context; by default the current one."),
-]
+P = ParamSpec("P")
 
 
-def chosen_mesh(target: Target, namespace: str | None, context: str | None) -> Mesh:
-    """Open the mesh that a command is for.
+@dataclass(frozen=True)
+class MeshOptions:
+    """The options that choose a mesh. `with_mesh_options` adds them to a command."""
+
+    target: Annotated[
+        Target, Option(help="embedded: the mesh of `llm-streaming up`. kubernetes: Seldon Core 2 on a cluster.")
+    ] = Target.EMBEDDED
+    namespace: Annotated[
+        str | None,
+        Option(
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            help="On a cluster: Seldon Core 2's namespace; by default SELDON_NAMESPACE, the context's, or seldon.",
+        ),
+    ] = None
+    context: Annotated[
+        str | None,
+        Option(metavar="NAME", help="On a cluster: the kubeconfig's context; by default the current one."),
+    ] = None
+
+    def open(self) -> Mesh:
+        """Open the mesh.
+
+        Raises:
+            MeshError: no embedded mesh is open, or the cluster cannot be used.
+            BadParameter: the embedded mesh was given options of a cluster.
+        """
+        if self.target is Target.KUBERNETES:
+            return open_mesh(self.target, namespace=self.namespace, context=self.context)
+        if self.namespace or self.context:
+            raise BadParameter("--namespace and --context belong to --target kubernetes")
+        return embedded_mesh()
+
+
+def with_mesh_options(command: Callable[Concatenate[MeshOptions, P], None]) -> Callable[..., None]:
+    """Add --target, --namespace and --context to a command, which gets them as its first argument."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    shared = inspect.signature(MeshOptions, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:  # noqa: ANN401 - typer passes each option by its name
+        options = MeshOptions(**{name: arguments.pop(name) for name in shared})
+        command(options, **arguments)  # type: ignore[call-arg]
+
+    run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]
+    return run
+
+
+def embedded_mesh() -> RemoteMesh:
+    """Open the mesh of `llm-streaming up`.
 
     Raises:
-        MeshError: no embedded mesh is kept open, or the cluster cannot be used.
-        BadParameter: the embedded mesh was given options of a cluster.
+        MeshError: the environment does not lead to one, or it cannot be reached.
     """
-    if target is Target.KUBERNETES:
-        return open_mesh(target, namespace=namespace, context=context)
-    if namespace or context:
-        raise typer.BadParameter("--namespace and --context belong to --target kubernetes")
-    return kept_mesh()
-
-
-def kept_mesh() -> AttachedMesh:
-    """Open the embedded mesh that the environment leads to.
-
-    Raises:
-        MeshError: it leads to none, or to one that cannot be used.
-    """
-    control = named_in_environment()
-    if control is None:
+    mesh = mesh_of_environment()
+    if mesh is None:
         raise MeshError(
-            "no embedded mesh is open for this shell: run `llm-streaming up` in another one and, here, the line that "
-            f"it prints, which sets {VARIABLE}; or name a cluster's with --target kubernetes"
+            "no embedded mesh is open for this shell: run `llm-streaming up` in another shell and, in this one, the "
+            f"line that it prints, which sets {MESH_VARIABLE}; for a cluster, add --target kubernetes"
         )
-    return AttachedMesh(control)
+    return mesh
+
+
+def manifests_in(names: Iterable[str]) -> list[Model | Server]:
+    """Read the manifests that ``-f`` names: files, folders (without their subfolders), and ``-`` for standard input.
+
+    Raises:
+        ManifestError: a manifest cannot be read or used, a folder holds none, or a name is empty.
+    """
+    return [manifest for name in names for path in _paths(name) for manifest in read_manifests(path)]
+
+
+def _paths(name: str) -> list[Path]:
+    if not name:
+        raise ManifestError("-f needs a file, a folder or -, but got an empty name: is a shell variable unset?")
+    path = _STDIN if name == "-" else _find(name)
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob("*.yaml"))
+    if not files:
+        raise ManifestError(f"the folder {name} holds no .yaml file")
+    return files
+
+
+def _find(name: str) -> Path:
+    """Find a file relative to the working directory, as kubectl does, or else to the project, as notebooks do."""
+    here = Path(name).expanduser().absolute()
+    if here.exists():
+        return here
+    try:
+        return in_project(name)
+    except ManifestError:
+        return here

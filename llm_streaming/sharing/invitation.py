@@ -1,25 +1,24 @@
-"""What a presenter hands out: where the shared mesh is, the token that opens it, and whom to trust there."""
+"""The invitation to a shared mesh: its address, its token and the fingerprint of its certificate."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from llm_streaming.errors import MeshError
 
-_SECRET = re.compile(r"(?P<token>[A-Za-z0-9_-]{20,})\.(?P<fingerprint>[0-9a-f]{64})")
+_INVITATION = re.compile(r"https://([^/#:]+):(\d{1,5})#([A-Za-z0-9_-]{20,})\.([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
 class Invitation:
-    """The value of ``LLM_STREAMING_MESH`` for those in the room: ``https://host:port#token.fingerprint``.
+    """A participant's value of ``LLM_STREAMING_MESH``: ``https://host:port#token.fingerprint``.
 
     Args:
-        host: the presenter's machine.
-        port: where it listens.
-        token: what proves that one was invited.
-        fingerprint: SHA-256 of the certificate that the presenter's machine shows, in hexadecimal digits.
+        host: the name or address of the presenter's machine.
+        port: the port of the gateway there.
+        token: the secret that admits a participant.
+        fingerprint: SHA-256 of the gateway's certificate, in hexadecimal digits.
     """
 
     host: str
@@ -28,35 +27,26 @@ class Invitation:
     fingerprint: str
 
     def __str__(self) -> str:
-        """The value itself, token and all."""
+        """Write the invitation as the value of the variable, with the token."""
         return f"https://{self.address}#{self.token}.{self.fingerprint}"
 
     @property
     def address(self) -> str:
-        """``host:port``, which is no secret."""
+        """``host:port`` of the gateway, which is no secret."""
         return f"{self.host}:{self.port}"
-
-    @staticmethod
-    def is_meant(value: str) -> bool:
-        """Whether a value is an invitation, and no path of this machine."""
-        return "://" in value
 
     @classmethod
     def read(cls, value: str) -> Invitation:
         """Read an invitation.
 
         Raises:
-            MeshError: it is cut or malformed; the message does not repeat it, because it holds a secret.
+            MeshError: the value is no invitation. The message does not repeat it, because it may hold the token.
         """
-        try:
-            url = urlsplit(value.strip())
-            host, port = url.hostname, url.port
-        except ValueError:  # a port that is none
-            host = port = None
-        secret = _SECRET.fullmatch(url.fragment) if host and port and url.scheme == "https" else None
-        if not host or not port or not secret:
+        found = _INVITATION.fullmatch(value.strip())
+        if not found:
             raise MeshError(
-                "LLM_STREAMING_MESH is no invitation to a shared mesh: run the whole line that "
+                "LLM_STREAMING_MESH is not a complete invitation to a shared mesh: run the whole line that "
                 "`llm-streaming up --share` printed, from export to the last quote"
             )
-        return cls(host, port, secret["token"], secret["fingerprint"])
+        host, port, token, fingerprint = found.groups()
+        return cls(host, int(port), token, fingerprint)

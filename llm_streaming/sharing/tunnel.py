@@ -1,123 +1,137 @@
-"""The way to a shared mesh: an Envoy on this machine's loopback that knows the token and whom to trust.
+"""The mesh that another machine shares, and the tunnel to it.
 
-Clients call it as they would a mesh of their own, in plain HTTP and gRPC and without a token.
+The tunnel is an Envoy on loopback that adds TLS and the token to each request. Clients call it like a mesh of their
+own, in plain HTTP and gRPC, without a token.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 from typing import Any
 
-from llm_streaming.errors import MeshError
+from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.environment import bypass_proxies
-from llm_streaming.mesh.processes.envoy import (
-    AS_IT_CAME,
-    TYPES,
-    bootstrap,
-    cluster,
-    listener,
-    socket_address,
-    start_envoy,
-)
-from llm_streaming.mesh.processes.envoy import transport_socket as over
+from llm_streaming.mesh.processes.group import ProcessGroup, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
-from llm_streaming.mesh.remote.requests import PATH
+from llm_streaming.mesh.remote.mesh import RemoteMesh, RequestClient
+from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
 from llm_streaming.sharing.invitation import Invitation
 
-_TRIES = 3
 
-
-class Tunnel:
-    """Leads from a port of loopback to a shared mesh, for as long as this process lives.
+class SharedMesh(RemoteMesh):
+    """The mesh that an invitation leads to. Closing it here closes the tunnel and leaves the mesh open there.
 
     Args:
-        invitation: which mesh.
+        invitation: the text of the invitation (see `Invitation`).
 
-    Attributes:
-        address: ``host:port`` on loopback.
+    Raises:
+        MeshError: the invitation is incomplete, the tunnel cannot be opened, or the mesh cannot be reached.
+    """
+
+    def __init__(self, invitation: str) -> None:
+        to = Invitation.read(invitation)
+        self._tunnel_address, self._tunnel = start_tunnel(to)
+        absent = "the tunnel to the shared mesh has ended: connect again"
+        client = RequestClient(f"http://{self._tunnel_address}", absent=absent)
+        super().__init__(client, command=f"`llm-streaming up` at {to.address}")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the mesh can no longer be used, because it was closed here or the tunnel has ended."""
+        return super().closed or self._tunnel.ended() is not None
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the tunnel on this machine, for HTTP and gRPC."""
+        return self._tunnel_address
+
+    def metrics_address(self, server: str) -> str:
+        """``host:port/path`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does.
+
+        The servers' own ports are on loopback of the presenter's machine.
+        """
+        super().metrics_address(server)  # raises if there is no such server
+        return f"{self.address}{METRICS_PATH}/{server}"
+
+    def close(self) -> None:
+        """Close the tunnel. May be called again."""
+        super().close()
+        self._tunnel.stop()
+
+
+def start_tunnel(invitation: Invitation) -> tuple[str, ProcessGroup]:
+    """Start a tunnel to the mesh of an invitation. It ends with this process, if not before.
+
+    Returns:
+        The tunnel's ``host:port`` on loopback, and its process.
 
     Raises:
         MeshError: Envoy is not installed, or does not start.
     """
+    bypass_proxies()
 
-    def __init__(self, invitation: Invitation) -> None:
-        bypass_proxies()
-        self._open(invitation)
-        atexit.register(self.close)
+    def start() -> tuple[str, ProcessGroup]:
+        (port,) = free_ports(1)
+        return f"{LOOPBACK}:{port}", envoy.start_envoy("tunnel", _config(port, invitation), (LOOPBACK, port))
 
-    @property
-    def ended(self) -> bool:
-        """Whether it leads nowhere any more."""
-        return self._group.ended() is not None
-
-    def close(self) -> None:
-        """End it; returns when its process and its file are gone. May be called again."""
-        self._group.stop()
-        atexit.unregister(self.close)
-
-    def _open(self, invitation: Invitation) -> None:
-        """Start Envoy, again where somebody else has taken the port meanwhile."""
-        for last in (*(False,) * (_TRIES - 1), True):
-            (port,) = free_ports(1)
-            self.address = f"{LOOPBACK}:{port}"
-            with contextlib.nullcontext() if last else contextlib.suppress(MeshError):
-                self._group = start_envoy("tunnel", _config(port, invitation), (LOOPBACK, port))
-                return
+    return retry_if_port_taken(start)
 
 
 def _config(port: int, invitation: Invitation) -> dict[str, Any]:
     routes = [
-        # A call may wait for a model for longer than Envoy lets a stream be silent.
+        # A request may wait for a model for longer than Envoy lets a stream be silent.
         {"match": {"path": PATH}, "route": {"cluster": "mesh", "timeout": "0s", "idle_timeout": "0s"}},
         {"match": {"prefix": "/"}, "route": {"cluster": "mesh", "timeout": "0s"}},
     ]
     authorization = {
         "header": {"key": "authorization", "value": f"Bearer {invitation.token}"},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",  # OpenAI's client always sends one of its own
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",  # OpenAI's client always sends a token of its own
     }
     host = {"name": "mesh", "domains": ["*"], "routes": routes, "request_headers_to_add": [authorization]}
     manager = {
         "route_config": {"name": "mesh", "virtual_hosts": [host]},
-        "local_reply_config": {"mappers": _replies(invitation.address)},
+        "local_reply_config": {"mappers": _error_messages(invitation.address)},
     }
     tls = {
-        "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "@type": f"{envoy.TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "common_tls_context": {"validation_context": {"verify_certificate_hash": [invitation.fingerprint]}},
     }
-    mesh = cluster(
+    mesh = envoy.cluster(
         "mesh",
-        socket_address(invitation.host, invitation.port),
-        AS_IT_CAME,
+        envoy.socket_address(invitation.host, invitation.port),
+        envoy.AS_IT_CAME,
         type="STRICT_DNS",  # the host may be a name
         connect_timeout="5s",
-        transport_socket=over(tls),
-        # A presenter's machine that sleeps, or has left the network, says nothing: streams are cut then.
+        transport_socket=envoy.transport_socket(tls),
+        # Cut the streams when the presenter's machine sleeps or has left the network.
         upstream_connection_options={
             "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
         },
     )
-    return bootstrap([listener("mesh", (LOOPBACK, port), manager)], [mesh])
+    return envoy.bootstrap([envoy.listener("mesh", (LOOPBACK, port), manager)], [mesh])
 
 
-def _replies(address: str) -> list[dict[str, Any]]:
-    """What whoever calls is told when the mesh cannot be reached, or is not the one that was meant."""
-    stranger = 'upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")'
-    cel = {"@type": f"{TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter", "expression": stranger}
-    is_lost = {"comparison": {"op": "EQ", "value": {"default_value": 503, "runtime_key": "lost"}}}
+def _error_messages(address: str) -> list[dict[str, Any]]:
+    """Say why the mesh cannot be reached, in place of Envoy's own words. The first filter that matches applies."""
+    is_other = {
+        "@type": f"{envoy.TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        "expression": 'upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")',
+    }
+    is_503 = {"comparison": {"op": "EQ", "value": {"default_value": 503, "runtime_key": "lost"}}}
     return [
-        _reply(
-            {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": cel}},
-            f"who answers at {address} is not the mesh that was meant, or it was opened anew: run the line that "
-            "`llm-streaming up --share` printed last",
-        ),
-        _reply(
-            {"status_code_filter": is_lost},
-            f"the shared mesh at {address} cannot be reached: is `llm-streaming up --share` running there, and is this "
-            "machine in the same network?",
-        ),
+        {
+            "filter": {
+                "extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": is_other}
+            },
+            "body": {
+                "inline_string": f"the mesh at {address} is another one than the invitation is for, or was opened "
+                "again: run the line that `llm-streaming up --share` printed last"
+            },
+        },
+        {
+            "filter": {"status_code_filter": is_503},
+            "body": {
+                "inline_string": f"the shared mesh at {address} cannot be reached: is `llm-streaming up --share` "
+                "running there, and is this machine in the same network?"
+            },
+        },
     ]
-
-
-def _reply(when: dict[str, Any], words: str) -> dict[str, Any]:
-    return {"filter": when, "body_format_override": {"text_format_source": {"inline_string": words}}}

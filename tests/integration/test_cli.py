@@ -1,4 +1,4 @@
-"""The command line against a mesh that another process keeps open: verbs, output, exit statuses, and its end."""
+"""The command line on the mesh of `llm-streaming up`: verbs, output, exit statuses, and the end of the mesh."""
 
 import re
 import signal
@@ -14,11 +14,12 @@ import pytest
 import llm_streaming.connection
 from llm_streaming import connect, get_mesh_ip
 from llm_streaming.cli import main
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model, to_yaml
 from llm_streaming.mesh.processes.ports import wait_until
-from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh
-from llm_streaming.mesh.remote.service import Control
+from llm_streaming.mesh.remote.mesh import RemoteMesh
+from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.paths import project_root
 from tests.conftest import CPU, OPENAI
 from tests.support.provider import streamed
@@ -41,8 +42,8 @@ def up(no_provider: None) -> Iterator[Up]:
 @pytest.fixture
 def shell(up: Up, monkeypatch: pytest.MonkeyPatch) -> Up:
     """The environment of a shell in which the line that `up` printed was run."""
-    monkeypatch.setenv(VARIABLE, up.control)
-    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
+    monkeypatch.setenv(MESH_VARIABLE, up.control)
+    monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     return up
 
 
@@ -62,8 +63,8 @@ def manifest(folder: Path, name: str, **fields: object) -> str:
     return str(path)
 
 
-def test_one_line_on_standard_output_and_the_rest_beside_it(up: Up) -> None:
-    assert up.told == [
+def test_one_line_on_standard_output_and_the_others_on_standard_error(up: Up) -> None:
+    assert up.progress == [
         NOTICE,
         f"The embedded mesh is open at {up.address}, until Ctrl-C. In other shells, before JupyterLab too, run:",
     ]
@@ -92,7 +93,7 @@ def test_from_a_manifest_to_an_answer_and_back(run, shell: Up) -> None:
     assert httpx.get(f"http://{shell.address}/v2/models/{CPU}/ready").status_code == 404
 
 
-def test_resources_in_every_form(run) -> None:
+def test_resources_in_every_format(run) -> None:
     servers = "NAME    READY   CAPABILITIES\napi     True    openai\nlocal   True    llm-local\n"
     assert run("get", "servers") == (0, servers, "")
     assert run("get", "servers", "-o", "name") == (
@@ -109,7 +110,7 @@ def test_resources_in_every_form(run) -> None:
     assert run("get", "servers", "absent") == (
         1,
         "",
-        "error: there is no server 'absent': `llm-streaming get servers` shows those there\n",
+        "error: there is no server 'absent': `llm-streaming get servers` lists them\n",
     )
 
 
@@ -177,11 +178,11 @@ def test_a_server_that_the_mesh_was_not_opened_with(run, tmp_path: Path) -> None
     )
 
 
-def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_uses_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.CaptureFixture[str]) -> None:
     assert get_mesh_ip() == shell.address
-    llm_streaming.connection._opened.clear()
+    llm_streaming.connection.open_meshes.clear()
     with connect("embedded") as mesh:
-        assert isinstance(mesh, AttachedMesh)
+        assert isinstance(mesh, RemoteMesh)
         assert [mesh.address, mesh.grpc_address, connect() is mesh] == [shell.address, shell.address, True]
         assert httpx.get(f"http://{mesh.metrics_address('api')}/metrics").status_code == 200
         mesh.apply(f"manifests/{OPENAI}.yaml")
@@ -205,7 +206,7 @@ def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytes
     assert mesh.closed
     with pytest.raises(MeshError, match=r"^the mesh is closed: connect again$"):
         mesh.wait()
-    assert [server["metadata"]["name"] for server in AttachedMesh(shell.control).resources("Server")] == [
+    assert [server["metadata"]["name"] for server in RemoteMesh.at(shell.control).resources("Server")] == [
         "api",
         "local",
     ]
@@ -214,13 +215,13 @@ def test_python_attaches_to_the_mesh_and_leaves_it_open(shell: Up, capsys: pytes
 @pytest.fixture
 def kept(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
     """A mesh with a scripted model, as `up` would keep it."""
-    with Control(scripted.mesh) as control:
-        monkeypatch.setenv(VARIABLE, str(control.path))
+    with MeshService(scripted.mesh) as service:
+        monkeypatch.setenv(MESH_VARIABLE, str(service.path))
         yield scripted
 
 
-def test_a_model_that_fails_says_why_to_whoever_waits(kept: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also what a failure looks like to `get`, before anybody has waited."""
+def test_a_model_that_fails_to_load(kept: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
+    """`get` shows the reason, and `wait` raises it."""
     (kept.mesh.models / "broken").mkdir()
     (kept.mesh.models / "broken" / "model-settings.json").write_text('{"implementation": "no_such_package.R"}')
     broken = Model(name="broken", storage_uri="models/broken", requirements=("scripted",)).as_dict()
@@ -248,11 +249,11 @@ def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pyt
     assert up.end(signal.Signals[number]) == (status, "", "")
     assert psutil.wait_procs(running, timeout=60)[1] == []
     assert wait_until(lambda: not up.home.exists(), timeout=60)
-    monkeypatch.setenv(VARIABLE, up.control)
+    monkeypatch.setenv(MESH_VARIABLE, up.control)
     assert main(["get"]) == 1
     assert capsys.readouterr().err == (
-        f"error: {VARIABLE} names {up.control}, where no mesh is open any more: run `llm-streaming up` again and the "
-        "line that it prints, or unset the variable\n"
+        f"error: {MESH_VARIABLE} names {up.control}, where no mesh is open any more: run `llm-streaming up` again and "
+        "the line that it prints, or unset the variable\n"
     )
 
 
@@ -283,7 +284,7 @@ def test_a_question_can_come_through_a_pipe(kept: Scripted) -> None:
     assert ask(" \n") == (
         2,
         "",
-        "error: Invalid value: there is no question: give it as an argument, or through a pipe (`llm-streaming chat "
+        "error: Invalid value: there is no question: give one as an argument or through a pipe (`llm-streaming chat "
         "--help` shows the usage)\n",
     )
     assert ask("What?") == (1, "", "error: no script for this\n")

@@ -1,4 +1,4 @@
-"""A chat in a terminal: it remembers, Ctrl-C stops an answer and not the chat, Ctrl-D leaves."""
+"""A chat in a terminal: the conversation is remembered, Ctrl-C stops an answer, and Ctrl-D ends the chat."""
 
 import asyncio
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from llm_streaming.mesh.remote.mesh import VARIABLE
-from llm_streaming.mesh.remote.service import Control
+from llm_streaming.connection import MESH_VARIABLE
+from llm_streaming.mesh.remote.service import MeshService
 from tests.support.provider import Reply, chunk, sse, streamed
 from tests.support.scripted import Scripted
 
@@ -18,8 +18,8 @@ from tests.support.scripted import Scripted
 @pytest.fixture
 def terminal(scripted: Scripted) -> Iterator[pexpect.spawn]:
     command = str(Path(sys.executable).with_name("llm-streaming"))
-    with Control(scripted.mesh) as control:
-        environment = {**os.environ, VARIABLE: str(control.path), "TERM": "dumb"}
+    with MeshService(scripted.mesh) as service:
+        environment = {**os.environ, MESH_VARIABLE: str(service.path), "TERM": "dumb"}
         terminal = pexpect.spawn(command, ["chat", "scripted"], env=environment, encoding="utf-8", timeout=60)
         terminal.expect_exact("> ")
         yield terminal

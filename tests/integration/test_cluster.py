@@ -1,4 +1,4 @@
-"""From laptop to cluster: a whole notebook and the command line, on an API server whose Models really run.
+"""A whole notebook and the command line on a small API server whose Models really run.
 
 A toy controller deploys what is applied on a real embedded mesh, and the "cluster's" address is that mesh's.
 """
@@ -24,7 +24,7 @@ api = pytest.fixture(api_server)
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMesh]:
-    """A mesh with the Server for local models alone."""
+    """An embedded mesh with only the Server for local models."""
     servers = tmp_path_factory.mktemp("servers")
     (servers / "local.yaml").write_text((project_root() / "manifests/servers/local.yaml").read_text())
     with EmbeddedMesh(servers=servers) as mesh:
@@ -87,7 +87,7 @@ def test_the_command_line_does_the_same(
     assert run("wait", "misplaced") == (
         1,
         f"model.mlops.seldon.io/misplaced {why}\n",
-        f"error: model 'misplaced' has failed ({why}); it stays on the cluster, where "
+        f"error: model 'misplaced' has failed ({why}) and stays on the cluster: "
         f"{shows('describe model misplaced')} shows more\n",
     )
     assert run("delete", "-f", str(misplaced))[0] == 0

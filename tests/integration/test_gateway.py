@@ -1,4 +1,4 @@
-"""Through a tunnel and a gateway into a shared mesh: who gets in, what is there, and what a stream is like."""
+"""The gateway and the tunnel of a shared mesh: access, what can be reached, and streams."""
 
 import asyncio
 import http.server
@@ -16,13 +16,14 @@ import pytest
 
 import llm_streaming.connection
 from llm_streaming import ChatClient, GrpcChatClient, connect
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.errors import InferenceError, MeshError
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
-from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh
-from llm_streaming.mesh.remote.service import Control
+from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.gateway import REFUSED, Gateway
+from llm_streaming.sharing.guests import GuestService
 from llm_streaming.sharing.invitation import Invitation
-from llm_streaming.sharing.tunnel import Tunnel
+from llm_streaming.sharing.tunnel import SharedMesh, start_tunnel
 from tests.support.doors import DOORS, door
 from tests.support.provider import Reply, answer, chunk, sse, streamed
 from tests.support.scripted import Scripted
@@ -31,27 +32,28 @@ QUESTION = [{"role": "user", "content": "Count."}]
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
-def open_gateway(scripted: Scripted, control: Control) -> Gateway:
+def open_gateway(scripted: Scripted, guests: GuestService) -> Gateway:
     port = int(scripted.mesh.address.rpartition(":")[2])
     metrics = int(scripted.mesh.metrics_address("api").rpartition(":")[2])
-    return Gateway(port, {"api": metrics}, control.guests, host=LOOPBACK)
+    return Gateway(port, {"api": metrics}, guests.path, host=LOOPBACK)
 
 
 @pytest.fixture(scope="module")
-def control(scripted: Scripted) -> Iterator[Control]:
-    with Control(scripted.mesh) as control:
-        yield control
+def guests(scripted: Scripted) -> Iterator[GuestService]:
+    """The server that answers the requests of guests."""
+    with MeshService(scripted.mesh) as service, GuestService(scripted.mesh, service) as guests:
+        yield guests
 
 
 @pytest.fixture(scope="module")
-def gateway(scripted: Scripted, control: Control) -> Iterator[Gateway]:
-    with open_gateway(scripted, control) as gateway:
+def gateway(scripted: Scripted, guests: GuestService) -> Iterator[Gateway]:
+    with open_gateway(scripted, guests) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
-def guest(gateway: Gateway) -> Iterator[AttachedMesh]:
-    with AttachedMesh(str(gateway.invitation)) as guest:
+def guest(gateway: Gateway) -> Iterator[SharedMesh]:
+    with SharedMesh(str(gateway.invitation)) as guest:
         yield guest
 
 
@@ -62,7 +64,7 @@ def test_without_the_token_nobody_gets_in(gateway: Gateway, path: str, headers: 
     assert (answer.status_code, answer.text) == (401, REFUSED)
 
 
-def test_nor_over_grpc_or_without_tls(gateway: Gateway) -> None:
+def test_without_the_token_nobody_gets_in_over_grpc_or_without_tls(gateway: Gateway) -> None:
     frame = b"\0" * 5
     with httpx.Client(verify=False) as client:
         answer = client.post(
@@ -76,15 +78,15 @@ def test_nor_over_grpc_or_without_tls(gateway: Gateway) -> None:
         httpx.get(f"http://{gateway.invitation.address}/v2/models/scripted/ready")
 
 
-def test_a_line_of_another_run_is_refused_in_one_sentence(gateway: Gateway) -> None:
+def test_an_invitation_of_another_run_is_refused(gateway: Gateway) -> None:
     invitation = gateway.invitation
     (nowhere,) = free_ports(1)
     for wrong, words in (
         (replace(invitation, token="a" * 43), REFUSED),
         (
             replace(invitation, fingerprint="0" * 64),
-            f"who answers at {invitation.address} is not the mesh that was meant, or it was opened anew: run the line "
-            "that `llm-streaming up --share` printed last",
+            f"the mesh at {invitation.address} is another one than the invitation is for, or was opened again: run the "
+            "line that `llm-streaming up --share` printed last",
         ),
         (
             replace(invitation, port=nowhere),
@@ -94,12 +96,12 @@ def test_a_line_of_another_run_is_refused_in_one_sentence(gateway: Gateway) -> N
     ):
         before = psutil.Process().children(recursive=True)
         with pytest.raises(MeshError) as caught:
-            AttachedMesh(str(wrong))
+            SharedMesh(str(wrong))
         assert (str(caught.value), psutil.Process().children(recursive=True)) == (words, before)
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_every_client_gets_its_answers_unchanged(scripted: Scripted, guest: AttachedMesh, kind: str) -> None:
+def test_every_client_gets_its_answers_unchanged(scripted: Scripted, guest: SharedMesh, kind: str) -> None:
     scripted.replies["Count."] = streamed("one", " two")
     answers = [list(door(kind, mesh).stream(scripted.model, QUESTION)) for mesh in (scripted.mesh, guest)]
     assert answers[0] == answers[1]
@@ -107,7 +109,7 @@ def test_every_client_gets_its_answers_unchanged(scripted: Scripted, guest: Atta
 
 
 @pytest.mark.parametrize("kind", DOORS)
-def test_each_event_arrives_before_the_next_is_made(scripted: Scripted, guest: AttachedMesh, kind: str) -> None:
+def test_each_event_arrives_before_the_next_is_made(scripted: Scripted, guest: SharedMesh, kind: str) -> None:
     go_on = asyncio.Event()
     rest = [sse(one) for one in answer("two")[1:]]
     scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), go_on, *rest])
@@ -119,7 +121,7 @@ def test_each_event_arrives_before_the_next_is_made(scripted: Scripted, guest: A
     assert texts == ["one", "two"]
 
 
-def test_a_model_that_is_not_there(guest: AttachedMesh) -> None:
+def test_a_model_that_is_not_there(guest: SharedMesh) -> None:
     for client in (ChatClient(guest.address), GrpcChatClient(guest.grpc_address)):
         with client, pytest.raises(InferenceError) as caught:
             client.complete("absent", QUESTION)
@@ -129,7 +131,7 @@ def test_a_model_that_is_not_there(guest: AttachedMesh) -> None:
         )
 
 
-def test_metrics_can_be_read(guest: AttachedMesh) -> None:
+def test_metrics_can_be_read(guest: SharedMesh) -> None:
     found = httpx.get(f"http://{guest.metrics_address('api')}/metrics")
     assert (found.status_code, "gen_ai_server_active_requests" in found.text) == (200, True)
     with pytest.raises(MeshError) as absent:
@@ -140,12 +142,12 @@ def test_metrics_can_be_read(guest: AttachedMesh) -> None:
     )
 
 
-def test_a_presenter_who_leaves(scripted: Scripted, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What had arrived stays; later calls say what is the matter; a new line leads to a new mesh."""
-    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
+def test_a_presenter_who_leaves(scripted: Scripted, guests: GuestService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text that has arrived is kept, later calls say what is wrong, and a new invitation opens a new mesh."""
+    monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), asyncio.Event()])
-    gateway = open_gateway(scripted, control)
-    monkeypatch.setenv(VARIABLE, str(gateway.invitation))
+    gateway = open_gateway(scripted, guests)
+    monkeypatch.setenv(MESH_VARIABLE, str(gateway.invitation))
     mesh = connect("embedded")
     with ChatClient(mesh.address) as client:
         events = client.stream(scripted.model, QUESTION)
@@ -164,15 +166,15 @@ def test_a_presenter_who_leaves(scripted: Scripted, control: Control, monkeypatc
     with pytest.raises(MeshError) as caught:
         mesh.resources("Model")
     assert (str(caught.value), mesh.closed) == (words, True)
-    with open_gateway(scripted, control) as again:
-        monkeypatch.setenv(VARIABLE, str(again.invitation))
+    with open_gateway(scripted, guests) as again:
+        monkeypatch.setenv(MESH_VARIABLE, str(again.invitation))
         with connect("embedded") as other:
             assert [model["metadata"]["name"] for model in other.resources("Model")] == ["scripted", "impatient"]
 
 
 @pytest.fixture
 def upstream() -> Iterator[http.server.ThreadingHTTPServer]:
-    """In place of a mesh: it answers with the path and the headers that it got."""
+    """A server in place of the mesh, which answers with the path and the headers of the request."""
 
     class Echo(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -192,10 +194,10 @@ def upstream() -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
-    """Models alone, and never the token: MLServer hands every header on."""
+    """Guests reach only models, and the token goes no further, because MLServer hands every header to the model."""
     with Gateway(upstream.server_port, {}, tmp_path / "none.sock", host=LOOPBACK) as gateway:
-        tunnel = Tunnel(gateway.invitation)
-        origin = f"http://{tunnel.address}"
+        address, tunnel = start_tunnel(gateway.invitation)
+        origin = f"http://{address}"
         seen = httpx.get(f"{origin}/v2/models/m/ready", headers={"authorization": "Bearer mine"}).text
         named = {"seldon-model": "m"}
         statuses = {
@@ -209,19 +211,26 @@ def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, t
                 "/metrics",
             )
         }
-        private = [file for group in (gateway, tunnel) for file in group._group.home.glob("*.json")]
-        modes = [stat.S_IMODE(path.stat().st_mode) for file in private for path in (file, file.parent)]
-        tunnel.close()
+        private = [path for path in envoy_configs() if path.name in ("gateway.json", "tunnel.json")]
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in private}
+        folder_modes = {stat.S_IMODE(path.parent.stat().st_mode) for path in private}
+        tunnel.stop()
     assert (json.loads(seen)["path"], "authorization" in seen, gateway.invitation.token in seen) == (
         "/v2/models/m/ready",
         False,
         False,
     )
     assert list(statuses.values()) == [404, 404, 404, 400, 404, 404]
-    assert modes == [0o600, 0o700] * 2
+    assert (modes, folder_modes) == ({0o600}, {0o700})
 
 
-def test_the_token_is_in_no_command_line(gateway: Gateway, guest: AttachedMesh) -> None:
+def envoy_configs() -> list[Path]:
+    """The configuration files of the Envoys that this process has started."""
+    lines = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.name() == "envoy"]
+    return [Path(line[line.index("-c") + 1]) for line in lines]
+
+
+def test_the_token_is_in_no_command_line(gateway: Gateway, guest: SharedMesh) -> None:
     lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
     assert sum("envoy" in line for line in lines) >= 3
     assert not [line for line in lines if Invitation.read(str(gateway.invitation)).token in line]

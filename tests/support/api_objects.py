@@ -1,4 +1,4 @@
-"""The objects of a small Kubernetes API server, and what may be done to them (contract §6)."""
+"""The objects of a small Kubernetes API server, and the operations on them (contract §6)."""
 
 import re
 import threading
@@ -26,7 +26,7 @@ Key = tuple[str, str | None, str]  # plural, namespace, name
 
 
 class Refusal(Exception):  # noqa: N818 - no error of this program's
-    """An error as the API server states it."""
+    """An error in the form of the API server, a Status."""
 
     def __init__(self, code: int, reason: str, message: str, **details: Any) -> None:
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
@@ -35,7 +35,7 @@ class Refusal(Exception):  # noqa: N818 - no error of this program's
 
 
 class Objects:
-    """Objects by resource, namespace and name, who owns their fields, and all that has happened to them."""
+    """Objects by resource, namespace and name, with the owners of their fields and the history of their changes."""
 
     def __init__(self) -> None:
         self.objects: dict[Key, Object] = {}
@@ -45,7 +45,7 @@ class Objects:
         self.add("namespaces", None, "seldon", {})
 
     def add(self, plural: str, namespace: str | None, name: str, content: Object) -> None:
-        """Put an object there, with whatever it holds."""
+        """Add an object without checking it."""
         metadata = {"name": name} | ({"namespace": namespace} if namespace else {}) | content.get("metadata", {})
         self.store((plural, namespace, name), {**content, "metadata": metadata})
 
@@ -103,7 +103,7 @@ class Objects:
         return self.store(key, {k: v for k, v in body.items() if k != "status"})
 
     def patch(self, key: Key, change: Object) -> Object:
-        """Merge a change; what was deleted goes when its last finalizer does."""
+        """Merge a change. A deleted object is removed with its last finalizer."""
         with self.changed:
             after = self.store(key, merge(self.get(key), change))
             if after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers"):
@@ -132,7 +132,7 @@ class Objects:
         return self.objects[key]
 
     def check(self, key: Key, body: Object) -> None:
-        """Refuse what the resources' schemas and the cluster's namespaces do not allow."""
+        """Refuse an object that the schema of its resource or the namespaces do not allow."""
         plural, namespace, name = key
         if ("namespaces", None, namespace) not in self.objects:
             raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found', name=namespace, kind="namespaces")

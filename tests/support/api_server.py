@@ -1,4 +1,4 @@
-"""A small Kubernetes API server with Seldon Core 2's resources, over real HTTP, behaving as contract §6 says."""
+"""A small Kubernetes API server with Seldon Core 2's resources, over HTTP, that behaves as contract §6 says."""
 
 import itertools
 import json
@@ -24,16 +24,16 @@ ROUTE = re.compile(
 
 
 class ApiServer(Objects):
-    """What a test sees of the server. Use as a context manager.
+    """The server. Use as a context manager.
 
     Attributes:
-        user: whom it takes the client for.
+        user: the user name of all requests.
         forbidden: pairs of verb and resource, such as ``("patch", "models")``, that the user may not do.
         endings: how the next watches end: ``"410"``, ``"504"``, ``"drop"`` (the connection is cut) or ``"half"`` (a
             line is); further ones stay open.
         on_watch: called with the number of watches so far whenever one opens.
         requests: method and path of every request.
-        kubeconfig: the file that was written last to lead here.
+        kubeconfig: the kubeconfig for this server that was written last.
         has_seldon: whether Seldon Core 2's resources are installed.
     """
 
@@ -77,7 +77,7 @@ class ApiServer(Objects):
         return str(path)
 
     def set_status(self, name: str, *conditions: Object, plural: str = "models") -> None:
-        """Write what a controller writes through ``/status``."""
+        """Write conditions as a controller does, through ``/status``."""
         times = {"lastTransitionTime": datetime.now(UTC).isoformat()}
         self.patch((plural, "seldon", name), {"status": {"conditions": [times | one for one in conditions]}})
 
@@ -89,14 +89,14 @@ class ApiServer(Objects):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection's requests."""
+    """Answers the requests of one connection."""
 
     api: ApiServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # each answer is sent in two pieces, and the second would wait for 40 ms
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -153,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, api.patch(key, change))
 
     def watch(self, plural: str, namespace: str | None, query: dict[str, str]) -> None:
-        """Send what happens from a version on, until the time is over or a test ends it."""
+        """Send the changes after a version, until the timeout or until a test ends the watch."""
         api = self.api
         before, number = api.ended, next(api.watches)
         ending = api.endings.pop(0) if api.endings else ""

@@ -1,4 +1,4 @@
-"""What the tests of the mesh on a cluster share: manifests, conditions, and a mesh on a small API server."""
+"""Manifests, conditions and fixtures for tests of the mesh on a cluster, with a small API server."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def server(name: str, *capabilities: str) -> dict[str, object]:
 
 
 def unmet(message: str, reason: str, status: str = "False") -> list[dict[str, str]]:
-    """SC2's conditions: the state as message, and the words as reason."""
+    """SC2's conditions, with the state as message and the explanation as reason."""
     said = {"status": status, "message": message, "reason": reason}
     return [{"type": "ModelReady", **said}, {"type": "Ready", **said}]
 
@@ -49,8 +49,8 @@ def balanced(port: int = 80, **ingress: str) -> dict[str, object]:
 
 
 def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """An API server that the environment's kubeconfig leads to."""
-    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
+    """An API server, and a kubeconfig for it in the environment."""
+    monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     monkeypatch.delenv("SELDON_NAMESPACE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with ApiServer() as server:

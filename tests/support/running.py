@@ -1,4 +1,4 @@
-"""Processes that tests start, and look for."""
+"""Processes that tests start or look for."""
 
 import re
 import signal
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psutil
 
-from llm_streaming.mesh.remote.mesh import VARIABLE
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.paths import project_root
 
 COMMAND = Path(sys.executable).with_name("llm-streaming")
 
 
 class Up:
-    """`llm-streaming up` in a process of its own: where it is, what it tells and what it has others run."""
+    """`llm-streaming up` in a process of its own, its progress messages, and the lines that it prints for others."""
 
     def __init__(self, *options: str) -> None:
         argv = [COMMAND, "up", *options]
@@ -23,16 +23,16 @@ class Up:
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=project_root()
         )
         self.control = self.exported()
-        self.told = [self.process.stderr.readline().rstrip("\n") for _ in range(2)]
-        self.address = re.search(r"127\.0\.0\.1:\d+", self.told[1])[0]
+        self.progress = [self.process.stderr.readline().rstrip("\n") for _ in range(2)]
+        self.address = re.search(r"127\.0\.0\.1:\d+", self.progress[1])[0]
         self.home = Path(self.control).parent
         self.invitation = self.exported() if "--share" in options else None
 
     def exported(self) -> str:
-        """The value that the next line on standard output exports."""
+        """Return the value that the next line on standard output exports."""
         line = self.process.stdout.readline()
-        assert line.startswith(f"export {VARIABLE}="), self.process.stderr.read()
-        return line.removeprefix(f"export {VARIABLE}=").rstrip("\n").strip("'")
+        assert line.startswith(f"export {MESH_VARIABLE}="), self.process.stderr.read()
+        return line.removeprefix(f"export {MESH_VARIABLE}=").rstrip("\n").strip("'")
 
     def end(self, number: signal.Signals) -> tuple[int, str, str]:
         self.process.send_signal(number)
@@ -41,7 +41,7 @@ class Up:
 
 
 def processes_in(home: Path) -> list[psutil.Process]:
-    """Every process that works in a mesh's private folder, or is asked to by its command line."""
+    """Return the processes with a mesh's private folder as their working directory or in their command line."""
     found = []
     for process in psutil.process_iter(["cwd", "cmdline"]):
         places = [process.info["cwd"] or "", *(process.info["cmdline"] or [])]

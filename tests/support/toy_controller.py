@@ -1,4 +1,4 @@
-"""What Seldon Core 2 does for a Model, in small: the Models of an API server run on an embedded mesh."""
+"""A small stand-in for Seldon Core 2: runs the Models of an API server on an embedded mesh."""
 
 import contextlib
 import json
@@ -18,16 +18,16 @@ FINALIZER = "seldon.model.finalizer"
 
 
 class ToyController:
-    """Watches Models, deploys each on the mesh, and writes what came of it into the Model's status.
+    """Watches Models, deploys each on the mesh, and writes the result into the Model's status.
 
-    A Model that is deleted goes once it is off the mesh. The service ``seldon-mesh`` leads to the mesh. Use as a
+    A deleted Model is removed once it is no longer on the mesh. The service ``seldon-mesh`` leads to the mesh. Use as a
     context manager.
     """
 
     def __init__(self, api: ApiServer, mesh: EmbeddedMesh) -> None:
         self._mesh = mesh
         self._http = httpx.Client(base_url=api.url, trust_env=False, timeout=None)
-        self._seen = "0"  # the version up to which it has heard of everything
+        self._seen = "0"  # the version of the last change that was handled
         self._settled: dict[str, int] = {}  # the generation of each Model that is on the mesh
         self._ended = threading.Event()
         self._watching = threading.Thread(target=self._watch)
@@ -44,7 +44,7 @@ class ToyController:
         self._http.close()
 
     def _watch(self) -> None:
-        """Hear of every change, one short watch after the other, until the end."""
+        """Handle every change, by one short watch after the other, until the end."""
         while not self._ended.is_set():
             asked = {"watch": "true", "resourceVersion": self._seen, "timeoutSeconds": "0.5"}
             with contextlib.suppress(httpx.TransportError), self._http.stream("GET", MODELS, params=asked) as events:

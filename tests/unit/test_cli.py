@@ -1,4 +1,4 @@
-"""The command line without a mesh of its own: usage, manifests, help, and kubectl's verbs on a small API server."""
+"""The command line without an embedded mesh: usage, manifests, help, and kubectl's verbs on a small API server."""
 
 import re
 import shlex
@@ -14,8 +14,8 @@ import typer.main
 
 from llm_streaming.cli import main
 from llm_streaming.cli.app import app
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.manifests import to_yaml
-from llm_streaming.mesh.remote.mesh import VARIABLE
 from llm_streaming.paths import project_root
 from tests.support.api_server import TOKEN, ApiServer
 from tests.support.cluster import HERE, READY, api_server, balanced, model, server, shows, unmet
@@ -81,17 +81,17 @@ def test_wrong_usage_is_one_line_and_status_2(
 
 
 def test_without_a_mesh_it_says_how_to_open_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(MESH_VARIABLE, raising=False)
     assert run("get") == (
         1,
         "",
-        "error: no embedded mesh is open for this shell: run `llm-streaming up` in another one and, here, the line "
-        f"that it prints, which sets {VARIABLE}; or name a cluster's with --target kubernetes\n",
+        "error: no embedded mesh is open for this shell: run `llm-streaming up` in another shell and, in this "
+        f"one, the line that it prints, which sets {MESH_VARIABLE}; for a cluster, add --target kubernetes\n",
     )
 
 
 def test_a_file_is_found_from_here_and_from_the_project(run: Run, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(MESH_VARIABLE, raising=False)
     monkeypatch.chdir(project_root() / "notebooks")
     assert run("apply", "-f", "manifests/servers")[2].startswith("error: no embedded mesh is open for this shell")
     monkeypatch.chdir(tmp_path)
@@ -100,8 +100,8 @@ def test_a_file_is_found_from_here_and_from_the_project(run: Run, tmp_path: Path
         "",
         f"error: cannot read the manifest {tmp_path}/m.yaml: No such file or directory\n",
     )
-    assert run("apply", "-f", ".") == (1, "", "error: . holds no .yaml file\n")
-    nothing = "error: -f takes a file, a folder or -, but got nothing: is a variable not set?\n"
+    assert run("apply", "-f", ".") == (1, "", "error: the folder . holds no .yaml file\n")
+    nothing = "error: -f needs a file, a folder or -, but got an empty name: is a shell variable unset?\n"
     assert run("delete", "-f", "") == (1, "", nothing)
 
 
@@ -126,7 +126,7 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
     assert cluster("wait") == (
         1,
         "model.mlops.seldon.io/m ScheduleFailed: no server fits\n",
-        "error: model 'm' has failed (ScheduleFailed: no server fits); it stays on the cluster, where "
+        "error: model 'm' has failed (ScheduleFailed: no server fits) and stays on the cluster: "
         f"{shows('describe model m')} shows more\n",
     )
     api.set_status("m", *READY)
@@ -145,14 +145,14 @@ def test_all_verbs_on_a_cluster(cluster: Run, api: ApiServer, manifest: str) -> 
     )
 
 
-def test_what_cannot_be_deleted_does_not_keep_the_rest(cluster: Run, api: ApiServer, manifest: str) -> None:
+def test_a_failed_deletion_does_not_stop_the_others(cluster: Run, api: ApiServer, manifest: str) -> None:
     cluster("apply", "-f", manifest)
     api.remove(("servers", "seldon", "api"))
     assert cluster("delete", "-f", manifest) == (
         1,
         'model.mlops.seldon.io "m" deleted\n',
-        f"error: server 'api' is not deployed in {HERE}: apply its manifest first; {shows('get servers')} shows those "
-        "there\n",
+        f"error: server 'api' is not deployed in {HERE}: apply its manifest first; {shows('get servers')} lists "
+        "those that are\n",
     )
 
 
@@ -167,12 +167,12 @@ def test_ctrl_c_while_it_waits_is_status_130(cluster: Run, api: ApiServer, manif
         assert (*process.communicate(timeout=60), process.returncode) == ("", "", 130)
 
 
-def test_the_namespace_and_the_context_are_kubectls(api: ApiServer, run: Run) -> None:
+def test_the_options_namespace_and_context(api: ApiServer, run: Run) -> None:
     assert run("get", "--target", "kubernetes", "--context", "other") == (
         1,
         "",
-        f"error: the kubeconfig {api.kubeconfig} has no context 'other' (there are test): `kubectl config "
-        "get-contexts` shows them\n",
+        f"error: the kubeconfig {api.kubeconfig} has no context 'other' (it has test): `kubectl config "
+        "get-contexts` lists them\n",
     )
     api.add("namespaces", None, "elsewhere", {})
     api.add("models", "elsewhere", "there", model("there"))
@@ -210,7 +210,7 @@ def test_a_manifest_is_printed(run: Run) -> None:
     assert run("manifest", "model", "M", "--storage-uri", "u")[0] == 1
 
 
-def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
+def test_an_unset_variable_is_refused_as_a_secret_or_a_taint(run: Run) -> None:
     assert run("manifest", "server", "s", "--runtime", "api", "--secret", "") == (
         1,
         "",
@@ -219,19 +219,19 @@ def test_a_variable_that_is_not_set_is_no_secret_and_no_taint(run: Run) -> None:
         "''\n",
     )
     assert run("manifest", "server", "s", "--runtime", "api", "--toleration", "") == usage(
-        "Invalid value: --toleration takes a taint's key, but got nothing", " manifest server"
+        "Invalid value: --toleration takes the key of a taint, but got an empty one", " manifest server"
     )
 
 
 def doctor(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:
-    """The doctor's exit status, and what it says of each thing, by name."""
+    """Return the doctor's exit status, and the state and text of each check by its name."""
     status, out, err = run("doctor", *arguments)
     assert err == ""
     lines = [re.fullmatch(r"(ok|wrong|-) +(\S+(?: file)?) +(.+)", line).groups() for line in out.splitlines()]
     return status, {name: f"{state}: {words}" for state, name, words in lines}
 
 
-def test_the_doctor_finds_a_cluster_well(api: ApiServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_on_a_working_cluster(api: ApiServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret-that-nobody-may-see")
     api.add("services", "seldon", "seldon-mesh", balanced(ip="127.0.0.1", port=api.http.server_port))
     status, found = doctor(run, "--target", "kubernetes")
@@ -240,28 +240,30 @@ def test_the_doctor_finds_a_cluster_well(api: ApiServer, run: Run, monkeypatch: 
     assert (found["keys"], found["kubeconfig"], found["CRDs"], found["service"]) == (
         "ok: OPENAI_API_KEY is set",
         f"ok: {HERE}",
-        "ok: Seldon Core 2 is there, with Models of mlops.seldon.io/v1alpha1",
+        "ok: Seldon Core 2 is installed, with Models of mlops.seldon.io/v1alpha1",
         f"ok: seldon-mesh answers at 127.0.0.1:{api.http.server_port}",
     )
     assert not {"secret-that-nobody-may-see", TOKEN} & set(" ".join(found.values()).split())
 
 
-def test_the_doctor_says_what_is_wrong_and_what_comes_after_it(api: ApiServer, run: Run) -> None:
+def test_the_doctor_skips_the_checks_after_a_failed_one(api: ApiServer, run: Run) -> None:
     api.has_seldon = False
     status, found = doctor(run, "--target", "kubernetes")
-    assert (status, found["service"]) == (1, "-: not looked at until CRDs is ok")
+    assert (status, found["service"]) == (1, "-: not checked until CRDs is ok")
     assert found["CRDs"].startswith("wrong: Seldon Core 2 is not installed on this cluster")
 
 
-def test_what_the_target_does_not_need_is_no_fault(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_problem_that_the_target_does_not_have_is_no_failure(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     status, found = doctor(run)
     assert (status, found["kubeconfig"][0], found["CRDs"], found["service"]) == (
         0,
         "-",
-        "-: not looked at until kubeconfig is ok",
-        "-: not looked at until CRDs is ok",
+        "-: not checked until kubeconfig is ok",
+        "-: not checked until CRDs is ok",
     )
     monkeypatch.setenv("LLM_STREAMING_MODEL", str(tmp_path / "none.gguf"))
     monkeypatch.setenv("OPENAI_API_KEY", "key-with-a-line-break\n")
@@ -309,7 +311,7 @@ def test_a_pipe_that_closes_early_is_no_traceback(arguments: list[str]) -> None:
 
 
 def commands_in(text: str) -> list[str]:
-    """Every ``llm-streaming …`` in Markdown: lines of code blocks, with their continuations, and code spans."""
+    """Return every ``llm-streaming …`` in Markdown: lines of code blocks, with their continuations, and code spans."""
     blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
@@ -318,7 +320,7 @@ def commands_in(text: str) -> list[str]:
 
 
 def parse(words: list[str]) -> None:
-    """Parse a command line as running it would, without running it."""
+    """Parse a command line without running it."""
     command = typer.main.get_command(app)
     name = "llm-streaming"
     while True:

@@ -1,4 +1,4 @@
-"""Models on a cluster, applied, awaited and deleted by the real client (and kubectl) against a small API server."""
+"""Models on a cluster: the mesh, and kubectl, apply, wait and delete against a small API server."""
 
 import shutil
 import subprocess
@@ -64,7 +64,7 @@ def test_a_status_written_meanwhile_is_no_change(api: ApiServer, mesh: Kubernete
     assert capsys.readouterr().out.splitlines()[1] == "model.mlops.seldon.io/m unchanged"
 
 
-def test_wait_outlives_watches_that_end(api: ApiServer, mesh: KubernetesMesh, capsys):
+def test_wait_goes_on_after_watches_that_end(api: ApiServer, mesh: KubernetesMesh, capsys):
     mesh.apply(model())
     api.endings = ["410", "504", "drop", "half"]
     api.on_watch = lambda number: api.set_status("m", *READY) if number == 5 else None
@@ -75,7 +75,7 @@ def test_wait_outlives_watches_that_end(api: ApiServer, mesh: KubernetesMesh, ca
 
 
 @pytest.mark.parametrize("how", ["410", "drop"])
-def test_wait_outlives_a_watch_that_ends_in_its_midst(api: ApiServer, mesh: KubernetesMesh, capsys, how: str):
+def test_wait_goes_on_after_a_watch_that_breaks_off(api: ApiServer, mesh: KubernetesMesh, capsys, how: str):
     def on_watch(number: int) -> None:
         if number == 1:
             api.set_status("m", *unmet("ModelProgressing", ""))
@@ -92,7 +92,7 @@ def test_wait_outlives_a_watch_that_ends_in_its_midst(api: ApiServer, mesh: Kube
     ]
 
 
-def test_wait_tells_the_conditions_message_as_it_changes(api: ApiServer, mesh: KubernetesMesh, capsys):
+def test_wait_reports_the_status_as_it_changes(api: ApiServer, mesh: KubernetesMesh, capsys):
     def on_watch(_: int) -> None:
         api.set_status("m", *unmet("", "", status="Unknown"))
         api.set_status("m", *unmet("ModelProgressing", "rpc error: connection refused"))
@@ -123,7 +123,7 @@ def test_wait_fails_as_soon_as_the_scheduler_gives_up(api: ApiServer, mesh: Kube
     mesh.apply(model())
     api.on_watch = lambda _: api.set_status("m", *conditions)
     assert failure(mesh.wait, timeout=60) == (
-        f"model 'm' has failed ({words}); it stays on the cluster, where {shows('describe model m')} shows more"
+        f"model 'm' has failed ({words}) and stays on the cluster: {shows('describe model m')} shows more"
     )
     assert ("models", "seldon", "m") in api.objects
 
@@ -154,8 +154,10 @@ def test_wait_ends_at_its_timeout(mesh: KubernetesMesh, api: ApiServer):
     )
 
 
-def test_what_is_not_there_is_neither_awaited_nor_deleted(api: ApiServer, mesh: KubernetesMesh):
-    absent = f"model 'm' is not deployed in {HERE}: apply its manifest first; {shows('get models')} shows those there"
+def test_an_absent_model_is_an_error(api: ApiServer, mesh: KubernetesMesh):
+    absent = (
+        f"model 'm' is not deployed in {HERE}: apply its manifest first; {shows('get models')} lists those that are"
+    )
     assert failure(mesh.wait, "m") == absent
     assert failure(mesh.delete, model()) == absent
     assert failure(mesh.logs, "m") == absent
@@ -169,8 +171,8 @@ def test_delete_waits_for_the_finalizer(api: ApiServer, mesh: KubernetesMesh, mo
     api.add("models", "seldon", "m", held)
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 0.0)
     assert failure(mesh.delete, model()) == (
-        "model 'm' is still there 0 s after its deletion, held by a finalizer: is Seldon Core 2's operator running? "
-        f"{shows('describe model m')} shows more"
+        "model 'm' is still there 0 s after its deletion, held by a finalizer: check that Seldon Core 2's operator is "
+        f"running; {shows('describe model m')} shows more"
     )
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 60.0)
     api.endings = ["drop"]

@@ -1,4 +1,4 @@
-"""Where the mesh of a cluster is reached, and its servers' metrics and logs."""
+"""The address of the mesh on a cluster, and its servers' metrics and logs."""
 
 import socket
 import sys
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from llm_streaming.mesh.kubernetes import address
+from llm_streaming.mesh.kubernetes import port_forward
 from llm_streaming.mesh.kubernetes.mesh import KubernetesMesh
-from llm_streaming.mesh.processes.ports import wait_until
+from llm_streaming.mesh.processes.ports import answers, wait_until
 from tests.support.api_server import ApiServer
 from tests.support.cluster import HERE, api_server, balanced, failure, kubernetes_mesh, model, server, service, shows
 
@@ -17,7 +17,7 @@ mesh = pytest.fixture(kubernetes_mesh)
 
 
 def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Put a kubectl on PATH that notes its arguments and does what a test says with ``port``."""
+    """Put a kubectl on PATH that writes down its arguments and runs `body`, in which ``port`` is the local port."""
     script = folder / "bin" / "kubectl"
     script.parent.mkdir()
     note = f"open({str(folder / 'kubectl.argv')!r}, 'w').write(' '.join(sys.argv[1:]))"
@@ -28,7 +28,7 @@ def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) ->
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent))
     # It is one of three Pythons that start one after the other, which on a busy machine takes its time.
-    monkeypatch.setattr(address, "_FORWARD_TIMEOUT", 120.0)
+    monkeypatch.setattr(port_forward, "_START_TIMEOUT", 120.0)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) ->
         (service(spec={"type": "NodePort"}), "203.0.113.20:30080"),
     ],
 )
-def test_the_address_is_the_services(api: ApiServer, mesh: KubernetesMesh, found, address: str):
+def test_the_address_comes_from_the_service(api: ApiServer, mesh: KubernetesMesh, found, address: str):
     addresses = [{"type": "InternalIP", "address": "10.0.0.20"}, {"type": "ExternalIP", "address": "203.0.113.20"}]
     api.add("nodes", None, "node", {"status": {"addresses": addresses}})
     api.add("services", "seldon", "seldon-mesh", found)
@@ -66,7 +66,7 @@ def test_without_an_address_kubectl_forwards_a_port(
         socket.create_connection((host, int(port)))
 
 
-def test_a_port_forward_that_ends_is_begun_again(
+def test_a_port_forward_that_ends_is_restarted(
     api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     serve_one = "server = socket.create_server(('127.0.0.1', int(port))); print('Forwarding from', port, flush=True)"
@@ -74,18 +74,11 @@ def test_a_port_forward_that_ends_is_begun_again(
     api.add("services", "seldon", "seldon-mesh", service())
     host, port = mesh.address.split(":")
 
-    def answers() -> bool:
-        try:
-            socket.create_connection((host, int(port))).close()
-        except OSError:
-            return False
-        return True
-
-    assert [wait_until(answers, timeout=120) for _ in range(3)] == [True] * 3
+    assert [wait_until(lambda: answers(host, int(port)), timeout=120) for _ in range(3)] == [True] * 3
     assert mesh.address == f"{host}:{port}"
 
 
-def test_a_user_who_may_not_see_nodes_is_led_through_the_cluster(
+def test_a_user_who_may_not_list_nodes_gets_a_port_forward(
     api: ApiServer, mesh: KubernetesMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     install_kubectl(tmp_path, monkeypatch, "server = socket.create_server(('127.0.0.1', int(port)))")
@@ -99,8 +92,9 @@ def test_without_kubectl_the_command_is_named(api: ApiServer, mesh: KubernetesMe
     api.add("services", "seldon", "seldon-mesh", service())
     monkeypatch.setenv("PATH", str(tmp_path))
     assert failure(lambda: mesh.address) == (
-        "svc/seldon-mesh has no address outside the cluster, and kubectl, which would lead there, is not on PATH: run "
-        f"{shows('port-forward svc/seldon-mesh 8080:80')} where it is, and use localhost:8080"
+        "svc/seldon-mesh has no address outside the cluster, and kubectl, which can forward a port to it, is not on "
+        f"PATH: install kubectl, or run {shows('port-forward svc/seldon-mesh 8080:80')} where it is installed and use "
+        "localhost:8080"
     )
 
 
@@ -136,9 +130,9 @@ def test_logs_are_those_of_the_only_server_that_can_hold_the_model(api: ApiServe
     assert mesh.logs("m") == "nothing\n"
     mesh.apply(model(requirements=[]))
     assert failure(mesh.logs, "m") == (
-        "any of 2 servers could hold model 'm': `kubectl logs -l 'seldon-server-name=<server>' -c mlserver -n seldon "
+        "2 servers could hold model 'm': `kubectl logs -l 'seldon-server-name=<server>' -c mlserver -n seldon "
         "--context test` shows a server's log"
     )
     assert failure(mesh.metrics_address, "absent") == (
-        f"there is no server 'absent' in {HERE}: {shows('get servers')} shows those there"
+        f"there is no server 'absent' in {HERE}: {shows('get servers')} lists them"
     )

@@ -1,4 +1,4 @@
-"""What a cluster refuses, and which cluster it is: one sentence each, with the kubectl command that shows more."""
+"""Error messages of a cluster, its configuration, and `connect`."""
 
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -21,9 +21,9 @@ mesh = pytest.fixture(kubernetes_mesh)
 def test_a_conflict_names_the_owner(api: ApiServer, mesh: KubernetesMesh):
     api.apply(("models", "seldon", "m"), model(), "kubectl", force=False)
     assert failure(mesh.apply, model(storageUri="gs://bucket/other")) == (
-        "model/m was not applied, because other managers own what it would change (.spec.storageUri: conflict with "
-        '"kubectl" using mlops.seldon.io/v1alpha1): change it with them, or delete it and apply it again; '
-        f"{shows('get model/m -o yaml --show-managed-fields')} shows who owns what"
+        "model/m was not applied, because other managers own fields that it would change (.spec.storageUri: conflict "
+        'with "kubectl" using mlops.seldon.io/v1alpha1): change them with those managers, or delete it and apply it '
+        f"again; {shows('get model/m -o yaml --show-managed-fields')} shows the owners"
     )
 
 
@@ -31,7 +31,7 @@ def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMes
     monkeypatch.setitem(TYPES, "replicas", str)  # a cluster whose SC2 has other fields than the one known here
     assert failure(mesh.apply, model(replicas=2)) == (
         'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "int": '
-        f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows what it takes"
+        f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows the allowed fields"
     )
 
 
@@ -76,14 +76,13 @@ def test_a_missing_namespace_is_named(api: ApiServer):
 def test_a_cluster_without_seldon_says_how_to_install_it(api: ApiServer):
     api.has_seldon = False
     assert failure(KubernetesMesh) == (
-        "Seldon Core 2 is not installed on this cluster, which knows no Model of mlops.seldon.io/v1alpha1: `helm "
-        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it, and docs/cluster.md says what comes "
-        "after it; "
-        f"{shows('api-resources --api-group mlops.seldon.io')} shows what there is"
+        "Seldon Core 2 is not installed on this cluster, which has no Model of mlops.seldon.io/v1alpha1: install it "
+        "with `helm install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` and the next steps in "
+        f"docs/cluster.md; {shows('api-resources --api-group mlops.seldon.io')} shows what is installed"
     )
 
 
-def test_expired_credentials_are_said_to_be_so(api: ApiServer, tmp_path: Path):
+def test_expired_credentials(api: ApiServer, tmp_path: Path):
     api.write_kubeconfig(tmp_path / "config", token="an old one")
     assert failure(KubernetesMesh) == (
         f"the cluster refuses the credentials for {HERE}, which may have expired: log in again; "
@@ -91,8 +90,8 @@ def test_expired_credentials_are_said_to_be_so(api: ApiServer, tmp_path: Path):
     )
 
 
-def test_a_user_whom_the_cluster_does_not_know_is_told_so(api: ApiServer, mesh: KubernetesMesh):
-    """Where the API server lets everybody in, credentials that it does not know are those of nobody."""
+def test_a_user_whom_the_cluster_does_not_know(api: ApiServer, mesh: KubernetesMesh):
+    """An API server that allows anonymous requests treats unknown credentials as none."""
     api.user = "system:anonymous"
     api.forbidden = {("get", "models")}
     assert failure(mesh.apply, model()) == (
@@ -101,7 +100,7 @@ def test_a_user_whom_the_cluster_does_not_know_is_told_so(api: ApiServer, mesh: 
     )
 
 
-def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: KubernetesMesh):
+def test_an_unreachable_cluster(api: ApiServer, mesh: KubernetesMesh):
     api.http.shutdown()
     api.http.server_close()
     api.end_watches("drop")
@@ -111,7 +110,7 @@ def test_an_unreachable_cluster_is_said_to_be_so(api: ApiServer, mesh: Kubernete
     )
 
 
-def test_what_is_no_api_server_is_said_to_be_none(api: ApiServer, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_is_no_api_server(api: ApiServer, monkeypatch: pytest.MonkeyPatch):
     class LoginPage(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             page = b"<html>Log in</html>"
@@ -121,12 +120,12 @@ def test_what_is_no_api_server_is_said_to_be_none(api: ApiServer, monkeypatch: p
             self.wfile.write(page)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     monkeypatch.setattr(api.http, "RequestHandlerClass", LoginPage)
     assert failure(KubernetesMesh) == (
-        f"what answers at {api.url} is no Kubernetes API server: is it the right address for {HERE}, and reached "
-        f"without a proxy? {shows('cluster-info')} shows more"
+        f"the server at {api.url} is not a Kubernetes API server: check the address of {HERE}, and whether a proxy is "
+        f"in the way; {shows('cluster-info')} shows more"
     )
 
 
@@ -139,22 +138,22 @@ def test_the_namespace_comes_from_option_environment_and_context(api: ApiServer,
     assert str(KubernetesMesh(namespace="of-option")) == "namespace 'of-option' of context 'test'"
 
 
-def test_a_wrong_context_lists_those_there_are(api: ApiServer, tmp_path: Path):
+def test_a_wrong_context(api: ApiServer, tmp_path: Path):
     path = tmp_path / "config"
     assert failure(KubernetesMesh, context="prod") == (
-        f"the kubeconfig {path} has no context 'prod' (there are test): `kubectl config get-contexts` shows them"
+        f"the kubeconfig {path} has no context 'prod' (it has test): `kubectl config get-contexts` lists them"
     )
     path.write_text(path.read_text().replace("current-context: test", "current-context: ''"))
     assert failure(KubernetesMesh) == (
-        f"the kubeconfig {path} has no current context (there are test): `kubectl config use-context` sets it"
+        f"the kubeconfig {path} has no current context (it has test): set it with `kubectl config use-context`"
     )
     assert str(KubernetesMesh(context="test")) == HERE
 
 
 def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path: Path):
     assert failure(KubernetesMesh, kubeconfig=str(tmp_path / "absent")) == (
-        f"there is no kubeconfig at {tmp_path}/absent: fetch your cluster's (for kind: `kind export kubeconfig`), or "
-        "name it in KUBECONFIG; `kubectl config view` shows what kubectl finds"
+        f"there is no kubeconfig at {tmp_path}/absent: get your cluster's (for kind: `kind export kubeconfig`), or set "
+        "KUBECONFIG to its path; `kubectl config view` shows the one that kubectl finds"
     )
     path = tmp_path / "config"
     path.write_text("")
@@ -170,7 +169,7 @@ def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path
     )
 
 
-def test_inside_a_pod_its_service_account_will_do(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_pod_uses_its_service_account(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, content in [("token", TOKEN), ("ca.crt", "a certificate"), ("namespace", "of-pod\n")]:
         (tmp_path / name).write_text(content)
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.config._SERVICE_ACCOUNT", tmp_path)
@@ -203,7 +202,7 @@ def test_get_mesh_ip_opens_the_current_cluster_once(api: ApiServer, tmp_path: Pa
     api.add("services", "seldon", "seldon-mesh", balanced(ip="203.0.113.9"))
     assert [get_mesh_ip(), get_mesh_ip()] == ["203.0.113.9:80"] * 2
     assert api.requests.count("GET /version") == 1
-    llm_streaming.connection._opened.pop()
+    llm_streaming.connection.open_meshes.pop()
     (tmp_path / "config").unlink()
     assert failure(get_mesh_ip) == (
         'no mesh is open: open one with connect("embedded"), or configure kubectl for a cluster'

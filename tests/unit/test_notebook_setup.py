@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from llm_streaming.mesh.remote.mesh import VARIABLE
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.notebook import SetupError, check_setup, display_figure
 from tests.support.api_server import ApiServer
 from tests.support.cluster import HERE, api_server, balanced
@@ -50,7 +50,7 @@ def test_on_a_cluster_it_prints_what_is_needed_there(api: ApiServer, capsys: pyt
 def test_what_is_wrong_is_said_with_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
+    monkeypatch.setenv(MESH_VARIABLE, str(tmp_path / "gone"))
     monkeypatch.setenv("OPENAI_API_KEY", "a-key\n")
     with pytest.raises(SetupError) as refused:
         check_setup()
@@ -58,7 +58,7 @@ def test_what_is_wrong_is_said_with_what_to_do(
         "not ready for embedded (mesh, keys): do what is said above, then run this cell again"
     )
     said = found(capsys)
-    assert said["mesh"].startswith(f"wrong: {VARIABLE} names {tmp_path}/gone, where no mesh is open any more: run")
+    assert said["mesh"].startswith(f"wrong: {MESH_VARIABLE} names {tmp_path}/gone, where no mesh is open any more: run")
     assert said["keys"] == "wrong: OPENAI_API_KEY has blanks or line breaks around it: set it again without them"
 
 

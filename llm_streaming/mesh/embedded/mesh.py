@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Manifest, Model, Server, load_documents, read_manifests
+from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.embedded.deployments import Deployments
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import NOTICE
@@ -17,7 +18,7 @@ from llm_streaming.mesh.progress import report
 from llm_streaming.paths import in_project
 
 
-class EmbeddedMesh:
+class EmbeddedMesh(Mesh):
     """Envoy and MLServer on this machine, on loopback, until this process ends.
 
     Args:
@@ -52,11 +53,6 @@ class EmbeddedMesh:
     def address(self) -> str:
         """``host:port`` of the HTTP endpoint."""
         return f"{LOOPBACK}:{self._servers.port}"
-
-    @property
-    def grpc_address(self) -> str:
-        """``host:port`` of the gRPC endpoint: the same, as on SC2."""
-        return self.address
 
     def metrics_address(self, server: str) -> str:
         """``host:port`` where a server shows its ``/metrics``.
@@ -161,11 +157,8 @@ class EmbeddedMesh:
         """End every server; returns when they and their files are gone. May be called again."""
         self._servers.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __str__(self) -> str:
+        return self.address
 
 
 def _read_servers(folder: Path) -> list[Server]:

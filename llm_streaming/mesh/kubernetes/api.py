@@ -1,4 +1,4 @@
-"""The resources of one namespace: read, applied, deleted and followed (contract §6)."""
+"""The Kubernetes API of one namespace: reads, applies, deletes and watches resources (contract §6)."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ FIELD_MANAGER = "llm-streaming"
 
 _CONNECT_TIMEOUT = 5.0  # seconds
 _READ_TIMEOUT = 30.0  # seconds
-_WATCH = 30.0  # seconds a watch lasts at most, so that a connection that died in silence costs no more
-_PAUSE = 0.2  # seconds between a watch's end and the next: nothing announces that the API server is back
+_WATCH_TIME = 30.0  # seconds that a watch lasts at most, because a connection may break without a sign
+_PAUSE = 0.2  # seconds before the next watch; nothing announces that the API server is back
 _PATIENCE = 30.0  # seconds that the API server may be away while a resource is followed
 
-# The client keeps what it discovers in a file that all users of /tmp share; one that cannot be written is left out.
+# By default the client keeps its discoveries in a file that all users of /tmp share. It does without a file that cannot
+# be written.
 _NO_CACHE = "/dev/null/none"
 
 Resource = dict[str, Any]
 
 
 class _Client(DynamicClient):
-    """The dynamic client with time limits also for the calls that it makes by itself."""
+    """The dynamic client, with timeouts also for the requests of its discovery."""
 
-    def request(self, method: str, path: str, body: object = None, **params: Any) -> Any:  # noqa: ANN401 - as above it
+    def request(self, method: str, path: str, body: object = None, **params: Any) -> Any:  # noqa: ANN401 - as inherited
         params.setdefault("_request_timeout", (_CONNECT_TIMEOUT, _READ_TIMEOUT))
         return super().request(method, path, body, **params)
 
@@ -43,91 +44,97 @@ class _Client(DynamicClient):
 class Cluster:
     """The resources of one namespace of a cluster with Seldon Core 2.
 
-    Every method raises `MeshError` where the API server refuses, fails or cannot be reached.
+    Every method raises `MeshError` if the API server refuses the request, fails or cannot be reached.
 
     Args:
-        connection: the way to it.
+        connection: the connection to the cluster.
 
     Raises:
-        MeshError: it cannot be reached, refuses the credentials, or has no Seldon Core 2.
+        MeshError: the cluster cannot be reached, refuses the credentials, or has no Seldon Core 2.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         try:
-            with self._explaining():
+            with self._errors():
                 self._client = _Client(connection.client, cache_file=_NO_CACHE)  # type: ignore[no-untyped-call]
             self._resource("Model", API_VERSION)
-        except (AttributeError, KeyError, TypeError, ValueError):  # what the client trips over in a login page, say
+        except (AttributeError, KeyError, TypeError, ValueError):  # the client cannot read the answer, say a login page
             raise no_api_server(connection) from None
 
     def get(self, kind: str, name: str, *, api_version: str = API_VERSION) -> Resource | None:
-        """Read a resource; None if there is none of that name."""
-        with self._explaining():
+        """Return a resource, or None if there is no such resource."""
+        with self._errors():
             return self._find(kind, name, api_version)
 
     def list(self, kind: str, *, api_version: str = API_VERSION, labels: str | None = None) -> list[Resource]:
-        """Read all resources of a kind, or those with the given labels."""
-        with self._explaining():
+        """Return all resources of a kind, or those that a label selector selects."""
+        with self._errors():
             items: list[Resource] = self._read(kind, api_version, label_selector=labels)["items"]
             return items
 
     def apply(self, manifest: Mapping[str, Any]) -> Resource:
-        """Create or change a resource by server-side apply, and return it as it is now."""
+        """Create or change a resource by server-side apply, and return its new state."""
         resource = self._resource(manifest["kind"], manifest["apiVersion"])
-        with self._explaining(f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"):
+        with self._errors(f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"):
             applied: Resource = resource.server_side_apply(
                 body=dict(manifest), namespace=self.connection.namespace, field_manager=FIELD_MANAGER
             ).to_dict()
             return applied
 
     def delete(self, kind: str, name: str) -> str | None:
-        """Have a resource removed; returns its uid before it is gone, or None if there is none of that name."""
+        """Start the deletion of a resource; returns its uid, or None if there is no such resource."""
         resource = self._resource(kind, API_VERSION)
-        with self._explaining():
+        with self._errors():
             try:
                 answer = resource.delete(name=name, namespace=self.connection.namespace).to_dict()
             except NotFoundError:
                 return None
-        # A Status once it is gone, or the resource itself while a finalizer holds it.
+        # The answer is a Status if the resource is gone, or the resource itself if a finalizer holds it.
         uid: str = answer["details" if answer["kind"] == "Status" else "metadata"]["uid"]
         return uid
 
     def follow(self, kind: str, name: str, *, deadline: float) -> Iterator[Resource | None]:
-        """Yield a resource as it is and whenever it changes, None when it is absent; ends there, or at the deadline.
+        """Yield a resource and each of its later states, until the deadline; None if it is absent, which is the last.
 
-        A watch may end at any time, with 410, with 504 or with its connection: the resource is then read afresh.
+        A watch may end at any time, with 410, 504 or a broken connection. The resource is then read again.
+
+        Args:
+            kind: the resource's kind.
+            name: its name.
+            deadline: when to stop, in seconds of `time.monotonic`.
         """
-        answered = time.monotonic()
+        away_since: float | None = None
         while True:
             try:
                 for state in self._watch(kind, name, deadline):
-                    answered = time.monotonic()
+                    away_since = None
                     yield state
                     if state is None:
                         return
             except (ApiException, HTTPError) as error:
-                if not is_transient(error) or time.monotonic() > answered + _PATIENCE:
+                away_since = away_since or time.monotonic()
+                if not is_transient(error) or time.monotonic() > away_since + _PATIENCE:
                     raise explain(error, self.connection) from None
             if time.monotonic() >= deadline:
                 return
             time.sleep(_PAUSE)
 
     def log(self, pod: str, container: str) -> str:
-        """What a container has printed."""
+        """Return the log of a container."""
         path = f"/api/v1/namespaces/{self.connection.namespace}/pods/{pod}/log"
-        with self._explaining():
+        with self._errors():
             answer = self._client.request("get", path, query_params=[("container", container)], serialize=False)
             return str(answer.data.decode(errors="replace"))
 
     def _watch(self, kind: str, name: str, deadline: float) -> Iterator[Resource | None]:
-        """Yield a resource and its changes, until this one watch ends."""
+        """Yield a resource and its later states until one watch ends."""
         current = self._find(kind, name, API_VERSION)
         yield current
         remaining = deadline - time.monotonic()
         if current is None or remaining <= 0:
             return
-        seconds = math.ceil(min(_WATCH, remaining))
+        seconds = math.ceil(min(_WATCH_TIME, remaining))
         events = Watch().stream(  # type: ignore[no-untyped-call]
             self._resource(kind, API_VERSION).get,
             namespace=self.connection.namespace,
@@ -137,7 +144,7 @@ class Cluster:
             _request_timeout=(_CONNECT_TIMEOUT, seconds),
             serialize=False,
         )
-        for event in filter(None, events):  # a line that is no JSON, as of a connection that was cut, is None
+        for event in filter(None, events):  # None stands for a line that is no JSON, from a broken connection
             yield None if event["type"] == "DELETED" else event["object"]
 
     def _find(self, kind: str, name: str, api_version: str) -> Resource | None:
@@ -146,21 +153,21 @@ class Cluster:
         except NotFoundError:
             return None
 
-    def _read(self, kind: str, api_version: str, **which: str | None) -> Resource:
+    def _read(self, kind: str, api_version: str, **selection: str | None) -> Resource:
         resource = self._resource(kind, api_version)
-        found: Resource = resource.get(namespace=self.connection.namespace, **which).to_dict()
+        found: Resource = resource.get(namespace=self.connection.namespace, **selection).to_dict()
         return found
 
     def _resource(self, kind: str, api_version: str) -> Any:  # noqa: ANN401 - the client's is not typed
         try:
-            with self._explaining():
+            with self._errors():
                 return self._client.resources.get(api_version=api_version, kind=kind)
         except ResourceNotFoundError:
             raise not_installed(kind, self.connection) from None
 
     @contextmanager
-    def _explaining(self, subject: str = "model") -> Iterator[None]:
-        """Turn what the client raises into sentences."""
+    def _errors(self, subject: str = "model") -> Iterator[None]:
+        """Turn the client's errors into sentences."""
         try:
             yield
         except (ApiException, HTTPError) as error:

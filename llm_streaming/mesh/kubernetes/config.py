@@ -1,4 +1,4 @@
-"""The way to a cluster: its configuration, found as kubectl finds it, and a client for it."""
+"""The connection to a cluster, configured as kubectl is: by a kubeconfig, or by a pod's service account."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import yaml
 from llm_streaming.errors import MeshError
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, Configuration
 
-# Where Seldon Core 2 is looked for if nothing says otherwise: the namespace of Seldon's own walkthroughs.
+# The namespace of Seldon's own walkthroughs, which is used if nothing else is configured.
 DEFAULT_NAMESPACE = "seldon"
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -23,13 +23,13 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True)
 class Connection:
-    """A client for a cluster, and what tells kubectl to use the same one.
+    """A client for a cluster, and the options that make kubectl use the same cluster.
 
     Args:
-        client: the official client's, with the user's credentials.
-        namespace: where models are deployed.
+        client: the official client, with the user's credentials.
+        namespace: the namespace of the models.
         context: the kubeconfig's context, or None inside a pod.
-        kubeconfig: the files it was found in, as ``KUBECONFIG`` names them, or None inside a pod.
+        kubeconfig: the paths of the kubeconfig's files, separated as in ``KUBECONFIG``, or None inside a pod.
         chosen: whether the caller chose these files, so that kubectl would not find them by itself.
     """
 
@@ -40,56 +40,57 @@ class Connection:
     chosen: bool = False
 
     def __str__(self) -> str:
-        place = f"context '{self.context}'" if self.context else "the cluster that this pod runs in"
-        return f"namespace '{self.namespace}' of {place}"
+        cluster = f"context '{self.context}'" if self.context else "the cluster that this pod runs in"
+        return f"namespace '{self.namespace}' of {cluster}"
 
     def argv(self, command: str) -> list[str]:
-        """A kubectl command's words, with those that lead it to this namespace of this cluster."""
+        """Return the words of a kubectl command, with the options for this namespace of this cluster."""
         words = ["kubectl", *shlex.split(command), "-n", self.namespace]
         words += ["--context", self.context] if self.context else []
         return words + (["--kubeconfig", str(self.kubeconfig)] if self.chosen else [])
 
     def kubectl(self, command: str) -> str:
-        """A kubectl command as a person types it."""
+        """Write a kubectl command for a message."""
         return f"`{shlex.join(self.argv(command))}`"
 
     def environment(self) -> dict[str, str]:
-        """What kubectl needs, in whichever folder it runs."""
+        """Return an environment in which kubectl finds the cluster from any folder."""
         return {**os.environ, **({"KUBECONFIG": self.kubeconfig} if self.kubeconfig else {})}
 
 
 def is_configured() -> bool:
-    """Whether kubectl would find a cluster to talk to."""
+    """Whether kubectl would find a cluster."""
     return _find_kubeconfig(None) is not None or _in_pod()
 
 
 def find_connection(*, namespace: str | None, context: str | None, kubeconfig: str | None) -> Connection:
-    """Find a cluster as kubectl does: a kubeconfig, or inside a pod its service account.
+    """Find a cluster as kubectl does: by a kubeconfig, or inside a pod by its service account.
 
     Args:
         namespace: by default ``SELDON_NAMESPACE``, then the context's own (a pod's own), then `DEFAULT_NAMESPACE`.
         context: by default the kubeconfig's current context.
-        kubeconfig: by default what ``KUBECONFIG`` names, then ``~/.kube/config``.
+        kubeconfig: by default the files that ``KUBECONFIG`` names, then ``~/.kube/config``.
 
     Raises:
         MeshError: there is no configuration, it cannot be read, or it has no such context.
     """
-    wanted = namespace or os.environ.get("SELDON_NAMESPACE")
+    namespace = namespace or os.environ.get("SELDON_NAMESPACE")
     path = _find_kubeconfig(kubeconfig)
     if path is not None:
-        return _from_kubeconfig(path, context, wanted, chosen=kubeconfig is not None)
+        return _from_kubeconfig(path, context, namespace, chosen=kubeconfig is not None)
     if kubeconfig is None and context is None and _in_pod():
-        return _from_service_account(wanted)
+        return _from_service_account(namespace)
     where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     raise MeshError(
-        f"there is no kubeconfig at {where}: fetch your cluster's (for kind: `kind export kubeconfig`), or name it in "
-        "KUBECONFIG; `kubectl config view` shows what kubectl finds"
+        f"there is no kubeconfig at {where}: get your cluster's (for kind: `kind export kubeconfig`), or set "
+        "KUBECONFIG to its path; `kubectl config view` shows the one that kubectl finds"
     )
 
 
 def _find_kubeconfig(option: str | None) -> str | None:
-    named = option or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    paths = [Path(part).expanduser().absolute() for part in named.split(os.pathsep) if part]
+    """Return the absolute paths of the files that exist, separated as in ``KUBECONFIG``, or None."""
+    value = option or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    paths = [Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part]
     return os.pathsep.join(str(path) for path in paths if path.is_file()) or None
 
 
@@ -97,34 +98,35 @@ def _in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and (_SERVICE_ACCOUNT / "token").is_file()
 
 
-def _from_kubeconfig(path: str, asked: str | None, namespace: str | None, *, chosen: bool) -> Connection:
+def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, chosen: bool) -> Connection:
     from kubernetes.client import ApiClient
     from kubernetes.config import ConfigException, load_kube_config
 
     configuration = _configuration()
     try:
-        context, own_namespace = _choose_context(path, asked)
+        context, own_namespace = _choose_context(path, context)
         load_kube_config(path, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
     except (ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        said = " ".join(str(error).partition("{")[0].split())  # the client repeats whole entries, with their tokens
-        raise MeshError(f"the kubeconfig {path} cannot be used ({said}): `kubectl config view` shows it") from None
-    client = ApiClient(configuration)
-    return Connection(client, namespace or own_namespace or DEFAULT_NAMESPACE, context, path, chosen)
+        reason = " ".join(str(error).partition("{")[0].split())  # the client repeats whole entries, with their tokens
+        raise MeshError(f"the kubeconfig {path} cannot be used ({reason}): `kubectl config view` shows it") from None
+    return Connection(ApiClient(configuration), namespace or own_namespace or DEFAULT_NAMESPACE, context, path, chosen)
 
 
-def _choose_context(path: str, asked: str | None) -> tuple[str, str | None]:
-    """Find a context's name and namespace."""
+def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:
+    """Return the name and the namespace of a context, by default of the current one."""
     from kubernetes.config.kube_config import KubeConfigMerger
 
-    merged: Any = KubeConfigMerger(path).config  # type: ignore[no-untyped-call]
-    contexts = {entry["name"]: entry["context"] for entry in merged.value["contexts"]}
-    known = f"there are {', '.join(contexts)}" if contexts else "there are none"
-    name = asked or merged.value.get("current-context")
+    config: Any = KubeConfigMerger(path).config.value  # type: ignore[no-untyped-call]
+    contexts = {entry["name"]: entry["context"] for entry in config["contexts"]}
+    known = f"it has {', '.join(contexts)}" if contexts else "it has none"
+    name = context or config.get("current-context")
     if not name:
-        raise MeshError(f"the kubeconfig {path} has no current context ({known}): `kubectl config use-context` sets it")
+        raise MeshError(
+            f"the kubeconfig {path} has no current context ({known}): set it with `kubectl config use-context`"
+        )
     if name not in contexts:
         raise MeshError(
-            f"the kubeconfig {path} has no context '{name}' ({known}): `kubectl config get-contexts` shows them"
+            f"the kubeconfig {path} has no context '{name}' ({known}): `kubectl config get-contexts` lists them"
         )
     return name, contexts[name].safe_get("namespace")
 
@@ -142,11 +144,11 @@ def _from_service_account(namespace: str | None) -> Connection:
     return Connection(ApiClient(configuration), namespace or own_namespace)
 
 
-def _configuration() -> Any:  # noqa: ANN401 - the client's is not typed
+def _configuration() -> Configuration:
     from kubernetes.client import Configuration
 
-    # Calling the class would copy what another user of the client in this process has made its default, token included.
-    configuration = type.__call__(Configuration)
-    configuration.retries = False  # an unreachable cluster is said to be so at once
-    configuration.keep_alive = True  # a connection cut by a load balancer during a watch is noticed
+    # Calling the class would copy the default that another user of the client in this process may have set.
+    configuration: Configuration = type.__call__(Configuration)
+    configuration.retries = False  # report an unreachable cluster at once
+    configuration.keep_alive = True  # notice a connection that a load balancer has cut during a watch
     return configuration

@@ -1,4 +1,4 @@
-"""What a cluster refuses or fails to do, in one sentence, with the kubectl command that shows more."""
+"""Error messages for what a cluster refuses or fails to do: one sentence, with the kubectl command that shows more."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh.kubernetes.config import Connection
 
-# What the API server answers when it is busy or restarting, and when a watch has become too old (contract §6).
+# The API server is busy or restarts, or a watch has become too old (contract §6).
 _TRANSIENT = {410, 429, 500, 502, 503, 504}
 
-# Whom the API server takes for one whose credentials it does not know, where it lets such a one in at all.
+# The user name of unauthenticated requests, on clusters that allow them.
 _ANONYMOUS = "system:anonymous"
 
-_VERB = re.compile(r'cannot (\S+) resource "([^"]+)"')
+_FORBIDDEN = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
 
 
 def is_transient(error: ApiException | HTTPError) -> bool:
-    """Whether asking again may help: a connection broke, or the API server is busy."""
+    """Whether the request may succeed if it is repeated: the connection broke, or the API server is busy."""
     return not isinstance(error, ApiException) or error.status in _TRANSIENT
 
 
 def explain(error: ApiException | HTTPError, connection: Connection, subject: str = "model") -> MeshError:
-    """Say what went wrong in a call to the API server (contract §6). Nothing of the request is repeated.
+    """Say why a call to the API server failed (contract §6). The message repeats nothing of the request.
 
     Args:
-        error: what the client raised.
-        connection: the way to the cluster.
-        subject: what the call was about, as kubectl names it: ``model/<name>``.
+        error: the client's error.
+        connection: the connection to the cluster.
+        subject: the resource of the call, as kubectl names it: ``model/<name>``.
     """
     if not isinstance(error, ApiException):
         return _unreachable(str(getattr(error.__cause__, "strerror", None) or error.__cause__ or error), connection)
@@ -45,19 +45,19 @@ def explain(error: ApiException | HTTPError, connection: Connection, subject: st
 
 
 def not_installed(kind: str, connection: Connection) -> MeshError:
-    """Say that the cluster knows no such resource of Seldon Core 2."""
+    """Say that the cluster does not have Seldon Core 2."""
     return MeshError(
-        f"Seldon Core 2 is not installed on this cluster, which knows no {kind} of {API_VERSION}: `helm install "
-        "seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` adds it, and docs/cluster.md says what comes after it; "
-        f"{connection.kubectl('api-resources --api-group mlops.seldon.io')} shows what there is"
+        f"Seldon Core 2 is not installed on this cluster, which has no {kind} of {API_VERSION}: install it with `helm "
+        "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` and the next steps in docs/cluster.md; "
+        f"{connection.kubectl('api-resources --api-group mlops.seldon.io')} shows what is installed"
     )
 
 
 def no_api_server(connection: Connection) -> MeshError:
-    """Say that something else answers at the cluster's address."""
+    """Say that another server answers at the cluster's address."""
     return MeshError(
-        f"what answers at {connection.client.configuration.host} is no Kubernetes API server: is it the right address "
-        f"for {connection}, and reached without a proxy? {connection.kubectl('cluster-info')} shows more"
+        f"the server at {connection.client.configuration.host} is not a Kubernetes API server: check the address of "
+        f"{connection}, and whether a proxy is in the way; {connection.kubectl('cluster-info')} shows more"
     )
 
 
@@ -79,14 +79,15 @@ def _sentence(status: int, message: str, details: dict[str, Any], connection: Co
         return _conflict(details["causes"], connection, subject)
     if status == 422:
         schema = connection.kubectl(f"explain {subject.partition('/')[0]}.spec")
-        return f"the cluster rejects the manifest: {message}; {schema} shows what it takes"
+        return f"the cluster rejects the manifest: {message}; {schema} shows the allowed fields"
     return f"the cluster answered {status}: {message}; {connection.kubectl('get events')} shows more"
 
 
 def _forbidden(message: str, details: dict[str, Any], connection: Connection) -> str:
-    found = _VERB.search(message)
-    resource = f"{found[2]}.{details['group']}" if found and details.get("group") else found[2] if found else ""
-    role = f"a role that allows to {found[1]} {resource}" if found else "a role that allows it"
+    role = "a role that allows it"
+    if found := _FORBIDDEN.search(message):
+        resource = ".".join(filter(None, (found["resource"], details.get("group"))))
+        role = f"a role that allows to {found['verb']} {resource}"
     return (
         f"the cluster forbids this ({message}): ask for {role} in namespace '{connection.namespace}'; "
         f"{connection.kubectl('auth can-i --list')} shows what you may do"
@@ -94,11 +95,11 @@ def _forbidden(message: str, details: dict[str, Any], connection: Connection) ->
 
 
 def _conflict(causes: list[dict[str, str]], connection: Connection, subject: str) -> str:
-    held = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
-    managers = connection.kubectl(f"get {subject} -o yaml --show-managed-fields")
+    fields = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
     return (
-        f"{subject} was not applied, because other managers own what it would change ({held}): change it with them, or "
-        f"delete it and apply it again; {managers} shows who owns what"
+        f"{subject} was not applied, because other managers own fields that it would change ({fields}): change them "
+        "with those managers, or delete it and apply it again; "
+        f"{connection.kubectl(f'get {subject} -o yaml --show-managed-fields')} shows the owners"
     )
 
 
@@ -110,7 +111,7 @@ def _unreachable(reason: str, connection: Connection) -> MeshError:
 
 
 def _status(error: ApiException) -> dict[str, Any]:
-    """The Status that the API server sends with an error; empty where something else answered."""
+    """Return the Status that the API server sends with an error; it is empty if another server has answered."""
     try:
         status = json.loads(error.body or "")
     except ValueError:

@@ -1,35 +1,104 @@
-"""A port-forward that outlives its connection: kubectl's ends when the pod does, or when a connection breaks.
+"""Port-forwards into a cluster, which are restarted when their pod ends or their connection breaks.
 
-Run as a process of its own by `llm_streaming.mesh.kubernetes.address`, with kubectl's command line as its arguments.
-kubectl is started again whenever it ends, unless it has never led anywhere: then its words are the reason.
+``kubectl port-forward`` does the work. As a script, this module runs kubectl with the command line in its arguments and
+restarts it whenever it ends, unless it has never listened: then its output is the reason.
 """
 
+from __future__ import annotations
+
+import shutil
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
-_PAUSE = 1.0  # seconds before the next attempt: nothing announces that the pod is back
-_LEADS = "Forwarding from "  # what kubectl says once it listens
+from llm_streaming.errors import MeshError
+from llm_streaming.mesh.processes.group import Process, ProcessGroup
+from llm_streaming.mesh.processes.ports import LOOPBACK, answers, free_ports
+
+if TYPE_CHECKING:
+    from llm_streaming.mesh.kubernetes.config import Connection
+
+_START_TIMEOUT = 15.0  # seconds; one or two are usual
+_PAUSE = 1.0  # seconds before a restart; nothing announces that the pod is back
+_LISTENS = "Forwarding from "  # kubectl prints this when it listens
+
+
+class PortForwards:
+    """Ports on loopback that lead into the cluster, for as long as this process lives.
+
+    Args:
+        connection: the connection to the cluster.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._forwards: dict[str, tuple[str, ProcessGroup]] = {}
+
+    def open(self, target: str, port: int) -> str:
+        """Return the ``host:port`` on loopback that leads to a port of ``svc/<name>`` or ``pod/<name>``.
+
+        Raises:
+            MeshError: kubectl is not installed, or cannot reach the target.
+        """
+        if target in self._forwards:
+            address, group = self._forwards[target]
+            if not group.ended():
+                return address
+            group.stop()
+        kubectl = shutil.which("kubectl")
+        if kubectl is None:
+            command = self._connection.kubectl(f"port-forward {target} 8080:{port}")
+            raise MeshError(
+                f"{target} has no address outside the cluster, and kubectl, which can forward a port to it, is not on "
+                f"PATH: install kubectl, or run {command} where it is installed and use localhost:8080"
+            )
+        local = free_ports(1)[0]
+        command = f"port-forward {target} {local}:{port}"
+        argv = [sys.executable, "-m", __name__, kubectl, *self._connection.argv(command)[1:]]
+        group = ProcessGroup()
+        group.start([Process("kubectl", argv, self._connection.environment())])
+        try:
+            group.wait_until_ready(lambda: answers(LOOPBACK, local), timeout=_START_TIMEOUT)
+        except MeshError:
+            output = " ".join(group.log("kubectl", lines=3).split()) or "kubectl printed nothing"
+            group.stop()
+            raise MeshError(
+                f"{target} cannot be reached through the cluster ({output}): {self._connection.kubectl(command)} shows "
+                "more"
+            ) from None
+        self._forwards[target] = (f"{LOOPBACK}:{local}", group)
+        return self._forwards[target][0]
+
+    def lost(self) -> bool:
+        """Whether a port-forward has been ended from outside."""
+        return any(group.ended() for _, group in self._forwards.values())
+
+    def close(self) -> None:
+        """End all port-forwards; returns when they are gone."""
+        for _, group in self._forwards.values():
+            group.stop()
+        self._forwards.clear()
 
 
 def main(argv: list[str]) -> int:
-    """Forward until this process is ended; returns kubectl's exit status if it does not get through at first."""
-    status, got_through = _forward(argv)
-    while got_through:
+    """Run kubectl again and again until this process is ended; returns its exit status if it has never listened."""
+    status, listened = _forward(argv)
+    while listened:
         time.sleep(_PAUSE)
         _forward(argv)
     return status
 
 
 def _forward(argv: list[str]) -> tuple[int, bool]:
-    """Run kubectl until it ends; returns its exit status, and whether it had listened."""
+    """Run kubectl until it ends; returns its exit status, and whether it has listened."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as kubectl:
         assert kubectl.stdout is not None  # noqa: S101 - it was asked for
-        got_through = False
+        listened = False
         for line in kubectl.stdout:
-            got_through = got_through or line.startswith(_LEADS)
+            listened = listened or line.startswith(_LISTENS)
             print(line, end="", flush=True)
-    return kubectl.returncode, got_through
+    return kubectl.returncode, listened
 
 
 if __name__ == "__main__":

@@ -1,137 +1,181 @@
-"""The embedded mesh of another process: the one that ``llm-streaming up`` keeps open, here or elsewhere."""
+"""The embedded mesh of another process: the one that ``llm-streaming up`` keeps open."""
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from llm_streaming.errors import MeshError
+import httpx
+import msgspec
+
+from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Manifest, load_documents
+from llm_streaming.mesh.base import Mesh
+from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote import requests
-from llm_streaming.sharing.invitation import Invitation
-from llm_streaming.sharing.tunnel import Tunnel
 
-VARIABLE = "LLM_STREAMING_MESH"
-"""The environment variable that leads other processes to the mesh: the path of its control socket, or an invitation."""
+_CONNECT_TIMEOUT = 30.0  # seconds until the mesh has said that it is there; milliseconds are usual
+_ERRORS = {error.__name__: error for error in (ManifestError, MeshError)}
 
 
-class AttachedMesh:
-    """A mesh that another process keeps open, used from here. It stays open when this is closed.
+class NotReachedError(MeshError):
+    """The mesh of another process cannot be reached."""
+
+
+class RequestClient:
+    """Sends requests to the process that keeps a mesh open, and repeats its progress messages here.
 
     Args:
-        named: the path of its control socket (see `remote.service`), or an `Invitation` to a shared one.
-
-    Raises:
-        MeshError: nobody keeps a mesh open there, or whoever does is stopped, or does not let this process in.
+        origin: the URL to send the requests to.
+        absent: the error message if nothing answers there.
+        socket: the unix socket to connect to, instead of the host that `origin` names.
     """
 
-    def __init__(self, named: str) -> None:
-        from llm_streaming.mesh.remote.client import CallClient  # not before: it brings an HTTP client
+    def __init__(self, origin: str, *, absent: str, socket: Path | None = None) -> None:
+        self._absent = absent
+        self._socket = socket
+        transport = httpx.HTTPTransport(uds=str(socket) if socket else None)
+        self._http = httpx.Client(base_url=origin, transport=transport, trust_env=False)
 
-        self._closed = False
-        self._control = Path(named)
-        self._tunnel: Tunnel | None = None
-        self._keeper = "`llm-streaming up`"
-        if Invitation.is_meant(named):
-            invitation = Invitation.read(named)
-            self._tunnel = Tunnel(invitation)
-            self._keeper += f" at {invitation.address}"
-            self._client = CallClient(self._tunnel.address)
-        else:
-            self._client = CallClient(self._control)
+    def send(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
+        """Send a request and return what the mesh returned.
+
+        Raises:
+            NotReachedError: no mesh can be reached.
+            ManifestError: raised by the mesh.
+            MeshError: raised by the mesh, or the mesh does not answer.
+        """
+        # Most requests may take any time, but whether a mesh is there is answered at once.
+        read = _CONNECT_TIMEOUT if isinstance(request, requests.Address) else None
+        timeout = httpx.Timeout(read, connect=_CONNECT_TIMEOUT)
+        headers = {"content-type": "application/json"}
+        content = msgspec.json.encode(request)
         try:
-            address: str = self._call(requests.Address(holder=requests.holder()))
-        except BaseException:  # Ctrl-C too: the tunnel is there already
+            with self._http.stream("POST", requests.PATH, content=content, headers=headers, timeout=timeout) as answer:
+                if answer.is_error:  # an Envoy on the way to a shared mesh says why
+                    raise NotReachedError(answer.read().decode(errors="replace"))
+                for line in answer.iter_lines():
+                    message = json.loads(line)
+                    if "progress" not in message:
+                        return _returned(message)
+                    report(message["progress"])
+        except httpx.ConnectError:
+            raise NotReachedError(self._absent) from None
+        except httpx.TimeoutException:
+            raise MeshError(
+                f"the mesh does not answer within {_CONNECT_TIMEOUT:g} s: if `llm-streaming up` was stopped by "
+                "Ctrl-Z, run `fg` in its shell"
+            ) from None
+        except httpx.TransportError:
+            pass  # the connection ended before the answer did
+        raise MeshError("the mesh was closed before it answered: `llm-streaming up` printed the reason")
+
+    @property
+    def lost(self) -> bool:
+        """Whether the socket is gone. It goes when the process that keeps the mesh ends."""
+        return self._socket is not None and not self._socket.exists()
+
+    def close(self) -> None:
+        """Close the connections. May be called again."""
+        self._http.close()
+
+
+def _returned(message: dict[str, Any]) -> Any:  # noqa: ANN401 - each request returns a type of its own
+    if "raised" in message:
+        raise _ERRORS.get(message["raised"], MeshError)(message["message"])
+    return message["returned"]
+
+
+class RemoteMesh(Mesh):
+    """The embedded mesh of another process. Closing it here leaves it open there.
+
+    Args:
+        client: sends the requests.
+        command: the command that keeps the mesh open, and the machine where it runs.
+
+    Raises:
+        MeshError: no mesh is open there, or the process that keeps it does not answer.
+    """
+
+    def __init__(self, client: RequestClient, *, command: str = "`llm-streaming up`") -> None:
+        self._client = client
+        self._command = command
+        self._closed = False
+        try:
+            self._address: str = self._ask(requests.Address())
+        except BaseException:  # also Ctrl-C: a shared mesh has opened its tunnel already
             self.close()
             raise
-        self._address = self._tunnel.address if self._tunnel else address
+
+    @staticmethod
+    def at(socket: str | Path) -> RemoteMesh:
+        """Use the mesh whose control socket is at this path (see `MeshService`); raises as the class does."""
+        absent = (
+            f"LLM_STREAMING_MESH names {socket}, where no mesh is open any more: run `llm-streaming up` again and the "
+            "line that it prints, or unset the variable"
+        )
+        return RemoteMesh(RequestClient("http://mesh", absent=absent, socket=Path(socket)))
 
     def __str__(self) -> str:
-        """Where it is, and who keeps it."""
-        return f"{self._address}, kept by {self._keeper}"
+        """The address and the command that keeps the mesh open."""
+        return f"{self.address}, kept by {self._command}"
 
     @property
     def closed(self) -> bool:
-        """Whether it can be used no more; when the process that keeps it ends, its socket goes too."""
-        if self._closed:
-            return True
-        return self._tunnel.ended if self._tunnel else not self._control.exists()
+        """Whether the mesh can no longer be used, because it was closed here or there."""
+        return self._closed or self._client.lost
 
     @property
     def address(self) -> str:
         """``host:port`` of the HTTP endpoint."""
         return self._address
 
-    @property
-    def grpc_address(self) -> str:
-        """``host:port`` of the gRPC endpoint: the same, as on SC2."""
-        return self._address
-
     def metrics_address(self, server: str) -> str:
-        """``host:port`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does.
-
-        Of a shared mesh it has a path too: its servers' own ports are on the presenter's loopback.
-        """
-        address = str(self._call(requests.MetricsAddress(holder=requests.holder(), server=server)))
-        return f"{self._address}{requests.METRICS_PATH}/{server}" if self._tunnel else address
+        """``host:port`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does."""
+        return str(self._ask(requests.MetricsAddress(server=server)))
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Model in a manifest, a file of this process's; raises as `EmbeddedMesh.apply` does."""
+        """Deploy the Models in a manifest; raises as `EmbeddedMesh.apply` does."""
         for document in load_documents(manifest):
-            self._call(requests.Apply(holder=requests.holder(), manifest=document))
+            self._ask(requests.Apply(manifest=document))
 
     def wait(self, *names: str, timeout: float = 600) -> None:
         """Wait until models are ready, all of them by default; raises as `EmbeddedMesh.wait` does."""
-        self._call(requests.Wait(holder=requests.holder(), names=list(names), timeout=timeout))
+        self._ask(requests.Wait(names=list(names), timeout=timeout))
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Model in a manifest; raises as `EmbeddedMesh.delete` does."""
+        """Remove the Models in a manifest; raises as `EmbeddedMesh.delete` does."""
         for document in load_documents(manifest):
-            self._call(requests.Delete(holder=requests.holder(), manifest=document))
+            self._ask(requests.Delete(manifest=document))
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """The Models or Servers there are; raises as `EmbeddedMesh.resources` does."""
-        found: list[dict[str, Any]] = self._call(requests.Resources(holder=requests.holder(), kind=kind))
+        """Return the Models or Servers of the mesh; raises as `EmbeddedMesh.resources` does."""
+        found: list[dict[str, Any]] = self._ask(requests.Resources(kind=kind))
         return found
 
     def logs(self, model: str) -> str:
-        """What the server that holds a model has logged; raises as `EmbeddedMesh.logs` does."""
-        return str(self._call(requests.Logs(holder=requests.holder(), model=model)))
+        """Return the log of the server that holds a model; raises as `EmbeddedMesh.logs` does."""
+        return str(self._ask(requests.Logs(model=model)))
 
     def reset(self) -> None:
-        """Remove every model, whoever has applied it.
+        """Remove all models of all users.
 
         Raises:
-            MeshError: the mesh is another's, who alone can.
+            MeshError: the mesh is shared by another machine; only its presenter can reset it.
         """
-        self._call(requests.Reset(holder=requests.holder()))
+        self._ask(requests.Reset())
 
     def close(self) -> None:
-        """Let go of the mesh, which stays open. May be called again."""
+        """Stop using the mesh, which stays open. May be called again."""
         self._closed = True
         self._client.close()
-        if self._tunnel:
-            self._tunnel.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _call(self, call: requests.AnyCall) -> Any:  # noqa: ANN401 - of many types
+    def _ask(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - see `send`
         if self._closed:
             raise MeshError("the mesh is closed: connect again")
-        from llm_streaming.mesh.remote.client import NotReachedError
-
         try:
-            return self._client.make(call)
+            return self._client.send(request)
         except NotReachedError:
-            self.close()  # so that `connect` may be tried again
+            self.close()  # so that `connect` tries again
             raise
-
-
-def named_in_environment() -> str | None:
-    """What leads to a mesh that another process keeps; None where the environment has nothing."""
-    return os.environ.get(VARIABLE) or None

@@ -1,92 +1,82 @@
-"""Who holds which model: several may apply the same one, and it goes when the last has let go of it."""
+"""Counts the users of each model, so that nobody changes or removes a model that somebody else uses."""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
 
 from llm_streaming.errors import MeshError
-from llm_streaming.manifests import Model, read_manifests
+from llm_streaming.manifests import Model, Server
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.progress import report
 
 
-class Holds:
-    """The models of a mesh, and their holders.
+class ModelUsers:
+    """The models of a mesh and the users who have applied them.
 
-    A holder who leaves without a word goes on holding: the model stays, which harms nobody, until all is reset.
+    A user who leaves without `delete` still counts. Their models stay, which does no harm, until `reset`.
 
     Args:
-        mesh: the mesh, which nobody else changes.
+        mesh: the mesh. Nothing else may change its models.
     """
 
     def __init__(self, mesh: EmbeddedMesh) -> None:
         self._mesh = mesh
-        self._holders: dict[str, set[str]] = defaultdict(set)
+        self._users: dict[str, set[str]] = defaultdict(set)
         self._changing = threading.Lock()
 
-    def apply(self, holder: str, manifest: Mapping[str, Any]) -> None:
-        """Deploy the Model in a manifest, unless it stands already, and hold it.
+    def apply(self, user: str, manifest: Model | Server) -> None:
+        """Deploy a manifest, and count the user of a Model.
 
         Raises:
-            ManifestError: see `EmbeddedMesh.apply`.
-            MeshError: the same, or others hold a model of that name that is another.
+            ManifestError: as `EmbeddedMesh.apply` does.
+            MeshError: as `EmbeddedMesh.apply` does, or others use a different model of this name.
         """
-        (resource,) = read_manifests(manifest)
         with self._changing:
-            if not isinstance(resource, Model):
-                self._mesh.apply(resource)
-                return
-            name = resource.name
-            others = self._held_by(name) - {holder}
-            if others and self._mesh.would_change(resource):
-                raise MeshError(
-                    f"model '{name}' is in use here as another manifest has it ({_count(others)}): give yours another "
-                    "name, or wait until they have deleted it"
-                )
-            self._mesh.apply(resource)
-            self._holders[name].add(holder)
+            if isinstance(manifest, Model):
+                others = self._users_of(manifest.name) - {user}
+                if others and self._mesh.would_change(manifest):
+                    raise MeshError(
+                        f"model '{manifest.name}' is in use with another manifest ({_count(others)}): give your model "
+                        "another name, or wait until they have deleted theirs"
+                    )
+            self._mesh.apply(manifest)
+            if isinstance(manifest, Model):
+                self._users[manifest.name].add(user)
 
-    def delete(self, holder: str, manifest: Mapping[str, Any]) -> None:
-        """Let go of the Model in a manifest, and remove it where nobody else holds it.
+    def delete(self, user: str, model: Model) -> None:
+        """Stop counting the user of a Model, and remove the Model if it has no other users.
 
         Raises:
-            ManifestError: see `EmbeddedMesh.delete`.
-            MeshError: the same, or only others hold it.
+            MeshError: as `EmbeddedMesh.delete` does, or only others use the model.
         """
-        (resource,) = read_manifests(manifest)
-        name = resource.name
         with self._changing:
-            holders = self._held_by(name)
-            if holders and holder not in holders:
-                raise MeshError(
-                    f"model '{name}' was applied by others ({_count(holders)}) and not from here: it stays for them"
-                )
-            holders.discard(holder)
-            if holders:
-                report(f'model.mlops.seldon.io "{name}" deleted')
+            users = self._users_of(model.name)
+            if users and user not in users:
+                raise MeshError(f"model '{model.name}' was applied by {_count(users)}, not by you: it stays for them")
+            users.discard(user)
+            if users:
+                report(f'model.mlops.seldon.io "{model.name}" deleted')
             else:
-                self._mesh.delete(resource)
+                self._mesh.delete(model)
 
     def reset(self) -> None:
-        """Remove every model, whoever holds it.
+        """Remove all models of all users.
 
         Raises:
             MeshError: one of the servers has ended.
         """
         with self._changing:
-            self._holders.clear()
-            for document in self._mesh.resources("Model"):
-                self._mesh.delete({key: value for key, value in document.items() if key != "status"})
+            self._users.clear()
+            for resource in self._mesh.resources("Model"):
+                self._mesh.delete({key: value for key, value in resource.items() if key != "status"})
 
-    def _held_by(self, name: str) -> set[str]:
-        """The holders of a model; of one that has gone, as when it has failed, nobody is."""
+    def _users_of(self, name: str) -> set[str]:
+        """Return the users of a model. A model that is gone, because it failed to load, has no users."""
         if not any(model["metadata"]["name"] == name for model in self._mesh.resources("Model")):
-            self._holders[name] = set()
-        return self._holders[name]
+            self._users[name] = set()
+        return self._users[name]
 
 
-def _count(holders: set[str]) -> str:
-    return "1 participant" if len(holders) == 1 else f"{len(holders)} participants"
+def _count(users: set[str]) -> str:
+    return "1 participant" if len(users) == 1 else f"{len(users)} participants"

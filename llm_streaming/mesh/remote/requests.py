@@ -1,7 +1,7 @@
-"""What a process may ask of an embedded mesh that another one keeps, and how it crosses the control socket.
+"""The requests that a process sends to the embedded mesh of another process, and their encoding.
 
-A call is one ``POST`` of JSON over HTTP. Its answer is lines of JSON: ``{"told": line}`` for each that the mesh tells,
-as it tells it, and at the end ``{"returned": value}`` or ``{"raised": name of the exception, "message"}``.
+A request is one ``POST`` of JSON over HTTP. The answer is lines of JSON: ``{"progress": text}`` for each progress
+message as it is written, and at the end ``{"returned": value}``, or ``{"raised": class name, "message": text}``.
 """
 
 from __future__ import annotations
@@ -15,75 +15,75 @@ from typing import Any
 import msgspec
 
 PATH = "/llm-streaming"
-"""Where calls are posted to."""
+"""The HTTP path of requests."""
 
 METRICS_PATH = f"{PATH}/metrics"
-"""On a shared mesh: beneath it each server, by its name, shows its ``/metrics``."""
+"""On a shared mesh, the path under which ``/<server>/metrics`` shows the metrics of a server."""
 
 
-class Call(msgspec.Struct, kw_only=True, tag_field="call"):
-    """A call, with the arguments of the method of `Mesh` that has its name.
+def user_id() -> str:
+    """Identify the user of this process, without revealing anything about the machine.
+
+    All commands of a terminal are one user, and so is each notebook's kernel: they share a session of the operating
+    system.
+    """
+    session = f"{platform.node()}/{uuid.getnode()}/{os.getsid(0)}"
+    return hashlib.sha256(session.encode()).hexdigest()[:16]
+
+
+class Request(msgspec.Struct, kw_only=True, tag_field="method"):
+    """The name and the arguments of a method of `Mesh`.
 
     Args:
-        holder: who makes it.
+        user: the user who sends the request, as `user_id` identifies them.
     """
 
-    holder: str
+    user: str = msgspec.field(default_factory=user_id)
 
 
-class Address(Call, tag="address"):
-    """Whether a mesh is there."""
+class Address(Request, tag="address"):
+    """``address``; also sent to find out whether the mesh is there."""
 
 
-class MetricsAddress(Call, tag="metrics_address"):
+class MetricsAddress(Request, tag="metrics_address"):
     """``metrics_address(server)``."""
 
     server: str
 
 
-class Apply(Call, tag="apply"):
-    """``apply(manifest)``, of one manifest."""
+class Apply(Request, tag="apply"):
+    """``apply(manifest)`` with one manifest, which the receiver checks."""
 
     manifest: dict[str, Any]
 
 
-class Wait(Call, tag="wait"):
+class Wait(Request, tag="wait"):
     """``wait(*names, timeout=timeout)``."""
 
     names: list[str]
     timeout: float
 
 
-class Delete(Call, tag="delete"):
-    """``delete(manifest)``, of one manifest."""
+class Delete(Request, tag="delete"):
+    """``delete(manifest)`` with one manifest, which the receiver checks."""
 
     manifest: dict[str, Any]
 
 
-class Resources(Call, tag="resources"):
+class Resources(Request, tag="resources"):
     """``resources(kind)``."""
 
     kind: str
 
 
-class Logs(Call, tag="logs"):
+class Logs(Request, tag="logs"):
     """``logs(model)``."""
 
     model: str
 
 
-class Reset(Call, tag="reset"):
-    """Remove every model, whoever holds it."""
+class Reset(Request, tag="reset"):
+    """Remove all models of all users."""
 
 
-AnyCall = Address | MetricsAddress | Apply | Wait | Delete | Resources | Logs | Reset
-
-
-def holder() -> str:
-    """Name whoever makes a call from this process.
-
-    All commands of one terminal are one holder, and so is each notebook's kernel: what they have in common is the
-    session that the system gives them. Nothing of the machine can be read off the name.
-    """
-    session = f"{platform.node()}/{uuid.getnode()}/{os.getsid(0)}"
-    return hashlib.sha256(session.encode()).hexdigest()[:16]
+AnyRequest = Address | MetricsAddress | Apply | Wait | Delete | Resources | Logs | Reset

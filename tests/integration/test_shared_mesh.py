@@ -1,4 +1,4 @@
-"""A room: several participants on the mesh that a presenter shares, each in a process of their own."""
+"""A shared mesh: a presenter and several participants, each in a process of their own."""
 
 import json
 import os
@@ -16,20 +16,22 @@ import pytest
 
 import llm_streaming.connection
 from llm_streaming.cli import main
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Model
 from llm_streaming.mesh.processes.ports import wait_until
-from llm_streaming.mesh.remote.mesh import VARIABLE, AttachedMesh
+from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.paths import project_root
+from llm_streaming.sharing.tunnel import SharedMesh
 from tests.conftest import CPU
 from tests.support.running import Up, processes_in
 
-READS_CALLS = """
+CALLS_THE_MESH = """
 import json, sys
 from llm_streaming import connect
 from llm_streaming.errors import LLMStreamingError
 mesh = connect("embedded")
-print(json.dumps([mesh.address, str(mesh._tunnel._group.home)]), flush=True)
+print(mesh.address, flush=True)
 for line in sys.stdin:
     call, *arguments = json.loads(line)
     try:
@@ -41,21 +43,24 @@ for line in sys.stdin:
 
 
 class Participant:
-    """A participant in a session of their own, as a notebook's kernel is; `does` makes a call and says what it told."""
+    """A participant in a session of their own, like a notebook's kernel. `does` makes a call and returns its output."""
 
     def __init__(self, invitation: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", READS_CALLS],
+            [sys.executable, "-c", CALLS_THE_MESH],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=project_root(),
-            env={**os.environ, VARIABLE: invitation},
+            env={**os.environ, MESH_VARIABLE: invitation},
             start_new_session=True,
         )
         self.opened = self.process.stdout.readline().rstrip("\n")
-        self.address, home = json.loads(self.process.stdout.readline())
-        self.home = Path(home)
+        self.address = self.process.stdout.readline().rstrip("\n")
+        (tunnel,) = (
+            child for child in psutil.Process(self.process.pid).children(recursive=True) if child.name() == "envoy"
+        )
+        self.home = Path(tunnel.cwd())
 
     def does(self, *call: object) -> str:
         self.process.stdin.write(json.dumps(call) + "\n")
@@ -76,13 +81,13 @@ def up(no_provider: None) -> Iterator[Up]:
 
 
 @pytest.fixture
-def room(up: Up) -> Iterator[list[Participant]]:
-    """Two participants; what they leave behind is removed."""
-    participants = [Participant(up.invitation) for _ in range(2)]
-    yield participants
-    for participant in participants:
+def participants(up: Up) -> Iterator[list[Participant]]:
+    """Two participants; the models that they leave behind are removed."""
+    both = [Participant(up.invitation) for _ in range(2)]
+    yield both
+    for participant in both:
         participant.end()
-    with AttachedMesh(up.control) as presenter:
+    with RemoteMesh.at(up.control) as presenter:
         presenter.reset()
 
 
@@ -94,19 +99,19 @@ def status(address: str) -> int:
     return httpx.get(f"http://{address}/v2/models/m/ready").status_code
 
 
-def test_what_the_presenter_and_the_participants_read(up: Up, room: list[Participant]) -> None:
+def test_the_messages_for_the_presenter_and_the_participants(up: Up, participants: list[Participant]) -> None:
     where = re.fullmatch(r"https://(127\.0\.0\.1:\d+)#[\w-]{43}\.[0-9a-f]{64}", up.invitation)[1]
     assert up.process.stderr.readline() == (
-        f"It is shared at {where} with whoever has this line; others in the room run:\n"
+        f"It is shared at {where} with everybody who has this line. Participants run:\n"
     )
-    assert [one.opened for one in room] == [
-        f"The embedded mesh is open at {one.address}, kept by `llm-streaming up` at {where}." for one in room
+    assert [one.opened for one in participants] == [
+        f"The embedded mesh is open at {one.address}, kept by `llm-streaming up` at {where}." for one in participants
     ]
 
 
-def test_a_delete_takes_no_model_from_the_others(room: list[Participant], up: Up) -> None:
-    one, other = room
-    told = [
+def test_a_delete_takes_no_model_from_the_others(participants: list[Participant], up: Up) -> None:
+    one, other = participants
+    printed = [
         one.does("apply", manifest()),
         other.does("apply", manifest()),
         one.does("wait", "m"),
@@ -115,26 +120,26 @@ def test_a_delete_takes_no_model_from_the_others(room: list[Participant], up: Up
         one.does("delete", manifest()),
     ]
     still_there = status(other.address)
-    told += [other.does("delete", manifest()), other.does("delete", manifest())]
-    assert told == [
+    printed += [other.does("delete", manifest()), other.does("delete", manifest())]
+    assert printed == [
         "model.mlops.seldon.io/m created",
         "model.mlops.seldon.io/m unchanged",
         "model.mlops.seldon.io/m condition met",
         "model.mlops.seldon.io/m condition met",
         'model.mlops.seldon.io "m" deleted',
-        "model 'm' was applied by others (1 participant) and not from here: it stays for them",
+        "model 'm' was applied by 1 participant, not by you: it stays for them",
         'model.mlops.seldon.io "m" deleted',
         "model 'm' is not deployed on this mesh: apply its manifest first",
     ]
     assert (still_there, status(other.address), status(up.address)) == (200, 404, 404)
 
 
-def test_nobody_changes_what_others_hold(room: list[Participant]) -> None:
-    one, other = room
+def test_nobody_changes_a_model_that_others_use(participants: list[Participant]) -> None:
+    one, other = participants
     changed = manifest(parameters={"keep_alive": "1"})
     refused = (
-        "model 'm' is in use here as another manifest has it (1 participant): give yours another name, or wait until "
-        "they have deleted it"
+        "model 'm' is in use with another manifest (1 participant): give your model another name, or wait until they "
+        "have deleted theirs"
     )
     assert [one.does("apply", manifest()), other.does("apply", changed), one.does("apply", changed)] == [
         "model.mlops.seldon.io/m created",
@@ -143,34 +148,34 @@ def test_nobody_changes_what_others_hold(room: list[Participant]) -> None:
     ]
 
 
-def test_what_guests_may_not_do(room: list[Participant], up: Up) -> None:
-    one, _ = room
+def test_what_guests_may_not_do(participants: list[Participant], up: Up) -> None:
+    one, _ = participants
     assert [
         one.does("apply", manifest(parameters={"model_settings": '{"model": "/etc/passwd"}'})),
         one.does("apply", manifest(storage_uri="/etc")),
         one.does("reset"),
     ] == [
-        "model 'm': spec.parameters may not set model_settings on a shared mesh, only keep_alive",
+        "model 'm': a shared mesh does not accept model_settings in spec.parameters, only keep_alive",
         f"storageUri /etc points outside the models folder, {project_root()}/models",
-        "only who keeps the shared mesh can reset it, in a shell on that machine",
+        "only the presenter can reset a shared mesh, in a shell on their machine",
     ]
-    with AttachedMesh(up.control) as presenter:
-        presenter.apply(manifest(parameters={"keep_alive": "1"}))  # who keeps the mesh may
+    with RemoteMesh.at(up.control) as presenter:
+        presenter.apply(manifest(parameters={"keep_alive": "1"}))  # the presenter may
         presenter.delete(manifest())
 
 
-def test_a_presenter_resets_and_a_participant_does_not(
-    room: list[Participant], up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_only_the_presenter_can_reset(
+    participants: list[Participant], up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, other = room
-    for participant in room:
+    one, other = participants
+    for participant in participants:
         participant.does("apply", manifest())
-    monkeypatch.setenv(VARIABLE, up.invitation)
+    monkeypatch.setenv(MESH_VARIABLE, up.invitation)
     assert (main(["reset"]), capsys.readouterr().err) == (
         1,
-        "error: only who keeps the shared mesh can reset it, in a shell on that machine\n",
+        "error: only the presenter can reset a shared mesh, in a shell on their machine\n",
     )
-    monkeypatch.setenv(VARIABLE, up.control)
+    monkeypatch.setenv(MESH_VARIABLE, up.control)
     assert (main(["reset"]), capsys.readouterr()) == (0, ('model.mlops.seldon.io "m" deleted\n', ""))
     assert (main(["reset"]), capsys.readouterr()) == (0, ("", "No models found.\n"))
     assert other.does("apply", manifest()) == "model.mlops.seldon.io/m created"
@@ -179,9 +184,9 @@ def test_a_presenter_resets_and_a_participant_does_not(
 
 
 def test_a_shell_of_a_participant(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command has a tunnel of its own, and all of them are one participant."""
-    monkeypatch.setenv(VARIABLE, up.invitation)
-    monkeypatch.setattr(llm_streaming.connection, "_opened", [])
+    """Each command opens a tunnel of its own, and all commands of a shell are one participant."""
+    monkeypatch.setenv(MESH_VARIABLE, up.invitation)
+    monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     file = f"manifests/{CPU}.yaml"
     for arguments in (["apply", "-f", file], ["wait"], ["get"], ["delete", "-f", file]):
         assert main(arguments) == 0
@@ -214,4 +219,4 @@ def test_nothing_is_left_when_the_presenter_ends(no_provider: None) -> None:
     assert up.end(signal.SIGINT) == (0, "", "")
     assert psutil.wait_procs(children, timeout=60)[1] == []
     with pytest.raises(MeshError, match=r"cannot be reached: is `llm-streaming up --share` running there"):
-        AttachedMesh(up.invitation)
+        SharedMesh(up.invitation)

@@ -1,0 +1,122 @@
+"""The mesh of another process, with a scripted process on the other side of its socket."""
+
+import json
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import UnixStreamServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llm_streaming.connection import MESH_VARIABLE, mesh_of_environment
+from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.mesh.remote import mesh as remote_mesh
+from llm_streaming.mesh.remote.mesh import RemoteMesh
+from llm_streaming.mesh.remote.requests import user_id
+from llm_streaming.mesh.remote.service import MeshService
+
+
+class Keeper:
+    """The process on the other side. `script` has the lines with which it answers the next request."""
+
+    def __init__(self, path: Path) -> None:
+        keeper = self
+        self.script: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                keeper.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(200)
+                self.end_headers()
+                for message in keeper.script:
+                    self.wfile.write(json.dumps(message).encode() + b"\n")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = UnixStreamServer(str(path), Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+
+@pytest.fixture
+def keeper() -> Iterator[tuple[Keeper, RemoteMesh]]:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are too deep for a socket's path on macOS
+        path = Path(folder) / "control.sock"
+        keeper = Keeper(path)
+        keeper.script = [{"returned": "127.0.0.1:1"}]
+        yield keeper, RemoteMesh.at(str(path))
+        keeper.server.shutdown()
+        keeper.server.server_close()
+
+
+def test_progress_is_repeated_and_the_result_is_returned(keeper, capsys: pytest.CaptureFixture[str]) -> None:
+    other, mesh = keeper
+    other.script = [{"progress": "one"}, {"progress": "two"}, {"returned": None}]
+    mesh.wait("m", timeout=5)
+    assert other.requests[-1] == {"method": "wait", "user": user_id(), "names": ["m"], "timeout": 5.0}
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+@pytest.mark.parametrize("script", [[], [{"progress": "half"}]])
+def test_an_answer_that_breaks_off_is_an_error(keeper, script: list[dict[str, Any]]) -> None:
+    other, mesh = keeper
+    other.script = script
+    with pytest.raises(MeshError) as caught:
+        mesh.wait()
+    assert str(caught.value) == "the mesh was closed before it answered: `llm-streaming up` printed the reason"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ManifestError", ManifestError), ("MeshError", MeshError)])
+def test_errors_come_back_with_their_class_and_message(keeper, name: str, kind: type[Exception]) -> None:
+    other, mesh = keeper
+    other.script = [{"raised": name, "message": "the reason"}]
+    with pytest.raises(kind, match=r"^the reason$") as caught:
+        mesh.logs("m")
+    assert type(caught.value) is kind
+
+
+def test_without_a_mesh_at_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MESH_VARIABLE, "")
+    assert mesh_of_environment() is None
+    path = tmp_path / "control.sock"
+    expected = (
+        f"{MESH_VARIABLE} names {path}, where no mesh is open any more: run `llm-streaming up` again and the line that "
+        "it prints, or unset the variable"
+    )
+    with pytest.raises(MeshError, match=f"^{re.escape(expected)}$"):
+        RemoteMesh.at(str(path))
+
+
+def test_a_stopped_process_is_not_waited_for(keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, _ = keeper
+    other.server.shutdown()  # it listens still, and accepts nobody
+    monkeypatch.setattr(remote_mesh, "_CONNECT_TIMEOUT", 0.1)
+    with pytest.raises(MeshError) as caught:
+        RemoteMesh.at(other.server.server_address)
+    assert str(caught.value) == (
+        "the mesh does not answer within 0.1 s: if `llm-streaming up` was stopped by Ctrl-Z, run `fg` in its shell"
+    )
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 30)
+    home.mkdir()
+    with pytest.raises(MeshError) as caught:
+        MeshService(SimpleNamespace(home=home))
+    assert str(caught.value) == (
+        f"the mesh cannot listen for other processes at {home}/control.sock (AF_UNIX path too long): set TMPDIR to a "
+        "folder with a short path on this machine, such as /tmp"
+    )
+
+
+def test_a_mesh_without_its_socket_is_closed(keeper) -> None:
+    other, mesh = keeper
+    assert not mesh.closed
+    Path(other.server.server_address).unlink()
+    assert mesh.closed
