@@ -17,6 +17,7 @@ import httpx
 import nbformat
 from playwright.sync_api import Browser, sync_playwright
 
+from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until
