@@ -18,8 +18,8 @@ from llm_streaming.protocol import (
     decode_completion,
     decode_error,
     decode_event,
+    decode_text_event,
     encode_request,
-    usual_event,
 )
 
 Message = dict[str, Any]
@@ -179,7 +179,7 @@ def read_event(data: str) -> ChatEvent:
         _, content, *_, whole = response.outputs
         if (content.name, whole.name) == ("content", "output_all") and "error" not in response.parameters:
             (text,), (line,) = content.data, whole.data
-            usual = usual_event(text, line)
+            usual = decode_text_event(text, line)
     except (msgspec.MsgspecError, ValueError):
         pass  # what is unusual is read with care, and what is wrong refused in words
     return usual or decode_event(json_object(data))

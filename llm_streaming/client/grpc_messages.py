@@ -17,7 +17,7 @@ from llm_streaming.client.inference_pb2 import (
     ModelInferResponse,
 )
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol import ChatEvent, decode_event, usual_event
+from llm_streaming.protocol import ChatEvent, decode_event, decode_text_event
 
 _LENGTH = struct.Struct("<I")  # stands before each string of raw contents
 
@@ -58,7 +58,7 @@ def read_message(data: bytes) -> ChatEvent:
         _, content, *_, whole = message.outputs
         if (content.name, whole.name) == ("content", "output_all") and not message.parameters:
             (text,), (line,) = content.contents.bytes_contents, whole.contents.bytes_contents
-            usual = usual_event(text.decode(), line)
+            usual = decode_text_event(text.decode(), line)
     except (DecodeError, ValueError):
         pass  # what is unusual, as raw contents are, is read with care, and what is wrong refused in words
     return usual or decode_event(decode_message(data))

@@ -1,18 +1,29 @@
-"""What crosses the wire: chat messages and answers as Open Inference Protocol tensors.
+"""The wire format: chat requests and answers as Open Inference Protocol tensors (contract §1 to §3).
 
-Pure functions and small dataclasses. Whatever breaks the contract raises ``ProtocolError`` with one sentence that
-says where, what was expected and what came instead.
+Pure functions and small dataclasses. Malformed input raises ``ProtocolError`` with one sentence that gives the
+location, what was expected and what was found.
 """
 
 from llm_streaming.protocol.accumulate import Accumulator, accumulate
-from llm_streaming.protocol.errors import decode_error, encode_error
-from llm_streaming.protocol.events import ChatEvent, Completion, decode_completion, decode_event
-from llm_streaming.protocol.merge import merge
-from llm_streaming.protocol.outputs import INPUT_NAMES, METADATA, OUTPUT_NAMES, Event, select
+from llm_streaming.protocol.chunks import check_chunk, keep_alive_chunk, merge
+from llm_streaming.protocol.events import (
+    ChatEvent,
+    Completion,
+    decode_completion,
+    decode_error,
+    decode_event,
+    decode_text_event,
+)
 from llm_streaming.protocol.request import ChatRequest, ParametersName, decode_request, encode_request
-from llm_streaming.protocol.response import encode_chunk, encode_completion, keep_alive_chunk
-from llm_streaming.protocol.tensors import Tensor
-from llm_streaming.protocol.usual import usual_event
+from llm_streaming.protocol.response import (
+    Event,
+    chunk_lines,
+    encode_chunk,
+    encode_completion,
+    encode_error,
+    select,
+)
+from llm_streaming.protocol.tensors import INPUT_NAMES, METADATA, OUTPUT_NAMES, Tensor
 
 __all__ = [
     "INPUT_NAMES",
@@ -26,10 +37,13 @@ __all__ = [
     "ParametersName",
     "Tensor",
     "accumulate",
+    "check_chunk",
+    "chunk_lines",
     "decode_completion",
     "decode_error",
     "decode_event",
     "decode_request",
+    "decode_text_event",
     "encode_chunk",
     "encode_completion",
     "encode_error",
@@ -37,5 +51,4 @@ __all__ = [
     "keep_alive_chunk",
     "merge",
     "select",
-    "usual_event",
 ]

@@ -1,4 +1,4 @@
-"""A stream's chunks ⇒ the one answer that they make, for engines that only stream."""
+"""Collects the chunks of a stream into one whole completion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HEADER = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
 class Accumulator:
-    """Merges the chunks of one stream into a ``chat.completion``; keep-alives leave no trace."""
+    """Collects the chunks of one stream into a ``chat.completion``; keep-alive chunks leave no trace in it."""
 
     def __init__(self) -> None:
         self._header: dict[str, Any] = {}
@@ -19,7 +19,7 @@ class Accumulator:
         self._usage: dict[str, Any] | None = None
 
     def add(self, chunk: Mapping[str, Any]) -> None:
-        """Take in the stream's next ``chat.completion.chunk``."""
+        """Add the stream's next ``chat.completion.chunk``."""
         if _is_keep_alive(chunk):
             return
         for name in _HEADER:
@@ -30,7 +30,7 @@ class Accumulator:
             self._choices.setdefault(choice.get("index") or 0, _Choice()).add(choice)
 
     def completion(self) -> dict[str, Any]:
-        """The answer so far, as an OpenAI ``chat.completion``.
+        """Make the OpenAI ``chat.completion`` of the chunks so far.
 
         Raises:
             ProtocolError: no chunk with a choice has come yet.
@@ -43,10 +43,13 @@ class Accumulator:
 
 
 def accumulate(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The ``chat.completion`` that the chunks of one stream make.
+    """Make one ``chat.completion`` of the chunks of a stream.
+
+    Args:
+        chunks: every ``chat.completion.chunk`` of the stream, in order.
 
     Raises:
-        ProtocolError: none of them has a choice.
+        ProtocolError: no chunk has a choice.
     """
     accumulator = Accumulator()
     for chunk in chunks:

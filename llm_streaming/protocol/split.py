@@ -1,90 +1,67 @@
-"""Long chunks in pieces that fit into an event (contract §2)."""
+"""Splits long chunks into pieces that fit into an event (contract §2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-Json = dict[str, Any]
+from llm_streaming.protocol.chunks import LONGEST_TEXT
 
 _HEADER = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+_MOST_LOGPROBS = 8  # entries in one piece; one with 20 alternatives takes 1.5 KB
 
 
-def split(chunk: Json, fits: Callable[[Json], bool]) -> Iterator[Json]:
-    """Halve a chunk, and its halves, until every piece fits or nothing is left to divide.
+def split(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    """Split a chunk so that no piece holds more than one text, one tool call's arguments or a few logprobs.
 
-    Text, tool-call arguments and logprobs of the pieces concatenate to the chunk's own; finish_reason, usage and
-    whatever else a chunk holds come with the last piece.
+    Text, tool-call arguments and logprobs of the pieces concatenate to those of the chunk; finish_reason, usage and
+    everything else come with the last piece. A piece of 4,096 characters fits even if each of them is escaped twice.
+
+    Args:
+        chunk: a ``chat.completion.chunk``.
+
+    Returns:
+        The pieces; the chunk itself where nothing in it can be divided.
     """
-    halves = None if fits(chunk) else _halve(chunk)
-    if halves is None:
-        yield chunk
-        return
-    for half in halves:
-        yield from split(half, fits)
-
-
-def _halve(chunk: Json) -> tuple[Json, Json] | None:
     choices = chunk.get("choices") or []
-    if len(choices) == 1:
-        halves = _halve_choice(choices[0])
-        if halves is None:
-            return None
-        first, last = [halves[0]], [halves[1]]
-    elif choices:
-        first, last = _middle(choices)
-    else:
-        return None
+    parts = [part for choice in choices for part in _parts(choice)]
+    if len(parts) < 2:
+        return [chunk]
     head = {name: chunk[name] for name in _HEADER if name in chunk}
     if "usage" in chunk:
         head["usage"] = None
-    return {**head, "choices": first}, {**chunk, "choices": last}
+    pieces = [{**head, "choices": [{"finish_reason": None, **part}]} for part in parts]
+    ends = [choice | {"delta": {}} for choice in choices]
+    for end in ends:
+        if end.get("logprobs"):
+            end["logprobs"] = dict.fromkeys(end["logprobs"])
+    return [*pieces, {**chunk, "choices": ends}]
 
 
-def _halve_choice(choice: Json) -> tuple[Json, Json] | None:
-    deltas = _halve_delta(choice.get("delta") or {})
-    if deltas is None:
-        return None
-    first = {"index": choice.get("index", 0), "delta": deltas[0], "finish_reason": None}
-    last = {**choice, "delta": deltas[1]}
-    if isinstance(choice.get("logprobs"), dict):
-        first["logprobs"], last["logprobs"] = _halve_lists(choice["logprobs"])
-    return first, last
+def _parts(choice: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A choice's texts, tool calls and logprobs, cut into short ones; its role comes with the first of them."""
+    index = choice.get("index", 0)
+    delta = choice.get("delta") or {}
+    role = {"role": delta["role"]} if "role" in delta else {}
+    for short in _short_deltas(delta):
+        yield {"index": index, "delta": role | short}
+        role = {}
+    for name, entries in (choice.get("logprobs") or {}).items():
+        for some in _slices(entries or [], _MOST_LOGPROBS):
+            yield {"index": index, "delta": {"content": ""}, "logprobs": {name: some}}
 
 
-def _halve_delta(delta: Json) -> tuple[Json, Json] | None:
-    calls = delta.get("tool_calls") or []
-    texts = {name: text for name, text in delta.items() if name != "role" and isinstance(text, str) and text}
-    if calls and texts:
-        return {name: value for name, value in delta.items() if name != "tool_calls"}, {"tool_calls": calls}
-    if len(calls) == 1:
-        halves = _halve_call(calls[0])
-        return halves and ({**delta, "tool_calls": [halves[0]]}, {"tool_calls": [halves[1]]})
-    if calls:
-        first, last = _middle(calls)
-        return {**delta, "tool_calls": first}, {"tool_calls": last}
-    if all(len(text) < 2 for text in texts.values()):
-        return None
-    pairs = {name: _middle(text) for name, text in texts.items()}
-    firsts = {name: first for name, (first, _) in pairs.items()}
-    return {**delta, **firsts}, {name: last for name, (_, last) in pairs.items()}
+def _short_deltas(delta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, text in delta.items():
+        if name != "role" and isinstance(text, str):
+            yield from ({name: piece} for piece in _slices(text, LONGEST_TEXT))
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        first, *others = _slices(function.get("arguments") or "", LONGEST_TEXT) or [""]
+        yield {"tool_calls": [{**call, "function": {**function, "arguments": first}}]}
+        position = {"index": call["index"]} if "index" in call else {}
+        yield from ({"tool_calls": [{**position, "function": {"arguments": other}}]} for other in others)
 
 
-def _halve_call(call: Json) -> tuple[Json, Json] | None:
-    function = call.get("function") or {}
-    arguments = function.get("arguments") or ""
-    if len(arguments) < 2:
-        return None
-    first, last = _middle(arguments)
-    rest = {name: call[name] for name in ("index",) if name in call}
-    return {**call, "function": {**function, "arguments": first}}, {**rest, "function": {"arguments": last}}
-
-
-def _halve_lists(lists: Mapping[str, Any]) -> tuple[Json, Json]:
-    pairs = {name: _middle(values) if isinstance(values, list) else (None, values) for name, values in lists.items()}
-    return {name: first for name, (first, _) in pairs.items()}, {name: last for name, (_, last) in pairs.items()}
-
-
-def _middle(values: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a string or a list, and two of the same
-    middle = len(values) // 2
-    return values[:middle], values[middle:]
+def _slices(values: Any, size: int) -> list[Any]:  # noqa: ANN401 - a string or a list, in pieces of the same type
+    return [values[start : start + size] for start in range(0, len(values), size)]

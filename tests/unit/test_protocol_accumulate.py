@@ -1,12 +1,11 @@
 """Chunks of one stream ⇒ the answer they make."""
 
-import orjson
 import pytest
 
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import Accumulator, accumulate, keep_alive_chunk
 
-KEEP_ALIVE = orjson.loads(keep_alive_chunk("made-up", "m", 1))
+KEEP_ALIVE = keep_alive_chunk("made-up", "m", 1)
 
 
 def chunk(*choices, **extra):
