@@ -37,6 +37,14 @@ class _Round:
     first_token: float
 
 
+@dataclass(frozen=True)
+class _Chunks:
+    """An answer: when its request was sent, and its chunks, each with the time of its arrival."""
+
+    started: float
+    chunks: list[tuple[float, dict[str, Any]]]
+
+
 def measure(full: bool) -> list[Figure]:
     """Measure at 1 and 8 streams, and in full also at 4."""
     figures = []
@@ -102,40 +110,41 @@ def _through_mesh(door: load.Door, streams: int) -> _Round:
     started = time.perf_counter()
     answers = RUNNER.run(read())
     seconds = time.perf_counter() - started
-    return _round(seconds, answers, _texts_in_events)
+    return _round(seconds, [_Chunks(answer.started, _chunks_in_events(answer)) for answer in answers])
 
 
 def _in_process(engine: LlamaCppEngine, streams: int) -> _Round:
     request = {"messages": [{"role": "user", "content": _TEXT}], **_PARAMETERS}
 
-    async def read() -> Answer:
-        answer = Answer()
+    async def read() -> _Chunks:
+        answer = _Chunks(time.perf_counter(), [])
         async with aclosing(engine.stream(request)) as chunks:
             async for chunk in chunks:
-                answer.pieces.append((time.perf_counter(), chunk))
+                answer.chunks.append((time.perf_counter(), chunk))
         return answer
 
-    async def read_all() -> list[Answer]:
+    async def read_all() -> list[_Chunks]:
         return await asyncio.gather(*(read() for _ in range(streams)))
 
     started = time.perf_counter()
     answers = RUNNER.run(read_all())
     seconds = time.perf_counter() - started
-    return _round(seconds, answers, lambda piece: [piece])
+    return _round(seconds, answers)
 
 
-def _round(seconds: float, answers: list[Answer], chunks_of: Callable[[bytes], list[bytes]]) -> _Round:
+def _round(seconds: float, answers: list[_Chunks]) -> _Round:
     tokens = 0
     first_tokens = []
     for answer in answers:
-        chunks = [(when, json.loads(chunk)) for when, piece in answer.pieces for chunk in chunks_of(piece)]
+        chunks = answer.chunks
         tokens += next(chunk["usage"]["completion_tokens"] for _, chunk in reversed(chunks) if chunk.get("usage"))
         first = next(when for when, chunk in chunks if chunk["choices"] and chunk["choices"][0]["delta"].get("content"))
         first_tokens.append((first - answer.started) * 1e3)
     return _Round(tokens / seconds, sum(first_tokens) / len(first_tokens))
 
 
-def _texts_in_events(piece: bytes) -> list[bytes]:
-    """The chunks in the events of a piece: of a small model each event comes in one."""
-    lines = [line for line in piece.split(b"\n") if line.startswith(b"data: ")]
-    return [json.loads(line[6:])["outputs"][-1]["data"][0].encode() for line in lines]
+def _chunks_in_events(answer: Answer) -> list[tuple[float, dict[str, Any]]]:
+    """The chunks of an answer; a small model's events each come in one piece."""
+    lines = [(when, line) for when, piece in answer.pieces for line in piece.split(b"\n")]
+    events = [(when, json.loads(line[6:])) for when, line in lines if line.startswith(b"data: ")]
+    return [(when, json.loads(event["outputs"][-1]["data"][0])) for when, event in events]
