@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import json
 from llm_streaming.protocol.json import counted, tensor_location, unexpected
+from llm_streaming.protocol.tensors import check_count
 
 Part: TypeAlias = tuple[str, str | dict[str, Any]]
 """The type of a content part, and the value that OpenAI's object holds under that name."""
@@ -87,46 +88,41 @@ def encode_values(parts: Sequence[Part], where: str) -> list[str]:
     ]
 
 
-def decode_one(contents: Sequence[str], types: Sequence[str]) -> list[Part]:
-    """Read the parts of a lone message: raw strings, or a JSON list where ``type`` is encoded as a list too.
+def decode_contents(contents: Sequence[str], types: Sequence[str], count: int) -> list[list[Part]]:
+    """Read the parts of each message.
 
-    Text stays text even where it looks like JSON. Without ``type`` every part is text.
+    A lone message has raw strings, unless its ``type`` is a JSON list: its text stays text even where it looks like
+    JSON. With several messages every element of ``content`` is a JSON list, because a raw text could look like one;
+    ``""`` is an empty message, and a type may also be one raw word for all parts of its message. A missing type is
+    text.
+
+    Args:
+        contents: the elements of ``content``, or none.
+        types: the elements of ``type``, or none.
+        count: the number of messages.
 
     Raises:
-        ProtocolError: parts and types differ in number, or a part is malformed.
+        ProtocolError: an element is no list of strings, a message has not as many types as parts, or a part is
+            malformed.
     """
-    if types and types[0].startswith("["):
-        return decode_many(contents, types, 1)[0]
+    if count == 1 and not (types and types[0].startswith("[")):
+        return [_decode_raw(contents, types)]
+    contents, types = contents or [""] * count, types or [""] * count
+    check_count("content", contents, count)
+    check_count("type", types, count)
+    pairs = zip(contents, types, strict=True)
+    return [_decode_listed(content, kind, index) for index, (content, kind) in enumerate(pairs)]
+
+
+def _decode_raw(contents: Sequence[str], types: Sequence[str]) -> list[Part]:
     if not contents:
         return []
     kinds = [kind or "text" for kind in types] or ["text"] * len(contents)
     if len(kinds) != len(contents):
         expected = f"{counted(len(contents), 'element')}, one for each of 'content'"
         raise unexpected(tensor_location("type"), expected, len(kinds))
-    return _decode_parts(kinds, contents)
-
-
-def decode_many(contents: Sequence[str], types: Sequence[str], count: int) -> list[list[Part]]:
-    """Read the parts of each of several messages, where every element is a JSON list.
-
-    An element ``""`` is an empty message. A type may also be one raw word for all parts of its message; a missing type
-    is text. Content has to be a list, because a raw text could look like one.
-
-    Args:
-        contents: the elements of ``content``, one for each message, or none.
-        types: the elements of ``type``, one for each message, or none.
-        count: the number of messages.
-
-    Raises:
-        ProtocolError: an element is no list of strings, or a message has not as many types as parts.
-    """
-    for name, elements in (("content", contents), ("type", types)):
-        if elements and len(elements) != count:
-            expected = f"{counted(count, 'element')}, one for each message"
-            raise unexpected(tensor_location(name), expected, len(elements))
-    empty = [""] * count
-    pairs = zip(contents or empty, types or empty, strict=True)
-    return [_decode_listed(content, kind, index) for index, (content, kind) in enumerate(pairs)]
+    pairs = zip(kinds, contents, strict=True)
+    return [_decode_part(kind, value, index) for index, (kind, value) in enumerate(pairs)]
 
 
 def _decode_listed(content: str, kind: str, index: int) -> list[Part]:
@@ -137,7 +133,7 @@ def _decode_listed(content: str, kind: str, index: int) -> list[Part]:
     kinds = _strings(kind, tensor_location("type", index)) if listed else [kind or "text"] * len(values)
     if len(kinds) != len(values):
         raise unexpected(tensor_location("type", index), f"a JSON list of {counted(len(values), 'part type')}", kind)
-    return _decode_parts(kinds, values, index)
+    return [_decode_part(kind, value, index) for kind, value in zip(kinds, values, strict=True)]
 
 
 def _strings(element: str, where: str) -> list[str]:
@@ -145,14 +141,6 @@ def _strings(element: str, where: str) -> list[str]:
     if not all(isinstance(value, str) for value in values):
         raise unexpected(where, _LIST, element)
     return values
-
-
-def _decode_parts(kinds: Sequence[str], values: Sequence[str], message: int | None = None) -> list[Part]:
-    """Read parts; `message` is the index of their element, or None where each part is an element of its own."""
-    return [
-        _decode_part(kind, value, part if message is None else message)
-        for part, (kind, value) in enumerate(zip(kinds, values, strict=True))
-    ]
 
 
 def _decode_part(kind: str, value: str, index: int) -> Part:

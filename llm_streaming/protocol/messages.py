@@ -7,17 +7,9 @@ from typing import Any, NamedTuple
 
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import json
-from llm_streaming.protocol.content import (
-    Part,
-    as_content,
-    decode_many,
-    decode_one,
-    encodable,
-    encode_values,
-    read_content,
-)
-from llm_streaming.protocol.json import counted, tensor_location, unexpected
-from llm_streaming.protocol.tensors import Tensor
+from llm_streaming.protocol.content import Part, as_content, decode_contents, encodable, encode_values, read_content
+from llm_streaming.protocol.json import tensor_location, unexpected
+from llm_streaming.protocol.tensors import Tensor, check_count
 from llm_streaming.protocol.tools import decode_calls, encode_calls, read_calls
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -120,32 +112,17 @@ def decode_messages(tensors: Mapping[str, Sequence[str]]) -> list[dict[str, Any]
     for index, role in enumerate(roles):
         if role not in _ROLES:
             raise unexpected(tensor_location("role", index), _A_ROLE, role)
-    columns = zip(roles, _parts(tensors, len(roles)), _calls(tensors, len(roles)), _ids(tensors, roles), strict=True)
-    return [Message(*column).as_openai() for column in columns]
+    count = len(roles)
+    parts = decode_contents(tensors.get("content") or (), tensors.get("type") or (), count)
+    calls = _decode_calls(tensors.get("tool_calls") or (), count)
+    ids = tensors.get("tool_call_id") or [""] * count
+    check_count("tool_call_id", ids, count)
+    return [Message(*columns).as_openai() for columns in zip(roles, parts, calls, ids, strict=True)]
 
 
-def _parts(tensors: Mapping[str, Sequence[str]], count: int) -> list[list[Part]]:
-    contents, types = tensors.get("content") or (), tensors.get("type") or ()
-    return [decode_one(contents, types)] if count == 1 else decode_many(contents, types, count)
-
-
-def _calls(tensors: Mapping[str, Sequence[str]], count: int) -> list[list[dict[str, Any]]]:
-    elements = list(enumerate(tensors.get("tool_calls") or ()))
+def _decode_calls(elements: Sequence[str], count: int) -> list[list[dict[str, Any]]]:
+    numbered = list(enumerate(elements))
     if count == 1:
-        return [decode_calls(elements)]
-    if not elements:
-        return [[]] * count
-    _check_count("tool_calls", elements, count)
-    return [decode_calls([element]) for element in elements]
-
-
-def _ids(tensors: Mapping[str, Sequence[str]], roles: Sequence[str]) -> Sequence[str]:
-    elements = tensors.get("tool_call_id") or [""] * len(roles)
-    _check_count("tool_call_id", elements, len(roles))
-    return elements
-
-
-def _check_count(name: str, elements: Sequence[object], count: int) -> None:
-    if len(elements) != count:
-        expected = f"{counted(count, 'element')}, one for each message"
-        raise unexpected(tensor_location(name), expected, len(elements))
+        return [decode_calls(numbered)]
+    check_count("tool_calls", elements or [""] * count, count)
+    return [decode_calls([element]) for element in numbered] or [[]] * count

@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from llm_streaming.protocol.chunks import LONGEST_TEXT, body_of, drop_null_tool_calls, first_choice
-from llm_streaming.protocol.split import split
+from llm_streaming.protocol.chunks import LONGEST_TEXT, body_of, drop_null_tool_calls, first_choice, split
 
 Event: TypeAlias = list[tuple[str, bytes]]
 """One event of an answer: the outputs in the contract's order, each with its name and its one value."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llm_streaming.protocol.json import tensor_location, unexpected
+from llm_streaming.protocol.json import counted, tensor_location, unexpected
 
 INPUT_NAMES = ("role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice")
 OUTPUT_NAMES = ("role", "content", "type", "tool_calls", "output_all")  # content stays at index 1
@@ -96,3 +96,14 @@ def _check_shape(name: str, shape: object, count: int) -> None:
     whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in dimensions)
     if not dimensions or not whole or math.prod(dimensions) != count:
         raise unexpected(tensor_location(name), f"shape [{count}], the number of its elements", shape)
+
+
+def check_count(name: str, elements: Sequence[object], count: int) -> None:
+    """Check that a tensor has one element for each message.
+
+    Raises:
+        ProtocolError: it has more or fewer.
+    """
+    if len(elements) != count:
+        expected = f"{counted(count, 'element')}, one for each message"
+        raise unexpected(tensor_location(name), expected, len(elements))

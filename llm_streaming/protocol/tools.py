@@ -12,7 +12,6 @@ from llm_streaming.protocol.tensors import Tensor
 
 _CALL = 'a tool call, such as {"id": "…", "type": "function", "function": {"name": "…", "arguments": "…"}}'
 _CHOICE = "a word, such as 'auto', or a JSON object"
-_SWITCH = {"true": True, "false": False, "null": None}
 
 
 def read_tools(
@@ -78,11 +77,9 @@ def decode_parallel(elements: Sequence[str]) -> bool | None:
         ProtocolError: it is not one element, ``true`` or ``false``.
     """
     word = _only("parallel_tool_calls", elements)
-    if word is None:
-        return None
-    if word not in _SWITCH:
+    if word not in (None, "true", "false"):
         raise unexpected(tensor_location("parallel_tool_calls", 0), "'true' or 'false'", word)
-    return _SWITCH[word]
+    return None if word is None else word == "true"
 
 
 def decode_choice(elements: Sequence[str]) -> str | dict[str, Any] | None:
@@ -92,7 +89,7 @@ def decode_choice(elements: Sequence[str]) -> str | dict[str, Any] | None:
         ProtocolError: it is not one element, or it is broken JSON.
     """
     word = _only("tool_choice", elements)
-    if word is None or word == "null":
+    if word is None:
         return None
     where = tensor_location("tool_choice", 0)
     if not word:
@@ -103,9 +100,10 @@ def decode_choice(elements: Sequence[str]) -> str | dict[str, Any] | None:
 
 
 def _only(name: str, elements: Sequence[str]) -> str | None:
+    """The one element of a tensor; None for a missing tensor and for ``null``, which the translator can send."""
     if len(elements) > 1:
         raise unexpected(tensor_location(name), "one element", len(elements))
-    return elements[0] if elements else None
+    return elements[0] if elements and elements[0] != "null" else None
 
 
 def read_calls(calls: object, where: str) -> list[dict[str, Any]]:

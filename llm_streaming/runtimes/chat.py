@@ -7,22 +7,25 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from mlserver import MLModel
 from mlserver.settings import ModelSettings
-from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor
+from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 
-from llm_streaming import protocol
 from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError
-from llm_streaming.protocol import ChatRequest, Tensor
+from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_completion, encode_error
+from llm_streaming.protocol.chunks import keep_alive_chunk
 from llm_streaming.protocol.request import ParametersName
+from llm_streaming.protocol.response import select
+from llm_streaming.protocol.tensors import METADATA
 from llm_streaming.runtimes.logs import ChatError, log_failure, silence_mlserver
 from llm_streaming.runtimes.metrics import RequestMetrics, count_malformed
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
-from llm_streaming.runtimes.responses import Stream, StreamedResponse, whole_response
+from llm_streaming.runtimes.responses import StreamedResponse, whole_response
 from llm_streaming.runtimes.stream import stream_answer
 
 
@@ -65,8 +68,8 @@ class ChatRuntime(MLModel, ABC):
         Raises:
             ChatError: the settings are wrong, or the engine does not start.
         """
-        self.inputs = [MetadataTensor(**tensor) for tensor in protocol.METADATA["inputs"]]
-        self.outputs = [MetadataTensor(**tensor) for tensor in protocol.METADATA["outputs"]]
+        self.inputs = [MetadataTensor(**tensor) for tensor in METADATA["inputs"]]
+        self.outputs = [MetadataTensor(**tensor) for tensor in METADATA["outputs"]]
         parameters = self.settings.parameters
         try:
             self._engine = await self.open_engine(parameters.extra if parameters else None)
@@ -91,10 +94,10 @@ class ChatRuntime(MLModel, ABC):
         """
         try:
             request = self._decode(payload)
-            outputs = protocol.encode_completion(await self.complete(request))
+            outputs = encode_completion(await self.complete(request))
         except Exception as error:  # noqa: BLE001 - the client is told of every failure
             raise _as_chat_error(log_failure(error)) from None
-        return whole_response(self.name, self.version, protocol.select(outputs, request.outputs))
+        return whole_response(self.name, self.version, select(outputs, request.outputs))
 
     async def predict_stream(  # type: ignore[override] # it yields all that MLServer reads of a response
         self, payloads: AsyncIterator[InferenceRequest]
@@ -105,25 +108,26 @@ class ChatRuntime(MLModel, ABC):
             ChatError: after a last event that says the same, so that every client sees a failure (contract §3).
         """
         payload = await anext(payloads)
-        stream = Stream(self.name, self.version, joined=_came_as_json(payload))
+        respond = partial(StreamedResponse, self.name, self.version, Parameters(headers={}))
+        joined = _came_as_json(payload)
         try:
             request = self._decode(payload)
-            empty = protocol.keep_alive_chunk(f"chatcmpl-{payload.id or uuid4()}", self.name, int(time.time()))
+            empty = keep_alive_chunk(f"chatcmpl-{payload.id or uuid4()}", self.name, int(time.time()))
             async with aclosing(self.stream(request, first=empty)) as batches:
                 async for chunks in batches:
-                    events = [event for chunk in chunks for event in protocol.encode_chunk(chunk)]
-                    for response in stream.respond([protocol.select(event, request.outputs) for event in events]):
-                        yield response
+                    events = [select(event, request.outputs) for chunk in chunks for event in encode_chunk(chunk)]
+                    for together in [events] if joined else [[event] for event in events]:
+                        yield respond(together)
         except Exception as error:  # noqa: BLE001 - the client is told of every failure
             failure = log_failure(error)
             raised = _as_chat_error(failure)
-            event = protocol.encode_error(failure.as_openai())
+            event = encode_error(failure.as_openai())
             # The parameters repeat the error, as a string because gRPC drops a dict, and add the status and the wait,
             # for which a stream that has begun has no status line and no header.
             told: dict[str, str | int] = {"error": dict(event)["output_all"].decode(), "status": raised.status_code}
             if failure.retry_after is not None:
                 told["retry_after"] = math.ceil(failure.retry_after)
-            yield stream.respond_with(event, told)
+            yield respond([event], told)
             raise raised from None
 
     async def complete(self, request: ChatRequest) -> dict[str, Any]:
@@ -165,7 +169,7 @@ class ChatRuntime(MLModel, ABC):
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
         with count_malformed(self.name):
             inputs = [Tensor.from_parts(one.name, one.datatype, one.shape, one.data.root) for one in payload.inputs]
-            return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
+            return decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
 
 
 def _came_as_json(payload: InferenceRequest) -> bool:

@@ -17,7 +17,8 @@ from fastapi.responses import StreamingResponse
 from mlserver.handlers.custom import CustomHandler, register_custom_handler
 
 from llm_streaming.errors import EngineError, ProtocolError
-from llm_streaming.protocol import ChatRequest, chunk_lines
+from llm_streaming.protocol import ChatRequest
+from llm_streaming.protocol.response import chunk_lines
 from llm_streaming.runtimes.logs import log_failure
 from llm_streaming.runtimes.metrics import count_malformed
 

@@ -18,7 +18,8 @@ from mlserver.grpc.converters import ModelInferResponseConverter
 from mlserver.rest.responses import ServerSentEvent
 from mlserver.types import Datatype, InferenceResponse, Parameters, ResponseOutput, TensorData
 
-from llm_streaming.protocol import OUTPUT_NAMES, Event
+from llm_streaming.protocol import Event
+from llm_streaming.protocol.tensors import OUTPUT_NAMES
 
 _CONTENT_TYPE = {"content_type": "str"}
 
@@ -44,52 +45,34 @@ def whole_response(model: str, version: str | None, event: Event) -> InferenceRe
     return InferenceResponse(model_name=model, model_version=version, outputs=outputs)
 
 
-class Stream:
-    """The properties that all responses of a stream share.
-
-    MLServer adds CloudEvents headers to the parameters of each response, 400 bytes in every event over REST.
-    `parameters` takes them once for the stream, so that gRPC's trailing metadata still has them.
+class StreamedResponse:
+    """Events of a stream that are sent together, with the attributes that MLServer reads and sets.
 
     Args:
         model: the model's name.
         version: the model's version.
-        joined: whether one response may hold several events, which REST's server-sent events allow and gRPC does not.
-    """
-
-    def __init__(self, model: str, version: str | None, *, joined: bool = False) -> None:
-        self.model = model
-        self.version = version
-        self.joined = joined
-        self.parameters = Parameters(headers={})
-
-    def respond(self, events: Sequence[Event]) -> list[StreamedResponse]:
-        """Build the responses of events that are sent together."""
-        if self.joined:
-            return [StreamedResponse(self, events, {})]
-        return [StreamedResponse(self, [event], {}) for event in events]
-
-    def respond_with(self, event: Event, parameters: Mapping[str, str | int]) -> StreamedResponse:
-        """Build the response of one event that has parameters."""
-        return StreamedResponse(self, [event], parameters)
-
-
-class StreamedResponse:
-    """One or more events of a stream, with the attributes that MLServer reads and sets.
-
-    Attributes:
-        events: the events; only one over gRPC.
+        headers: takes the CloudEvents headers that MLServer adds to each response, 400 bytes in every event over REST.
+            All responses of a stream share it and none sends it; gRPC's trailing metadata still has the headers.
+        events: the events: any number over REST, where they are server-sent events, and one over gRPC.
         event_parameters: the parameters of each event.
     """
 
     __slots__ = ("event_parameters", "events", "id", "model_name", "model_version", "parameters")
 
-    def __init__(self, stream: Stream, events: Sequence[Event], event_parameters: Mapping[str, str | int]) -> None:
-        self.model_name = stream.model
-        self.model_version = stream.version
-        self.parameters = stream.parameters
+    def __init__(
+        self,
+        model: str,
+        version: str | None,
+        headers: Parameters,
+        events: Sequence[Event],
+        event_parameters: Mapping[str, str | int] | None = None,
+    ) -> None:
+        self.model_name = model
+        self.model_version = version
+        self.parameters = headers
         self.id: str | None = None  # MLServer sets it
         self.events = events
-        self.event_parameters = event_parameters
+        self.event_parameters = event_parameters or {}
 
     def as_server_sent_events(self) -> bytes:
         """Serialise the events as MLServer's REST server sends them."""

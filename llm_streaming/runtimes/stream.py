@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Self
 
-from llm_streaming.protocol import keep_alive_chunk, merge
+from llm_streaming.protocol.chunks import keep_alive_chunk, merge
 from llm_streaming.runtimes.metrics import RequestMetrics
 
 Chunk = dict[str, Any]

@@ -15,8 +15,8 @@ from llm_streaming.protocol import (
     encode_chunk,
     encode_completion,
     encode_error,
-    select,
 )
+from llm_streaming.protocol.response import select
 
 # The first text that is drawn on a machine takes seconds: Hypothesis builds its table of Unicode.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

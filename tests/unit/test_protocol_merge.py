@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_streaming.protocol import accumulate, merge
-from llm_streaming.protocol.chunks import LONGEST_TEXT
+from llm_streaming.protocol import accumulate
+from llm_streaming.protocol.chunks import LONGEST_TEXT, merge
 from tests.support.provider import answer, chunk
 
 CALL = {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}

@@ -4,15 +4,10 @@ import orjson
 import pytest
 
 from llm_streaming.errors import EngineError, ProtocolError
-from llm_streaming.protocol import (
-    METADATA,
-    check_chunk,
-    encode_chunk,
-    encode_completion,
-    encode_error,
-    keep_alive_chunk,
-    select,
-)
+from llm_streaming.protocol import encode_chunk, encode_completion, encode_error
+from llm_streaming.protocol.chunks import check_chunk, keep_alive_chunk
+from llm_streaming.protocol.response import select
+from llm_streaming.protocol.tensors import METADATA
 
 HELLO = '{"id":"c1","choices":[{"index":0,"delta":{"content":"Hällo"},"finish_reason":null}]}'.encode()
 CALL = b'{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}'

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm_streaming.protocol import keep_alive_chunk
+from llm_streaming.protocol.chunks import keep_alive_chunk
 from llm_streaming.runtimes.stream import CAPACITY, Chunk, stream_answer
 from tests.support.provider import chunk
 
