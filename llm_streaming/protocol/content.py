@@ -76,18 +76,6 @@ def _part_value(kind: str, value: str | dict[str, Any]) -> str | dict[str, Any]:
     return {"url": value} if kind == "image_url" and isinstance(value, str) else value
 
 
-def encode_values(parts: Sequence[Part], where: str) -> list[str]:
-    """Write the values of a message's parts as strings: a text as it is, an object as compact JSON.
-
-    Raises:
-        ProtocolError: JSON cannot hold one of the objects.
-    """
-    return [
-        value if isinstance(value, str) else json.dumps(value, f"{where}, part {index}")
-        for index, (_, value) in enumerate(parts)
-    ]
-
-
 def decode_contents(contents: Sequence[str], types: Sequence[str], count: int) -> list[list[Part]]:
     """Read the parts of each message.
 
@@ -96,14 +84,8 @@ def decode_contents(contents: Sequence[str], types: Sequence[str], count: int) -
     ``""`` is an empty message, and a type may also be one raw word for all parts of its message. A missing type is
     text.
 
-    Args:
-        contents: the elements of ``content``, or none.
-        types: the elements of ``type``, or none.
-        count: the number of messages.
-
     Raises:
-        ProtocolError: an element is no list of strings, a message has not as many types as parts, or a part is
-            malformed.
+        ProtocolError: an element is no list of strings, types and parts differ in number, or a part is malformed.
     """
     if count == 1 and not (types and types[0].startswith("[")):
         return [_decode_raw(contents, types)]

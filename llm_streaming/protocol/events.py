@@ -143,13 +143,15 @@ def _read(response: Mapping[str, Any]) -> _Fields:
     if isinstance(parameters, Mapping) and parameters.get("error"):
         raise decode_error(parameters["error"], parameters.get("status"), parameters.get("retry_after"))
     outputs = _outputs(response)
-    raw = _output_all(outputs["output_all"]) if outputs.get("output_all") else {}
+    where = "output 'output_all'"
+    raw = json.parse(outputs.get("output_all") or "{}", dict, where, "a JSON object")
+    check_chunk(raw, where)
     if raw.get("error"):
         raise decode_error(raw)
     choice = first_choice(raw)
     body = body_of(choice)
     content = outputs["content"] if "content" in outputs else body.get("content") or ""
-    calls = body.get("tool_calls") or [] if raw else _tool_calls(outputs.get("tool_calls"))
+    calls = body.get("tool_calls") or [] if raw else _tool_calls(outputs.get("tool_calls") or "[]")
     return content, choice.get("finish_reason"), raw.get("usage"), calls, raw
 
 
@@ -162,16 +164,9 @@ def _outputs(response: Mapping[str, Any]) -> dict[str, str]:
     return {tensor.name: "".join(tensor.data) for tensor in tensors}
 
 
-def _output_all(value: str) -> dict[str, Any]:
-    where = "output 'output_all'"
-    chunk: dict[str, Any] = json.parse(value, dict, where, "a JSON object")
-    check_chunk(chunk, where)
-    return chunk
-
-
-def _tool_calls(value: str | None) -> list[dict[str, Any]]:
-    expected = "a JSON list of objects"
-    calls = json.parse(value, list, tensor_location("tool_calls"), expected) if value else []
+def _tool_calls(value: str) -> list[dict[str, Any]]:
+    where, expected = tensor_location("tool_calls"), "a JSON list of objects"
+    calls = json.parse(value, list, where, expected)
     if not all(isinstance(call, dict) for call in calls):
-        raise unexpected(tensor_location("tool_calls"), expected, value)
+        raise unexpected(where, expected, value)
     return calls

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import json
-from llm_streaming.protocol.content import Part, as_content, decode_contents, encodable, encode_values, read_content
+from llm_streaming.protocol.content import Part, as_content, decode_contents, encodable, read_content
 from llm_streaming.protocol.json import tensor_location, unexpected
 from llm_streaming.protocol.tensors import Tensor, check_count
-from llm_streaming.protocol.tools import decode_calls, encode_calls, read_calls
+from llm_streaming.protocol.tools import decode_calls, read_calls
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _A_ROLE = "system, developer, user, assistant or tool"
@@ -80,11 +80,15 @@ def encode_messages(messages: Sequence[object]) -> list[Tensor]:
 def _encode_message(message: Message, where: str) -> dict[str, list[str]]:
     return {
         "role": [message.role],
-        "content": encode_values(message.parts, where),
+        "content": [_encode_value(value, f"{where}, part {index}") for index, (_, value) in enumerate(message.parts)],
         "type": [kind for kind, _ in message.parts],
-        "tool_calls": encode_calls(message.calls, where),
+        "tool_calls": [json.dumps(call, where) for call in message.calls],
         "tool_call_id": [message.call_id],
     }
+
+
+def _encode_value(value: str | dict[str, Any], where: str) -> str:
+    return value if isinstance(value, str) else json.dumps(value, where)
 
 
 def _listed_columns(rows: Sequence[dict[str, list[str]]]) -> dict[str, list[str]]:

@@ -11,13 +11,13 @@ from llm_streaming.protocol import json
 from llm_streaming.protocol.json import tensor_location, unexpected
 from llm_streaming.protocol.messages import decode_messages, encode_messages, read_messages
 from llm_streaming.protocol.tensors import INPUT_NAMES, OUTPUT_NAMES, Tensor
-from llm_streaming.protocol.tools import decode_choice, decode_parallel, decode_tools, encode_tools, read_tools
+from llm_streaming.protocol.tools import decode_tools, encode_tools, read_tools
 
 ParametersName: TypeAlias = Literal["llm_parameters", "kwargs"]
 
 _PARAMETERS_NAMES: tuple[ParametersName, ...] = ("llm_parameters", "kwargs")
-_NOT_SAMPLING = frozenset({"model", "messages", "tools", "tool_choice", "parallel_tool_calls"})
 _STREAMING = frozenset({"stream", "stream_options"})  # the path decides about streaming
+_NOT_SAMPLING = _STREAMING | {"model", "messages", "tools", "tool_choice", "parallel_tool_calls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,9 @@ class ChatRequest:
         messages = body.get("messages")
         if not isinstance(messages, list | None):
             raise unexpected("messages", "a list", messages)
-        tools, choice, parallel = read_tools(
-            body.get("tools"), body.get("tool_choice"), body.get("parallel_tool_calls")
-        )
-        return cls(
-            messages=[message.as_openai() for message in read_messages(messages or [])],
-            tools=tools,
-            tool_choice=choice,
-            parallel_tool_calls=parallel,
-            parameters=_sampling({name: value for name, value in body.items() if name not in _NOT_SAMPLING}),
-        )
+        checked = [message.as_openai() for message in read_messages(messages or [])]
+        tools = read_tools(body.get("tools"), body.get("tool_choice"), body.get("parallel_tool_calls"))
+        return cls(checked, *tools, _sampling(body, _NOT_SAMPLING))
 
     def as_openai(self) -> dict[str, Any]:
         """The body of an OpenAI chat completion, without ``model`` and ``stream``."""
@@ -117,14 +110,8 @@ def decode_request(
         if tensor.name in tensors:
             raise ProtocolError(f"{tensor_location(tensor.name)}: expected it once, but it came twice")
         tensors[tensor.name] = tensor.data
-    return ChatRequest(
-        messages=decode_messages(tensors),
-        tools=decode_tools(tensors.get("tools", ())),
-        tool_choice=decode_choice(tensors.get("tool_choice", ())),
-        parallel_tool_calls=decode_parallel(tensors.get("parallel_tool_calls", ())),
-        parameters=_parameters(parameters or {}, prefer),
-        outputs=_outputs(outputs),
-    )
+    messages, tools = decode_messages(tensors), decode_tools(tensors)
+    return ChatRequest(messages, *tools, _parameters(parameters or {}, prefer), _outputs(outputs))
 
 
 def _parameters(parameters: Mapping[str, Any], prefer: ParametersName) -> dict[str, Any]:
@@ -144,8 +131,8 @@ def _object(value: object, where: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _sampling(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name not in _STREAMING}
+def _sampling(parameters: Mapping[str, Any], without: frozenset[str] = _STREAMING) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in without}
 
 
 def _outputs(names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from llm_streaming.protocol import json
 from llm_streaming.protocol.content import encodable
@@ -14,13 +14,12 @@ _CALL = 'a tool call, such as {"id": "…", "type": "function", "function": {"na
 _CHOICE = "a word, such as 'auto', or a JSON object"
 
 
-def read_tools(
-    tools: object, choice: object, parallel: object
-) -> tuple[list[dict[str, Any]] | None, str | dict[str, Any] | None, bool | None]:
-    """Check the tools of an OpenAI request, its ``tool_choice`` and its ``parallel_tool_calls``.
+Tools: TypeAlias = tuple[list[dict[str, Any]] | None, str | dict[str, Any] | None, bool | None]
+"""A request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``; None for one that is not given."""
 
-    Returns:
-        The three values; without tools the other two mean nothing, and all are None.
+
+def read_tools(tools: object, choice: object, parallel: object) -> Tools:
+    """Check the three values; without tools the other two mean nothing and become None.
 
     Raises:
         ProtocolError: one of them is of the wrong type.
@@ -40,10 +39,10 @@ def read_tools(
 
 
 def encode_tools(tools: object, choice: object, parallel: object) -> list[Tensor]:
-    """Make the tensors ``tools``, ``parallel_tool_calls`` and ``tool_choice``; without tools there are none.
+    """Make the tensors of the three values; without tools there are none.
 
     Raises:
-        ProtocolError: one of the values is of the wrong type, or JSON cannot hold it.
+        ProtocolError: one of them is of the wrong type, or JSON cannot hold it.
     """
     tools, choice, parallel = read_tools(tools, choice, parallel)
     if not tools:
@@ -57,50 +56,38 @@ def encode_tools(tools: object, choice: object, parallel: object) -> list[Tensor
     return tensors
 
 
-def decode_tools(elements: Sequence[str]) -> list[dict[str, Any]] | None:
-    """Read the tools, one JSON object an element; None for no tools.
+def decode_tools(tensors: Mapping[str, Sequence[str]]) -> Tools:
+    """Read the three values: a JSON object for each tool, a raw word or JSON as choice, and true or false.
+
+    Args:
+        tensors: the elements of each tensor, by name.
 
     Raises:
-        ProtocolError: an element is no JSON object.
+        ProtocolError: an element is malformed, or there is more than one choice or switch.
     """
-    found = [
+    tools = [
         json.parse(element, dict, tensor_location("tools", index), "a JSON object")
-        for index, element in enumerate(elements)
+        for index, element in enumerate(tensors.get("tools", ()))
     ]
-    return found or None
+    parallel = _only_element(tensors, "parallel_tool_calls")
+    if parallel not in (None, "true", "false"):
+        raise unexpected(tensor_location("parallel_tool_calls", 0), "'true' or 'false'", parallel)
+    choice = _decode_choice(_only_element(tensors, "tool_choice"))
+    return tools or None, choice, None if parallel is None else parallel == "true"
 
 
-def decode_parallel(elements: Sequence[str]) -> bool | None:
-    """Read whether tools may be called in parallel; None for a missing tensor and for the translator's ``null``.
-
-    Raises:
-        ProtocolError: it is not one element, ``true`` or ``false``.
-    """
-    word = _only("parallel_tool_calls", elements)
-    if word not in (None, "true", "false"):
-        raise unexpected(tensor_location("parallel_tool_calls", 0), "'true' or 'false'", word)
-    return None if word is None else word == "true"
-
-
-def decode_choice(elements: Sequence[str]) -> str | dict[str, Any] | None:
-    """Read the tool choice, a raw word or JSON; None for a missing tensor and for ``null``.
-
-    Raises:
-        ProtocolError: it is not one element, or it is broken JSON.
-    """
-    word = _only("tool_choice", elements)
-    if word is None:
-        return None
+def _decode_choice(word: str | None) -> str | dict[str, Any] | None:
     where = tensor_location("tool_choice", 0)
-    if not word:
+    if word == "":
         raise unexpected(where, _CHOICE, word)
-    if word.startswith("{"):
+    if word and word.startswith("{"):
         return json.parse(word, dict, where, _CHOICE)
-    return json.parse(word, str, where, _CHOICE) if word.startswith('"') else word
+    return json.parse(word, str, where, _CHOICE) if word and word.startswith('"') else word
 
 
-def _only(name: str, elements: Sequence[str]) -> str | None:
+def _only_element(tensors: Mapping[str, Sequence[str]], name: str) -> str | None:
     """The one element of a tensor; None for a missing tensor and for ``null``, which the translator can send."""
+    elements = tensors.get(name, ())
     if len(elements) > 1:
         raise unexpected(tensor_location(name), "one element", len(elements))
     return elements[0] if elements and elements[0] != "null" else None
@@ -119,23 +106,11 @@ def read_calls(calls: object, where: str) -> list[dict[str, Any]]:
     return [_checked(call, f"{where}, tool call {index}") for index, call in enumerate(calls)]
 
 
-def encode_calls(calls: Sequence[dict[str, Any]], where: str) -> list[str]:
-    """Write each tool call as compact JSON.
-
-    Raises:
-        ProtocolError: JSON cannot hold one of them.
-    """
-    return [json.dumps(call, where) for call in calls]
-
-
 def decode_calls(elements: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
     """Read the tool calls in elements of ``tool_calls``.
 
-    An element is a call, or a list of calls that may be encoded once more; ``""`` is no call. All these forms are
-    accepted everywhere, because a call is an object and cannot be mistaken for text.
-
-    Args:
-        elements: elements with their index.
+    An element, which is given with its index, is a call, or a list of calls that may be encoded once more; ``""`` is
+    no call. All these forms are accepted everywhere, because a call is an object and cannot be mistaken for text.
 
     Raises:
         ProtocolError: one of them is broken JSON or not an OpenAI tool call.
