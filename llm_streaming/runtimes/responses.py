@@ -9,14 +9,14 @@ MLServer's two servers are handed a `StreamedResponse` as the bytes, or the mess
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 from mlserver.grpc import dataplane_pb2 as pb
 from mlserver.grpc.converters import ModelInferResponseConverter
 from mlserver.rest.responses import ServerSentEvent
-from mlserver.types import Datatype, InferenceResponse, Parameters, ResponseOutput, TensorData
+from mlserver.types import InferenceResponse, Parameters
 
 from llm_streaming.protocol import Event
 from llm_streaming.protocol.tensors import OUTPUT_NAMES
@@ -25,24 +25,17 @@ _CONTENT_TYPE = {"content_type": "str"}
 
 
 def whole_response(model: str, version: str | None, event: Event) -> InferenceResponse:
-    """Build the response of a unary call.
+    """Build the response of a unary call."""
+    return InferenceResponse.model_validate(
+        {"model_name": model, "model_version": version, "outputs": _outputs(event)},
+    )
 
-    Args:
-        model: the model's name.
-        version: the model's version.
-        event: the outputs.
-    """
-    outputs = [
-        ResponseOutput(
-            name=name,
-            shape=[1, 1],
-            datatype=Datatype.BYTES,
-            data=TensorData(root=[value]),
-            parameters=Parameters.model_validate(_CONTENT_TYPE),
-        )
-        for name, value in event
+
+def _outputs(values: Iterable[tuple[str, bytes | str]]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "shape": [1, 1], "datatype": "BYTES", "parameters": _CONTENT_TYPE, "data": [value]}
+        for name, value in values
     ]
-    return InferenceResponse(model_name=model, model_version=version, outputs=outputs)
 
 
 class StreamedResponse:
@@ -76,26 +69,14 @@ class StreamedResponse:
 
     def as_server_sent_events(self) -> bytes:
         """Serialise the events as MLServer's REST server sends them."""
-        return b"".join(b"data: %b\n\n" % orjson.dumps(self._as_json(event)) for event in self.events)
-
-    def _as_json(self, event: Event) -> dict[str, Any]:
-        outputs = [
-            {
-                "name": name,
-                "shape": [1, 1],
-                "datatype": "BYTES",
-                "parameters": _CONTENT_TYPE,
-                "data": [value.decode()],
-            }
-            for name, value in event
-        ]
-        return {
+        head = {
             "model_name": self.model_name,
             "model_version": self.model_version,
             "id": self.id,
             "parameters": self.event_parameters,
-            "outputs": outputs,
         }
+        texts = ([(name, value.decode()) for name, value in event] for event in self.events)
+        return b"".join(b"data: %b\n\n" % orjson.dumps(head | {"outputs": _outputs(event)}) for event in texts)
 
     def as_message(self, raw: bool) -> pb.ModelInferResponse:
         """Build the message that MLServer's gRPC server sends.
