@@ -96,7 +96,7 @@ class ChunkReader:
         if chunk.get("error"):
             raise self._error(chunk["error"])
         try:
-            check_chunk(chunk, f"{self._source} sent a malformed chunk")
+            check_chunk(chunk, f"{self._source} sent a malformed answer")
         except ProtocolError as error:
             raise EngineError(f"{error}.", status=502) from None
         if not self.finished:

@@ -88,7 +88,7 @@ def test_a_malformed_chunk_ends_the_stream_with_an_error(scripted: Scripted) -> 
     scripted.replies["Raw?"] = Reply([sse(chunk({"content": "a"})), sse(chunk({"content": 5}))])
     *_, last = post(scripted, stream=True).text.strip().split("\n\n")
     assert json.loads(last.removeprefix("data: "))["error"]["message"] == (
-        "The provider sent a malformed chunk: expected content as a string or null, but got 5."
+        "The provider sent a malformed answer: expected content as a string or null, but got 5."
     )
 
 

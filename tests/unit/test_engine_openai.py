@@ -137,7 +137,7 @@ GARBAGE = ("The provider sent something that is not a JSON object.", 502, "serve
 
 
 def malformed(found: str) -> tuple[Any, ...]:
-    message = f"The provider sent a malformed chunk: expected choices as a list of objects, but got {found}."
+    message = f"The provider sent a malformed answer: expected choices as a list of objects, but got {found}."
     return message, 502, "server_error", None, None
 
 
