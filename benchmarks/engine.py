@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,20 @@ from benchmarks.endpoints import Endpoint, user_message
 from benchmarks.figures import Figure, Target, count
 from benchmarks.harness import ROOT, RUNNER, Stopwatch, interleave, log
 from benchmarks.model_speed import QUESTION, Speed, speed_figures
-from benchmarks.readers import Answer
 from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
 MODEL = "local-chat-completions-cpu"
 _PARAMETERS: dict[str, Any] = {"max_tokens": 40, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
 _TARGETS = {1: Target("ratio", 0.97), 8: Target("ratio", 0.95)}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An answer: when its request was sent, and its chunks, each with the time of its arrival."""
+
+    started: float
+    chunks: list[tuple[float, dict[str, Any]]]
 
 
 def measure(full: bool) -> list[Figure]:
@@ -68,26 +76,35 @@ def _rounds(streams: int, full: bool) -> int:
 
 def _through_mesh(endpoint: Endpoint, streams: int) -> Speed:
     request = endpoint.encode(QUESTION, _PARAMETERS)
-    return _speed(lambda: endpoint.read(endpoint.port, request, None), streams, _chunks_in_events)
+
+    async def read() -> _Answer:
+        answer = await endpoint.read(endpoint.port, request, None)
+        # The model is so slow that each event arrives in one piece.
+        lines = [(when, line) for when, piece in answer.pieces for line in piece.split(b"\n")]
+        events = [(when, json.loads(line[6:])) for when, line in lines if line.startswith(b"data: ")]
+        chunks = [(when, json.loads(event["outputs"][-1]["data"][0])) for when, event in events]
+        return _Answer(answer.started, chunks)
+
+    return _speed(read, streams)
 
 
 def _in_process(engine: LlamaCppEngine, streams: int) -> Speed:
     request = {"messages": user_message(QUESTION), **_PARAMETERS}
 
-    async def read() -> Answer:
-        answer = Answer()
+    async def read() -> _Answer:
+        answer = _Answer(time.perf_counter(), [])
         async with aclosing(engine.stream(request)) as chunks:
             async for chunk in chunks:
-                answer.pieces.append((time.perf_counter(), chunk))
+                answer.chunks.append((time.perf_counter(), chunk))
         return answer
 
-    return _speed(read, streams, lambda piece: [piece])
+    return _speed(read, streams)
 
 
-def _speed(read: Callable[[], Awaitable[Answer]], streams: int, chunks_in: Callable[[bytes], list[bytes]]) -> Speed:
-    """Read streams at the same time and return their speed; `chunks_in` finds the chunks in a piece of an answer."""
+def _speed(read: Callable[[], Awaitable[_Answer]], streams: int) -> Speed:
+    """Read streams at the same time and return their speed."""
 
-    async def read_all() -> list[Answer]:
+    async def read_all() -> list[_Answer]:
         return await asyncio.gather(*(read() for _ in range(streams)))
 
     with Stopwatch() as watch:
@@ -95,14 +112,8 @@ def _speed(read: Callable[[], Awaitable[Answer]], streams: int, chunks_in: Calla
     tokens = 0
     first_tokens = []
     for answer in answers:
-        chunks = [(when, json.loads(chunk)) for when, piece in answer.pieces for chunk in chunks_in(piece)]
-        tokens += next(chunk["usage"]["completion_tokens"] for _, chunk in reversed(chunks) if chunk.get("usage"))
-        first = next(when for when, chunk in chunks if chunk["choices"] and chunk["choices"][0]["delta"].get("content"))
-        first_tokens.append((first - answer.started) * 1e3)
+        usages = [chunk["usage"] for _, chunk in answer.chunks if chunk.get("usage")]
+        tokens += usages[-1]["completion_tokens"]
+        texts = (when for when, chunk in answer.chunks for each in chunk["choices"] if each["delta"].get("content"))
+        first_tokens.append((next(texts) - answer.started) * 1e3)
     return Speed(tokens / watch.seconds, sum(first_tokens) / streams)
-
-
-def _chunks_in_events(piece: bytes) -> list[bytes]:
-    """Return the chunks in the events of a piece; this model is so slow that each event arrives in one piece."""
-    lines = [line for line in piece.split(b"\n") if line.startswith(b"data: ")]
-    return [json.loads(line[6:])["outputs"][-1]["data"][0].encode() for line in lines]

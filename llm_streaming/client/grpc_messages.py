@@ -17,7 +17,7 @@ from llm_streaming.client.inference_pb2 import (
     ModelInferResponse,
 )
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol import ChatEvent, decode_event, usual_event
+from llm_streaming.protocol import ChatEvent, decode_event, decode_text_event
 
 _LENGTH = struct.Struct("<I")  # precedes each string in raw contents
 
@@ -84,7 +84,7 @@ def _text_event(message: ModelInferResponse) -> ChatEvent | None:
         _, content, *_, output_all = message.outputs
         (text,), (chunk,) = content.contents.bytes_contents, output_all.contents.bytes_contents
         if (content.name, output_all.name) == ("content", "output_all") and not message.parameters:
-            return usual_event(text.decode(), chunk)
+            return decode_text_event(text.decode(), chunk)
     except ValueError:  # too few outputs or elements, as with raw contents, or text that is not UTF-8
         pass
     return None

@@ -16,7 +16,7 @@ from llm_streaming.client.base import AsyncClient, SyncClient, to_json
 from llm_streaming.client.errors import connection_lost, http_error, no_server, too_silent
 from llm_streaming.client.stream import AsyncChatStream, ChatStream, read_completion
 from llm_streaming.errors import InferenceError, ProtocolError
-from llm_streaming.protocol import ChatEvent, Completion, decode_event, usual_event
+from llm_streaming.protocol import ChatEvent, Completion, decode_event, decode_text_event
 
 _CONNECT_TIMEOUT = 5.0  # seconds
 _HEADERS = {"content-type": "application/json"}
@@ -156,7 +156,7 @@ def _text_event(response: _Response) -> ChatEvent | None:
     """Read an event that holds text only, as nearly all do; return None for any other."""
     match response.outputs:
         case [_, _Output(name="content", data=[text]), *_, _Output(name="output_all", data=[chunk])]:
-            return None if "error" in response.parameters else usual_event(text, chunk)
+            return None if "error" in response.parameters else decode_text_event(text, chunk)
     return None
 
 

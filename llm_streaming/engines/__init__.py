@@ -1,10 +1,4 @@
-"""What streams OpenAI chat-completion chunks: a provider's API, or a model in this process.
+"""Engines, which stream OpenAI's chat-completion chunks: a provider's API, or a model on this machine.
 
-Only the interface is imported here: each engine's module imports a heavy package, so name the module that you need.
+Each engine has a folder of its own. Import the one that you need, because each imports a large package.
 """
-
-from __future__ import annotations
-
-from llm_streaming.engines.base import Engine
-
-__all__ = ["Engine"]

@@ -1,4 +1,4 @@
-"""A stream's chunks ⇒ the one answer that they make, for engines that only stream."""
+"""Collects the chunks of a stream into one whole completion."""
 
 from __future__ import annotations
 
@@ -10,48 +10,31 @@ from llm_streaming.errors import ProtocolError
 _HEADER = ("id", "created", "model", "system_fingerprint", "service_tier")
 
 
-class Accumulator:
-    """Merges the chunks of one stream into a ``chat.completion``; keep-alives leave no trace."""
-
-    def __init__(self) -> None:
-        self._header: dict[str, Any] = {}
-        self._choices: dict[int, _Choice] = {}
-        self._usage: dict[str, Any] | None = None
-
-    def add(self, chunk: Mapping[str, Any]) -> None:
-        """Take in the stream's next ``chat.completion.chunk``."""
-        if _is_keep_alive(chunk):
-            return
-        for name in _HEADER:
-            if chunk.get(name) is not None:
-                self._header.setdefault(name, chunk[name])
-        self._usage = chunk.get("usage") or self._usage
-        for choice in chunk.get("choices") or ():
-            self._choices.setdefault(choice.get("index") or 0, _Choice()).add(choice)
-
-    def completion(self) -> dict[str, Any]:
-        """The answer so far, as an OpenAI ``chat.completion``.
-
-        Raises:
-            ProtocolError: no chunk with a choice has come yet.
-        """
-        if not self._choices:
-            raise ProtocolError("engine stream: expected at least one chunk with a choice, but it ended without")
-        choices = [{"index": index, **choice.result()} for index, choice in sorted(self._choices.items())]
-        answer = {**self._header, "object": "chat.completion", "choices": choices}
-        return answer if self._usage is None else {**answer, "usage": self._usage}
-
-
 def accumulate(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The ``chat.completion`` that the chunks of one stream make.
+    """Make one ``chat.completion`` of the chunks of a stream; keep-alive chunks leave no trace in it.
+
+    Args:
+        chunks: every ``chat.completion.chunk`` of the stream, in order.
 
     Raises:
-        ProtocolError: none of them has a choice.
+        ProtocolError: no chunk has a choice.
     """
-    accumulator = Accumulator()
+    answer: dict[str, Any] = {"object": "chat.completion", "choices": []}
+    usage: dict[str, Any] | None = None
+    choices: dict[int, _Choice] = {}
     for chunk in chunks:
-        accumulator.add(chunk)
-    return accumulator.completion()
+        if _is_keep_alive(chunk):
+            continue
+        for name in _HEADER:
+            if chunk.get(name) is not None:
+                answer.setdefault(name, chunk[name])
+        usage = chunk.get("usage") or usage
+        for choice in chunk.get("choices") or ():
+            choices.setdefault(choice.get("index") or 0, _Choice()).add(choice)
+    if not choices:
+        raise ProtocolError("engine stream: expected at least one chunk with a choice, but it ended without")
+    answer["choices"] = [{"index": index, **choice.result()} for index, choice in sorted(choices.items())]
+    return answer if usage is None else {**answer, "usage": usage}
 
 
 def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""A message's content ⇄ its parts on the wire, a type and a string each (contract §1)."""
+"""The content of chat messages as parts, each with a type and a value, and as tensor elements (contract §1)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any, TypeAlias
 
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import json
-from llm_streaming.protocol.wording import complaint, counted, place
+from llm_streaming.protocol.json import counted, tensor_location, unexpected
+from llm_streaming.protocol.tensors import check_count
 
-Content: TypeAlias = str | list[dict[str, Any]]
+Part: TypeAlias = tuple[str, str | dict[str, Any]]
+"""The type of a content part, and the value that OpenAI's object holds under that name."""
 
 _PLAIN = frozenset({"text", "refusal"})  # parts whose value is text, even where it looks like JSON
 _LIST = "a JSON list of strings, such as '[\"Hello\"]'"
 
 
-def encode_parts(content: object, where: str) -> list[tuple[str, str]]:
-    """The parts of one message, as (type, value): a value is text or the compact JSON of an object.
+def read_content(content: object, where: str) -> list[Part]:
+    """Check the content of an OpenAI message and take it apart.
 
-    Null and ``""`` are one empty text, ``[]`` is no part at all; keys of a part beside its type and value are dropped.
+    Null and ``""`` are one empty text, and ``[]`` is no part; keys of a part beside its type and value are dropped.
 
     Raises:
         ProtocolError: the content is no string, list or null, or a part lacks its type or the value under that name.
@@ -28,27 +30,27 @@ def encode_parts(content: object, where: str) -> list[tuple[str, str]]:
     if isinstance(content, str):
         return [("text", encodable(content, where))]
     if not isinstance(content, list):
-        raise complaint(where, "content that is a string, a list of parts or null", content)
-    return [_encode_part(part, f"{where}, part {index}") for index, part in enumerate(content)]
+        raise unexpected(where, "content that is a string, a list of parts or null", content)
+    return [_read_part(part, f"{where}, part {index}") for index, part in enumerate(content)]
 
 
-def _encode_part(part: object, where: str) -> tuple[str, str]:
+def _read_part(part: object, where: str) -> Part:
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(part, dict) or not isinstance(kind, str) or not kind.isidentifier():
-        raise complaint(where, 'an object with a type, such as {"type": "text", "text": "Hello"}', part)
+        raise unexpected(where, 'an object with a type, such as {"type": "text", "text": "Hello"}', part)
     value = part.get(kind)
     if isinstance(value, str):
         return kind, encodable(value, where)
     if not isinstance(value, dict) or kind in _PLAIN:
-        raise complaint(where, f"a {'string' if kind in _PLAIN else 'string or an object'} under '{kind}'", value)
-    return kind, json.dumps(value, where)
+        raise unexpected(where, f"a {'string' if kind in _PLAIN else 'string or an object'} under '{kind}'", value)
+    return kind, value
 
 
 def encodable(text: str, where: str) -> str:
-    """The text itself.
+    """Return the text unchanged.
 
     Raises:
-        ProtocolError: it holds half a surrogate pair, which UTF-8 cannot.
+        ProtocolError: the text holds half a surrogate pair, which UTF-8 cannot.
     """
     try:
         text.encode()
@@ -59,72 +61,74 @@ def encodable(text: str, where: str) -> str:
     return text
 
 
-def decode_one(contents: Sequence[str], types: Sequence[str]) -> Content:
-    """The content of a lone message: raw parts, or a JSON list where ``type`` is encoded as one.
-
-    Text stays what it is even where it looks like JSON. Without ``type`` every part is text.
-
-    Raises:
-        ProtocolError: parts and types differ in number, or a part is malformed.
-    """
-    if types and types[0].startswith("["):
-        return decode_many(contents, types, 1)[0]
-    if not contents:
+def as_content(parts: Sequence[Part]) -> str | list[dict[str, Any]]:
+    """Make an OpenAI message's content: a string for no part or one text, a list of parts otherwise."""
+    if not parts:
         return ""
-    kinds = [kind or "text" for kind in types] or ["text"] * len(contents)
-    if len(kinds) != len(contents):
-        raise complaint(place("type"), f"{counted(len(contents), 'element')}, one for each of 'content'", len(kinds))
-    parts = zip(kinds, contents, strict=True)
-    return _join([_decode_part(kind, value, index) for index, (kind, value) in enumerate(parts)])
+    kind, value = parts[0]
+    if len(parts) == 1 and kind == "text" and isinstance(value, str):
+        return value
+    return [{"type": kind, kind: _part_value(kind, value)} for kind, value in parts]
 
 
-def decode_many(contents: Sequence[str], types: Sequence[str], count: int) -> list[Content]:
-    """The content of each of ``count`` messages, every element a JSON list.
+def _part_value(kind: str, value: str | dict[str, Any]) -> str | dict[str, Any]:
+    # A bare address is all that a string can be here, and engines take only the object.
+    return {"url": value} if kind == "image_url" and isinstance(value, str) else value
 
-    An element ``""`` is an empty message. A type may also be one raw word, which then holds for every part of its
-    message, and is text where it is missing. Content has to be a list: a raw text could not be told from one.
+
+def decode_contents(contents: Sequence[str], types: Sequence[str], count: int) -> list[list[Part]]:
+    """Read the parts of each message.
+
+    A lone message has raw strings, unless its ``type`` is a JSON list: its text stays text even where it looks like
+    JSON. With several messages every element of ``content`` is a JSON list, because a raw text could look like one;
+    ``""`` is an empty message, and a type may also be one raw word for all parts of its message. A missing type is
+    text.
 
     Raises:
-        ProtocolError: an element is no list of strings, or a message has not as many types as parts.
+        ProtocolError: an element is no list of strings, types and parts differ in number, or a part is malformed.
     """
-    for name, elements in (("content", contents), ("type", types)):
-        if elements and len(elements) != count:
-            raise complaint(place(name), f"{counted(count, 'element')}, one for each message", len(elements))
-    empty = [""] * count
-    pairs = zip(contents or empty, types or empty, strict=True)
+    if count == 1 and not (types and types[0].startswith("[")):
+        return [_decode_raw(contents, types)]
+    contents, types = contents or [""] * count, types or [""] * count
+    check_count("content", contents, count)
+    check_count("type", types, count)
+    pairs = zip(contents, types, strict=True)
     return [_decode_listed(content, kind, index) for index, (content, kind) in enumerate(pairs)]
 
 
-def _decode_listed(content: str, kind: str, index: int) -> Content:
-    values = _strings(content, place("content", index)) if content else []
+def _decode_raw(contents: Sequence[str], types: Sequence[str]) -> list[Part]:
+    if not contents:
+        return []
+    kinds = [kind or "text" for kind in types] or ["text"] * len(contents)
+    if len(kinds) != len(contents):
+        expected = f"{counted(len(contents), 'element')}, one for each of 'content'"
+        raise unexpected(tensor_location("type"), expected, len(kinds))
+    pairs = zip(kinds, contents, strict=True)
+    return [_decode_part(kind, value, index) for index, (kind, value) in enumerate(pairs)]
+
+
+def _decode_listed(content: str, kind: str, index: int) -> list[Part]:
+    values = _strings(content, tensor_location("content", index)) if content else []
     if not values:
-        return ""
+        return []
     listed = kind.startswith("[")
-    kinds = _strings(kind, place("type", index)) if listed else [kind or "text"] * len(values)
+    kinds = _strings(kind, tensor_location("type", index)) if listed else [kind or "text"] * len(values)
     if len(kinds) != len(values):
-        raise complaint(place("type", index), f"a JSON list of {counted(len(values), 'part type')}", kind)
-    return _join([_decode_part(kind, value, index) for kind, value in zip(kinds, values, strict=True)])
+        raise unexpected(tensor_location("type", index), f"a JSON list of {counted(len(values), 'part type')}", kind)
+    return [_decode_part(kind, value, index) for kind, value in zip(kinds, values, strict=True)]
 
 
 def _strings(element: str, where: str) -> list[str]:
     values = json.parse(element, list, where, _LIST)
     if not all(isinstance(value, str) for value in values):
-        raise complaint(where, _LIST, element)
+        raise unexpected(where, _LIST, element)
     return values
 
 
-def _decode_part(kind: str, value: str, index: int) -> dict[str, Any]:
+def _decode_part(kind: str, value: str, index: int) -> Part:
     if not kind.isidentifier():
-        raise complaint(place("type", index), "a part type, such as 'text'", kind)
-    if kind not in _PLAIN and value.startswith("{"):
-        decoded = json.parse(value, dict, place("content", index), f"a JSON object for a part of type '{kind}'")
-        return {"type": kind, kind: decoded}
-    # A bare address is all that a string can be here, and engines take the object only.
-    return {"type": kind, kind: {"url": value} if kind == "image_url" else value}
-
-
-def _join(parts: list[dict[str, Any]]) -> Content:
-    if len(parts) == 1 and parts[0]["type"] == "text":
-        text: str = parts[0]["text"]
-        return text
-    return parts
+        raise unexpected(tensor_location("type", index), "a part type, such as 'text'", kind)
+    if kind in _PLAIN or not value.startswith("{"):
+        return kind, value
+    expected = f"a JSON object for a part of type '{kind}'"
+    return kind, json.parse(value, dict, tensor_location("content", index), expected)

@@ -1,4 +1,4 @@
-"""Compact one-line JSON, in UTF-8 rather than escapes (contract §2), with errors that say where."""
+"""Compact one-line JSON (contract §2), and error messages: the location, what was expected, what was found."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TypeVar
 import orjson
 
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol.wording import complaint
 
 T = TypeVar("T")
 
+_LONGEST_QUOTE = 60  # characters of a value in an error message
+
 
 def dumps(value: object, where: str) -> str:
-    """A value as compact JSON.
+    """Serialise a value as compact JSON, in UTF-8 and without escapes of other characters.
 
     Raises:
         ProtocolError: JSON cannot hold the value (an integer beyond 64 bits, half a surrogate pair, an unknown type).
@@ -25,7 +26,13 @@ def dumps(value: object, where: str) -> str:
 
 
 def parse(text: str | bytes, kind: type[T], where: str, expected: str) -> T:
-    """The JSON value in ``text``, which has to be a ``kind`` (``dict``, ``list``, ``str``).
+    """Parse a JSON value of a given kind.
+
+    Args:
+        text: the JSON.
+        kind: the Python type of the value: ``dict``, ``list``, ``str``, or ``object`` for any.
+        where: the location, for the error message.
+        expected: the name of the kind, for the error message.
 
     Raises:
         ProtocolError: the text is not JSON, or holds another kind of value.
@@ -33,7 +40,29 @@ def parse(text: str | bytes, kind: type[T], where: str, expected: str) -> T:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise complaint(where, expected, text) from None
+        raise unexpected(where, expected, text) from None
     if not isinstance(value, kind):
-        raise complaint(where, expected, text)
+        raise unexpected(where, expected, text)
     return value
+
+
+def unexpected(where: str, expected: str, found: object) -> ProtocolError:
+    """Make the exception ``<where>: expected <expected>, but got <found>``; a long value is shortened."""
+    return ProtocolError(f"{where}: expected {expected}, but got {_shortened(found)}")
+
+
+def tensor_location(name: str, index: int | None = None) -> str:
+    """Name a tensor or one of its elements: ``tensor 'content'`` or ``tensor 'content'[1]``."""
+    return f"tensor '{name}'" if index is None else f"tensor '{name}'[{index}]"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 element`` or ``2 elements``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _shortened(value: object) -> str:
+    if isinstance(value, str | bytes):
+        return repr(value) if len(value) <= _LONGEST_QUOTE else f"{value[:_LONGEST_QUOTE]!r}…"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"

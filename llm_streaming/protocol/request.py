@@ -8,16 +8,16 @@ from typing import Any, Literal, TypeAlias
 
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import json
-from llm_streaming.protocol.messages import decode_messages, encode_messages
-from llm_streaming.protocol.outputs import INPUT_NAMES, OUTPUT_NAMES
-from llm_streaming.protocol.tensors import Tensor
-from llm_streaming.protocol.tools import decode_choice, decode_parallel, decode_tools, encode_tools
-from llm_streaming.protocol.wording import complaint, place
+from llm_streaming.protocol.json import tensor_location, unexpected
+from llm_streaming.protocol.messages import decode_messages, encode_messages, read_messages
+from llm_streaming.protocol.tensors import INPUT_NAMES, OUTPUT_NAMES, Tensor
+from llm_streaming.protocol.tools import decode_tools, encode_tools, read_tools
 
 ParametersName: TypeAlias = Literal["llm_parameters", "kwargs"]
 
-_NAMES: tuple[ParametersName, ...] = ("llm_parameters", "kwargs")
-_PATH_DECIDES = frozenset({"stream", "stream_options"})
+_PARAMETERS_NAMES: tuple[ParametersName, ...] = ("llm_parameters", "kwargs")
+_STREAMING = frozenset({"stream", "stream_options"})  # the path decides about streaming
+_NOT_SAMPLING = _STREAMING | {"model", "messages", "tools", "tool_choice", "parallel_tool_calls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class ChatRequest:
     """A chat request in OpenAI's terms.
 
     Attributes:
-        messages: OpenAI messages, of which role, content, tool_calls and tool_call_id count.
+        messages: OpenAI messages; only their role, content, tool_calls and tool_call_id are sent.
         tools: OpenAI tools, or None.
         tool_choice: ``auto``, ``none``, ``required`` or an object that names a tool; sent only beside tools.
         parallel_tool_calls: sent only beside tools.
-        parameters: sampling parameters, without ``stream`` and ``stream_options``: the path decides about streaming.
+        parameters: sampling parameters, without ``stream`` and ``stream_options``.
         outputs: names of the output tensors asked for; None means all.
     """
 
@@ -39,6 +39,23 @@ class ChatRequest:
     parallel_tool_calls: bool | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_openai(cls, body: Mapping[str, Any]) -> ChatRequest:
+        """Read the body of an OpenAI chat completion; it becomes what it would become by way of tensors.
+
+        Args:
+            body: the parsed body; its ``model`` is ignored, and ``stream`` and ``stream_options`` are left out.
+
+        Raises:
+            ProtocolError: a message or one of the keys about tools is malformed.
+        """
+        messages = body.get("messages")
+        if not isinstance(messages, list | None):
+            raise unexpected("messages", "a list", messages)
+        checked = [message.as_openai() for message in read_messages(messages or [])]
+        tools = read_tools(body.get("tools"), body.get("tool_choice"), body.get("parallel_tool_calls"))
+        return cls(checked, *tools, _sampling(body, _NOT_SAMPLING))
 
     def as_openai(self) -> dict[str, Any]:
         """The body of an OpenAI chat completion, without ``model`` and ``stream``."""
@@ -52,16 +69,16 @@ class ChatRequest:
 
 
 def encode_request(request: ChatRequest) -> dict[str, Any]:
-    """The JSON body of an inference request: ``inputs``, ``parameters`` under both names, and ``outputs``.
+    """Make the JSON body of an inference request: ``inputs``, ``parameters`` under both names, and ``outputs``.
 
     Raises:
         ProtocolError: a message or a tool is malformed, or an output unknown.
     """
     tensors = encode_messages(request.messages)
-    tensors += encode_tools(request.tools, request.parallel_tool_calls, request.tool_choice)
+    tensors += encode_tools(request.tools, request.tool_choice, request.parallel_tool_calls)
     body: dict[str, Any] = {"inputs": [tensor.as_json() for tensor in tensors]}
     if parameters := _sampling(request.parameters):
-        body["parameters"] = dict.fromkeys(_NAMES, parameters)
+        body["parameters"] = dict.fromkeys(_PARAMETERS_NAMES, parameters)
     if outputs := _outputs(request.outputs):
         body["outputs"] = [{"name": name} for name in outputs]
     return body
@@ -74,38 +91,32 @@ def decode_request(
     *,
     prefer: ParametersName = "llm_parameters",
 ) -> ChatRequest:
-    """The chat request that tensors and parameters describe.
+    """Read the chat request that tensors and parameters describe.
 
     Args:
         inputs: the tensors, in any order.
         parameters: the request's parameters, of which only ``llm_parameters`` and ``kwargs`` are read: an object
             each, or over gRPC one JSON string that holds an object.
         outputs: the names of the outputs asked for; None or an empty list for all.
-        prefer: the parameter that is read first; the other one counts where it is missing or empty.
+        prefer: the parameter that is read first; the other one is read where it is missing or empty.
 
     Raises:
-        ProtocolError: a tensor is unknown, there twice or malformed, or parameters or outputs are.
+        ProtocolError: a tensor is unknown, malformed or there twice, or parameters or outputs are malformed.
     """
     tensors: dict[str, tuple[str, ...]] = {}
     for tensor in inputs:
         if tensor.name not in INPUT_NAMES:
-            raise ProtocolError(f"{place(tensor.name)}: expected one of {', '.join(INPUT_NAMES)}")
+            raise ProtocolError(f"{tensor_location(tensor.name)}: expected one of {', '.join(INPUT_NAMES)}")
         if tensor.name in tensors:
-            raise ProtocolError(f"{place(tensor.name)}: expected it once, but it came twice")
+            raise ProtocolError(f"{tensor_location(tensor.name)}: expected it once, but it came twice")
         tensors[tensor.name] = tensor.data
-    return ChatRequest(
-        messages=decode_messages(tensors),
-        tools=decode_tools(tensors.get("tools", ())),
-        tool_choice=decode_choice(tensors.get("tool_choice", ())),
-        parallel_tool_calls=decode_parallel(tensors.get("parallel_tool_calls", ())),
-        parameters=_parameters(parameters or {}, prefer),
-        outputs=_outputs(outputs),
-    )
+    messages, tools = decode_messages(tensors), decode_tools(tensors)
+    return ChatRequest(messages, *tools, _parameters(parameters or {}, prefer), _outputs(outputs))
 
 
 def _parameters(parameters: Mapping[str, Any], prefer: ParametersName) -> dict[str, Any]:
-    found = {name: _object(parameters.get(name), f"parameter '{name}'") for name in _NAMES}
-    other = next(name for name in _NAMES if name != prefer)
+    found = {name: _object(parameters.get(name), f"parameter '{name}'") for name in _PARAMETERS_NAMES}
+    other = next(name for name in _PARAMETERS_NAMES if name != prefer)
     return _sampling(found[prefer] or found[other])
 
 
@@ -116,16 +127,16 @@ def _object(value: object, where: str) -> dict[str, Any]:
     if isinstance(value, str):
         return json.parse(value, dict, where, expected)
     if not isinstance(value, Mapping):
-        raise complaint(where, expected, value)
+        raise unexpected(where, expected, value)
     return dict(value)
 
 
-def _sampling(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if name not in _PATH_DECIDES}
+def _sampling(parameters: Mapping[str, Any], without: frozenset[str] = _STREAMING) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in without}
 
 
 def _outputs(names: Sequence[str] | None) -> tuple[str, ...] | None:
     for name in names or ():
         if name not in OUTPUT_NAMES:
-            raise complaint("outputs", f"names out of {', '.join(OUTPUT_NAMES)}", name)
+            raise unexpected("outputs", f"names out of {', '.join(OUTPUT_NAMES)}", name)
     return tuple(names) if names else None

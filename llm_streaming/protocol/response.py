@@ -1,71 +1,74 @@
-"""What a runtime sends: OpenAI answers as events of an Open Inference Protocol stream (contract §2)."""
+"""The responses that a runtime sends: OpenAI's chunks, completions and errors as outputs (contract §2 and §3)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import orjson
 
-from llm_streaming.protocol.answers import body_of, drop_null_tool_calls, first_choice, parse_answer
-from llm_streaming.protocol.outputs import Event
-from llm_streaming.protocol.split import split
+from llm_streaming.protocol.chunks import LONGEST_TEXT, body_of, drop_null_tool_calls, first_choice, split
 
-LONGEST_TEXT = 4096  # characters of text or tool-call arguments in one event
-LARGEST_EVENT = 60_000  # bytes of all values as JSON; SC2's agent reads 65,535, and names and shapes take some
-_SURELY_FITS = 4096  # a line of so many bytes is within both limits, however it is escaped
+Event: TypeAlias = list[tuple[str, bytes]]
+"""One event of an answer: the outputs in the contract's order, each with its name and its one value."""
+
+_LARGEST_EVENT = 60_000  # bytes of all values as JSON; SC2's agent reads 65,535, and names and shapes take some
+_SURELY_FITS = 4096  # bytes of a line that is within both limits, whatever has to be escaped in it
+_LONGEST_ERROR = 1_000  # characters; an event that holds the error twice stays below 65,536 bytes
 
 
-def encode_chunk(chunk: bytes) -> Iterator[Event]:
-    """The events of one engine chunk: usually one, several for a long text.
+def encode_chunk(chunk: dict[str, Any]) -> list[Event]:
+    """Make the events of one chunk of an engine: usually one, several for a long text.
 
-    ``output_all`` is the engine's own line wherever that may be sent as it is. ``content`` is the text of choice 0.
+    ``output_all`` is the chunk as compact JSON, and ``content`` the text of choice 0.
 
     Args:
-        chunk: the JSON of one ``chat.completion.chunk``.
-
-    Raises:
-        ProtocolError: it is no JSON object of OpenAI's form.
+        chunk: a ``chat.completion.chunk``.
     """
-    answer = parse_answer(chunk, "engine chunk")
-    line = _line(answer, chunk)
-    if len(line) <= _SURELY_FITS:
-        yield _event(answer, line)
-        return
-    for piece in split(answer, _fits):
-        yield _event(piece, orjson.dumps(piece))
+    return [_event(piece, line) for piece, line in chunk_lines(chunk)]
 
 
-def encode_completion(completion: bytes) -> Event:
-    """The outputs of a unary answer, a ``chat.completion``; it is never split.
+def chunk_lines(chunk: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
+    """Serialise a chunk on one line, or, where that is too long for an event, in pieces on a line each.
 
-    Raises:
-        ProtocolError: it is no JSON object of OpenAI's form.
+    Args:
+        chunk: a ``chat.completion.chunk``; a ``tool_calls`` that is null is removed from it.
+
+    Returns:
+        Each piece, as an object and as its line.
     """
-    answer = parse_answer(completion, "engine completion")
-    return _event(answer, _line(answer, completion))
+    drop_null_tool_calls(chunk)
+    line = orjson.dumps(chunk)
+    if len(line) <= _SURELY_FITS or _fits(chunk, line):
+        return [(chunk, line)]
+    return [(piece, orjson.dumps(piece)) for piece in split(chunk)]
 
 
-def keep_alive_chunk(stream_id: str, model: str, created: int) -> bytes:
-    """An empty chunk of a stream, for :func:`encode_chunk` to send while the model is silent."""
-    return orjson.dumps(
-        {
-            "id": stream_id,
-            "object": "chat.completion.chunk",
-            "created": created,
-            "model": model,
-            "choices": [{"index": 0, "delta": {}, "finish_reason": None}],
-        }
-    )
+def encode_completion(completion: dict[str, Any]) -> Event:
+    """Make the outputs of a unary answer, a ``chat.completion``; it is never split."""
+    drop_null_tool_calls(completion)
+    return _event(completion, orjson.dumps(completion))
 
 
-def _line(answer: dict[str, Any], raw: bytes) -> bytes:
-    changed = drop_null_tool_calls(answer)
-    escaped = b"\n" in raw or b"\r" in raw or b"\\u" in raw
-    return orjson.dumps(answer) if changed or escaped else raw.strip()
+def encode_error(error: Mapping[str, Any]) -> Event:
+    """Make the last event of a failed stream; its ``output_all`` is also the string for ``parameters.error``.
+
+    This never fails: half a surrogate pair becomes ``?``, and texts end after 1,000 characters.
+
+    Args:
+        error: ``{"error": {"message", "type", "code"}}``, as of :meth:`EngineError.as_openai`; other keys are dropped.
+    """
+    inner = error["error"]
+    texts = {name: _sendable(inner.get(name)) for name in ("message", "type", "code")}
+    return _event({}, orjson.dumps({"error": texts}))
 
 
-def _event(answer: dict[str, Any], line: bytes) -> Event:
+def select(event: Event, asked: Sequence[str] | None) -> Event:
+    """Keep the outputs of an event that the client asked for, in the contract's order; all of them for None."""
+    return event if asked is None else [output for output in event if output[0] in asked]
+
+
+def _event(answer: Mapping[str, Any], line: bytes) -> Event:
     body = body_of(first_choice(answer))
     event = [("role", b"assistant"), ("content", (body.get("content") or "").encode()), ("type", b"text")]
     if calls := body.get("tool_calls"):
@@ -74,15 +77,18 @@ def _event(answer: dict[str, Any], line: bytes) -> Event:
     return event
 
 
-def _fits(piece: dict[str, Any]) -> bool:
-    event = _event(piece, orjson.dumps(piece))
-    size = sum(len(orjson.dumps(value.decode())) for _, value in event)
-    return size <= LARGEST_EVENT and all(len(text) <= LONGEST_TEXT for text in _texts(piece))
+def _fits(chunk: dict[str, Any], line: bytes) -> bool:
+    size = sum(len(orjson.dumps(value.decode())) for _, value in _event(chunk, line))
+    return size <= _LARGEST_EVENT and all(len(text) <= LONGEST_TEXT for text in _texts(chunk))
 
 
-def _texts(piece: dict[str, Any]) -> Iterator[str]:
-    for choice in piece.get("choices") or ():
+def _texts(chunk: dict[str, Any]) -> Iterator[str]:
+    for choice in chunk.get("choices") or ():
         delta = choice.get("delta") or {}
         yield from (text for text in delta.values() if isinstance(text, str))
         for call in delta.get("tool_calls") or ():
             yield (call.get("function") or {}).get("arguments") or ""
+
+
+def _sendable(value: object) -> str | None:
+    return None if value is None else str(value)[:_LONGEST_ERROR].encode(errors="replace").decode()

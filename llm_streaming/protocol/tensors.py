@@ -1,13 +1,22 @@
-"""One BYTES tensor of the Open Inference Protocol (contract §1)."""
+"""The BYTES tensors of the Open Inference Protocol, and the names of those that carry a chat (contract §1 and §2)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llm_streaming.protocol.wording import complaint, place
+from llm_streaming.protocol.json import counted, tensor_location, unexpected
+
+INPUT_NAMES = ("role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice")
+OUTPUT_NAMES = ("role", "content", "type", "tool_calls", "output_all")  # content stays at index 1
+
+# The runtimes' description of their tensors, as JSON for MLServer's ``MetadataTensor``.
+METADATA: dict[str, list[dict[str, Any]]] = {
+    "inputs": [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in INPUT_NAMES],
+    "outputs": [{"name": name, "datatype": "BYTES", "shape": [1, 1]} for name in OUTPUT_NAMES],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +25,7 @@ class Tensor:
 
     Attributes:
         name: the tensor's name, such as ``content``.
-        data: its elements, always decoded to ``str``.
+        data: its elements, decoded to ``str``.
     """
 
     name: str
@@ -31,10 +40,10 @@ class Tensor:
         """Read a tensor from a parsed JSON object; its own ``parameters`` are ignored.
 
         Raises:
-            ProtocolError: it is not an object with name, shape, datatype and data, or see :meth:`from_parts`.
+            ProtocolError: it is not an object with name, shape, datatype and data, or :meth:`from_parts` refuses one.
         """
         if not isinstance(value, Mapping) or not {"name", "shape", "datatype", "data"} <= value.keys():
-            raise complaint("tensor", "an object with name, shape, datatype and data", value)
+            raise unexpected("tensor", "an object with name, shape, datatype and data", value)
         return cls.from_parts(value["name"], value["datatype"], value["shape"], value["data"])
 
     @classmethod
@@ -48,17 +57,17 @@ class Tensor:
             data: a flat or nested list, or MLServer's wrapper of one, of ``str`` (REST) or ``bytes`` (gRPC).
 
         Raises:
-            ProtocolError: one of them is something else, or bytes are not UTF-8.
+            ProtocolError: a part is something else, or bytes are not UTF-8.
         """
         if not isinstance(name, str) or not name:
-            raise complaint("tensor", "a name", name)
+            raise unexpected("tensor", "a name", name)
         datatype = getattr(datatype, "value", datatype)
         if datatype != "BYTES":
-            raise complaint(place(name), "datatype BYTES", datatype)
+            raise unexpected(tensor_location(name), "datatype BYTES", datatype)
         root = getattr(data, "root", data)
         if not isinstance(root, list | tuple):
-            raise complaint(place(name), "a list of strings as data", root)
-        elements = tuple(_decode(element, place(name, index)) for index, element in enumerate(_flat(root)))
+            raise unexpected(tensor_location(name), "a list of strings as data", root)
+        elements = tuple(_decode(element, tensor_location(name, index)) for index, element in enumerate(_flat(root)))
         _check_shape(name, shape, len(elements))
         return cls(name, elements)
 
@@ -75,15 +84,26 @@ def _decode(element: object, where: str) -> str:
     if isinstance(element, str):
         return element
     if not isinstance(element, bytes):
-        raise complaint(where, "a string", element)
+        raise unexpected(where, "a string", element)
     try:
         return element.decode()
     except UnicodeDecodeError:
-        raise complaint(where, "UTF-8", element) from None
+        raise unexpected(where, "UTF-8", element) from None
 
 
 def _check_shape(name: str, shape: object, count: int) -> None:
     dimensions = shape if isinstance(shape, list | tuple) else ()
     whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in dimensions)
     if not dimensions or not whole or math.prod(dimensions) != count:
-        raise complaint(place(name), f"shape [{count}], the number of its elements", shape)
+        raise unexpected(tensor_location(name), f"shape [{count}], the number of its elements", shape)
+
+
+def check_count(name: str, elements: Sequence[object], count: int) -> None:
+    """Check that a tensor has one element for each message.
+
+    Raises:
+        ProtocolError: it has more or fewer.
+    """
+    if len(elements) != count:
+        expected = f"{counted(count, 'element')}, one for each message"
+        raise unexpected(tensor_location(name), expected, len(elements))

@@ -1,27 +1,50 @@
-"""Tools and calls of them ⇄ tensors (contract §1)."""
+"""Tools and tool calls ⇄ tensors (contract §1)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from llm_streaming.protocol import json
 from llm_streaming.protocol.content import encodable
+from llm_streaming.protocol.json import tensor_location, unexpected
 from llm_streaming.protocol.tensors import Tensor
-from llm_streaming.protocol.wording import complaint, place
 
 _CALL = 'a tool call, such as {"id": "…", "type": "function", "function": {"name": "…", "arguments": "…"}}'
-_SWITCH = {"true": True, "false": False, "null": None}
+_CHOICE = "a word, such as 'auto', or a JSON object"
 
 
-def encode_tools(
-    tools: list[dict[str, Any]] | None, parallel: bool | None, choice: str | dict[str, Any] | None
-) -> list[Tensor]:
-    """The tensors ``tools``, ``parallel_tool_calls`` and ``tool_choice``; none of them without tools.
+Tools: TypeAlias = tuple[list[dict[str, Any]] | None, str | dict[str, Any] | None, bool | None]
+"""A request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``; None for one that is not given."""
+
+
+def read_tools(tools: object, choice: object, parallel: object) -> Tools:
+    """Check the three values; without tools the other two mean nothing and become None.
 
     Raises:
-        ProtocolError: JSON cannot hold one of them.
+        ProtocolError: one of them is of the wrong type.
     """
+    if tools is not None and not isinstance(tools, list):
+        raise unexpected("tools", "a list", tools)
+    if not tools:
+        return None, None, None
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, dict):
+            raise unexpected(f"tool {index}", "an object", tool)
+    if not isinstance(choice, str | dict | None) or choice == "":
+        raise unexpected("tool_choice", _CHOICE, choice)
+    if not isinstance(parallel, bool | None):
+        raise unexpected("parallel_tool_calls", "true or false", parallel)
+    return tools, choice, parallel
+
+
+def encode_tools(tools: object, choice: object, parallel: object) -> list[Tensor]:
+    """Make the tensors of the three values; without tools there are none.
+
+    Raises:
+        ProtocolError: one of them is of the wrong type, or JSON cannot hold it.
+    """
+    tools, choice, parallel = read_tools(tools, choice, parallel)
     if not tools:
         return []
     tensors = [Tensor("tools", tuple(json.dumps(tool, f"tool {index}") for index, tool in enumerate(tools)))]
@@ -33,56 +56,45 @@ def encode_tools(
     return tensors
 
 
-def decode_tools(elements: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The tools, one JSON object an element; None where there are none.
+def decode_tools(tensors: Mapping[str, Sequence[str]]) -> Tools:
+    """Read the three values: a JSON object for each tool, a raw word or JSON as choice, and true or false.
+
+    Args:
+        tensors: the elements of each tensor, by name.
 
     Raises:
-        ProtocolError: an element is no JSON object.
+        ProtocolError: an element is malformed, or there is more than one choice or switch.
     """
-    return [
-        json.parse(element, dict, place("tools", index), "a JSON object") for index, element in enumerate(elements)
-    ] or None
+    tools = [
+        json.parse(element, dict, tensor_location("tools", index), "a JSON object")
+        for index, element in enumerate(tensors.get("tools", ()))
+    ]
+    parallel = _only_element(tensors, "parallel_tool_calls")
+    if parallel not in (None, "true", "false"):
+        raise unexpected(tensor_location("parallel_tool_calls", 0), "'true' or 'false'", parallel)
+    choice = _decode_choice(_only_element(tensors, "tool_choice"))
+    return tools or None, choice, None if parallel is None else parallel == "true"
 
 
-def decode_parallel(elements: Sequence[str]) -> bool | None:
-    """Whether tools may be called in parallel; None where the tensor is missing or, as the translator can say, null.
-
-    Raises:
-        ProtocolError: it is not one element, ``true`` or ``false``.
-    """
-    word = _only("parallel_tool_calls", elements)
-    if word is None:
-        return None
-    if word not in _SWITCH:
-        raise complaint(place("parallel_tool_calls", 0), "'true' or 'false'", word)
-    return _SWITCH[word]
+def _decode_choice(word: str | None) -> str | dict[str, Any] | None:
+    where = tensor_location("tool_choice", 0)
+    if word == "":
+        raise unexpected(where, _CHOICE, word)
+    if word and word.startswith("{"):
+        return json.parse(word, dict, where, _CHOICE)
+    return json.parse(word, str, where, _CHOICE) if word and word.startswith('"') else word
 
 
-def decode_choice(elements: Sequence[str]) -> str | dict[str, Any] | None:
-    """The tool choice: a raw word, or what its JSON holds; None where the tensor is missing or null.
-
-    Raises:
-        ProtocolError: it is not one element, or it is broken JSON.
-    """
-    word = _only("tool_choice", elements)
-    if word is None or word == "null":
-        return None
-    where, expected = place("tool_choice", 0), "a word, such as 'auto', or a JSON object"
-    if not word:
-        raise complaint(where, expected, word)
-    if word.startswith("{"):
-        return json.parse(word, dict, where, expected)
-    return json.parse(word, str, where, expected) if word.startswith('"') else word
-
-
-def _only(name: str, elements: Sequence[str]) -> str | None:
+def _only_element(tensors: Mapping[str, Sequence[str]], name: str) -> str | None:
+    """The one element of a tensor; None for a missing tensor and for ``null``, which the translator can send."""
+    elements = tensors.get(name, ())
     if len(elements) > 1:
-        raise complaint(place(name), "one element", len(elements))
-    return elements[0] if elements else None
+        raise unexpected(tensor_location(name), "one element", len(elements))
+    return elements[0] if elements and elements[0] != "null" else None
 
 
-def encode_calls(calls: object, where: str) -> list[str]:
-    """The tool calls of one message, each as compact JSON; none for null and ``[]``.
+def read_calls(calls: object, where: str) -> list[dict[str, Any]]:
+    """Check the tool calls of one OpenAI message; null is an empty list.
 
     Raises:
         ProtocolError: it is no list, or one of them is not an OpenAI tool call.
@@ -90,22 +102,22 @@ def encode_calls(calls: object, where: str) -> list[str]:
     if calls is None:
         return []
     if not isinstance(calls, list):
-        raise complaint(where, "tool_calls that are a list", calls)
-    return [json.dumps(_checked(call, f"{where}, tool call {index}"), where) for index, call in enumerate(calls)]
+        raise unexpected(where, "tool_calls that are a list", calls)
+    return [_checked(call, f"{where}, tool call {index}") for index, call in enumerate(calls)]
 
 
 def decode_calls(elements: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
-    """The tool calls in some elements of ``tool_calls``, given with their index.
+    """Read the tool calls in elements of ``tool_calls``.
 
-    An element is a call, or a list of calls that may be encoded once more; ``""`` is none. A call is an object and
-    never text, so whichever way it comes, it cannot be mistaken.
+    An element, which is given with its index, is a call, or a list of calls that may be encoded once more; ``""`` is
+    no call. All these forms are accepted everywhere, because a call is an object and cannot be mistaken for text.
 
     Raises:
         ProtocolError: one of them is broken JSON or not an OpenAI tool call.
     """
     found = []
     for index, element in elements:
-        where = place("tool_calls", index)
+        where = tensor_location("tool_calls", index)
         value = json.parse(element, object, where, _CALL) if element else []
         for item in value if isinstance(value, list) else [value]:
             call = json.parse(item, object, where, _CALL) if isinstance(item, str) else item
@@ -115,7 +127,7 @@ def decode_calls(elements: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
 
 def _checked(call: object, where: str) -> dict[str, Any]:
     if not isinstance(call, dict) or not isinstance(call.get("id"), str) or not _is_call(call):
-        raise complaint(where, _CALL, call)
+        raise unexpected(where, _CALL, call)
     return call
 
 

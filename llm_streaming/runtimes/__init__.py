@@ -1,1 +1,1 @@
-"""MLServer runtimes: settings to engine, request to engine, engine's answer to response."""
+"""MLServer runtimes: they start an engine from settings, pass requests to it, and its answers to the client."""

@@ -1,4 +1,4 @@
-"""The API runtime: a provider's model behind OpenAI's API."""
+"""The API runtime, which relays to a provider's model behind OpenAI's API."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from llm_streaming.runtimes.settings import APISettings, read_settings
 
 
 class LLMRuntime(ChatRuntime):
-    """Relays chat requests to OpenAI or any server that speaks its API; loading never calls it."""
+    """Relays chat requests to OpenAI or any server that speaks its API; loading sends nothing."""
 
     parameters_name = "llm_parameters"
 
     async def open_engine(self, extra: dict[str, Any] | None) -> OpenAIEngine:
-        """Make a client of the provider that the settings name."""
+        """Make a client of the provider that the settings name.
+
+        Raises:
+            EngineError: the settings are wrong.
+        """
         config = read_settings(APISettings, extra).config
         self.keep_alive = config.keep_alive
         return OpenAIEngine(

@@ -1,35 +1,39 @@
-"""The MLServer model both runtimes are: a request becomes an engine's call, the engine's answer a response."""
+"""The base of both runtimes: an MLServer model that passes requests to an engine, and its answers to the client."""
 
 from __future__ import annotations
 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from mlserver import MLModel
 from mlserver.settings import ModelSettings
-from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor
+from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 
-from llm_streaming import protocol
 from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError
-from llm_streaming.protocol import ChatRequest, Tensor
-from llm_streaming.runtimes.keep_alive import with_keep_alives
+from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_completion, encode_error
+from llm_streaming.protocol.chunks import keep_alive_chunk
+from llm_streaming.protocol.request import ParametersName
+from llm_streaming.protocol.response import select
+from llm_streaming.protocol.tensors import METADATA
 from llm_streaming.runtimes.logs import ChatError, log_failure, silence_mlserver
-from llm_streaming.runtimes.metrics import MeteredEngine, counted_refusals
+from llm_streaming.runtimes.metrics import RequestMetrics, count_malformed
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
-from llm_streaming.runtimes.responses import Stream, StreamedResponse, whole_response
+from llm_streaming.runtimes.responses import StreamedResponse, whole_response
+from llm_streaming.runtimes.stream import stream_answer
 
 
 class ChatRuntime(MLModel, ABC):
     """Answers chat requests with an engine's completions, whole or in a stream (contract §1 to §3)."""
 
-    parameters_name: ClassVar[Literal["llm_parameters", "kwargs"]]
-    """The request parameter this runtime reads its sampling parameters from first."""
+    parameters_name: ClassVar[ParametersName]
+    """The request parameter that this runtime reads its sampling parameters from first."""
 
     keep_alive: float
     """Seconds of an engine's silence after which a stream carries an empty event."""
@@ -38,12 +42,12 @@ class ChatRuntime(MLModel, ABC):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
-        # MLServer looks for handlers among a model's attributes, before it loads it.
+        # MLServer looks for handlers among a model's attributes, before it loads the model.
         self.openai_infer, self.openai_infer_stream = openai_handlers(self)
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded, and its engine has not died since."""
+        """Whether the model is loaded, and its engine has not ended since."""
         return self._ready and (self._engine is None or self._engine.alive)
 
     @ready.setter
@@ -59,20 +63,23 @@ class ChatRuntime(MLModel, ABC):
         """
 
     async def load(self) -> bool:
-        """Start the engine; MLServer takes the model for ready afterwards."""
-        self.inputs = [MetadataTensor(**tensor) for tensor in protocol.METADATA["inputs"]]
-        self.outputs = [MetadataTensor(**tensor) for tensor in protocol.METADATA["outputs"]]
+        """Start the engine; MLServer treats the model as ready afterwards.
+
+        Raises:
+            ChatError: the settings are wrong, or the engine does not start.
+        """
+        self.inputs = [MetadataTensor(**tensor) for tensor in METADATA["inputs"]]
+        self.outputs = [MetadataTensor(**tensor) for tensor in METADATA["outputs"]]
         parameters = self.settings.parameters
         try:
-            engine = await self.open_engine(parameters.extra if parameters else None)
+            self._engine = await self.open_engine(parameters.extra if parameters else None)
         except EngineError as error:
             raise _as_chat_error(error) from None
-        self._engine = MeteredEngine(engine, self.name)
         silence_mlserver()
         return True
 
     async def unload(self) -> bool:
-        """End the engine; also called after a load that failed half-way."""
+        """End the engine; MLServer also calls this after a load that failed half-way."""
         if self._engine is not None:
             await self._engine.close()
             self._engine = None
@@ -87,12 +94,12 @@ class ChatRuntime(MLModel, ABC):
         """
         try:
             request = self._decode(payload)
-            outputs = protocol.encode_completion(await self.opened().complete(request.as_openai()))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
+            outputs = encode_completion(await self.complete(request))
+        except Exception as error:  # noqa: BLE001 - the client is told of every failure
             raise _as_chat_error(log_failure(error)) from None
-        return whole_response(self.name, self.version, protocol.select(outputs, request.outputs))
+        return whole_response(self.name, self.version, select(outputs, request.outputs))
 
-    async def predict_stream(  # type: ignore[override] # what it yields is all that MLServer reads of a response
+    async def predict_stream(  # type: ignore[override] # it yields all that MLServer reads of a response
         self, payloads: AsyncIterator[InferenceRequest]
     ) -> AsyncIterator[StreamedResponse]:
         """Answer a request in events, as the engine's chunks come.
@@ -101,35 +108,58 @@ class ChatRuntime(MLModel, ABC):
             ChatError: after a last event that says the same, so that every client sees a failure (contract §3).
         """
         payload = await anext(payloads)
-        stream = Stream(self.name, self.version, joined=_is_rest(payload))
+        respond = partial(StreamedResponse, self.name, self.version, Parameters(headers={}))
+        joined = _came_as_json(payload)
         try:
             request = self._decode(payload)
-            empty = protocol.keep_alive_chunk(f"chatcmpl-{payload.id or uuid4()}", self.name, int(time.time()))
-            answer = self.opened().stream(request.as_openai())
-            async with aclosing(with_keep_alives(answer, self.keep_alive, empty, joined=stream.joined)) as chunks:
-                async for together in chunks:
-                    events = [event for chunk in together for event in protocol.encode_chunk(chunk)]
-                    for response in stream.respond(*(protocol.select(event, request.outputs) for event in events)):
-                        yield response
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
+            empty = keep_alive_chunk(f"chatcmpl-{payload.id or uuid4()}", self.name, int(time.time()))
+            async with aclosing(self.stream(request, first=empty)) as batches:
+                async for chunks in batches:
+                    events = [select(event, request.outputs) for chunk in chunks for event in encode_chunk(chunk)]
+                    for together in [events] if joined else [[event] for event in events]:
+                        yield respond(together)
+        except Exception as error:  # noqa: BLE001 - the client is told of every failure
             failure = log_failure(error)
             raised = _as_chat_error(failure)
-            event = protocol.encode_error(failure.as_openai())
-            # The same among the parameters, as a string because over gRPC a dict would be dropped; and what is a
-            # status and a header elsewhere, for which a stream has no other place.
+            event = encode_error(failure.as_openai())
+            # The parameters repeat the error, as a string because gRPC drops a dict, and add the status and the wait,
+            # for which a stream that has begun has no status line and no header.
             told: dict[str, str | int] = {"error": dict(event)["output_all"].decode(), "status": raised.status_code}
             if failure.retry_after is not None:
                 told["retry_after"] = math.ceil(failure.retry_after)
-            yield stream.respond_with(event, **told)
+            yield respond([event], told)
             raise raised from None
 
-    def opened(self) -> Engine:
-        """The engine.
+    async def complete(self, request: ChatRequest) -> dict[str, Any]:
+        """Have the engine make a whole answer, a ``chat.completion``.
+
+        Raises:
+            EngineError: the model is not loaded, or the engine refuses the request or fails.
+        """
+        engine = self.opened()
+        with RequestMetrics(self.name) as metrics:
+            completion = await engine.complete(request.as_openai())
+            metrics.observe(completion)
+        return completion
+
+    def stream(
+        self, request: ChatRequest, first: dict[str, Any] | None = None
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """Have the engine stream an answer: see `llm_streaming.runtimes.stream.stream_answer`.
 
         Raises:
             EngineError: the model is not loaded.
         """
-        # A method and no property, because MLServer reads every property of a model before it loads it.
+        chunks = self.opened().stream(request.as_openai())
+        return stream_answer(chunks, model=self.name, keep_alive=self.keep_alive, first=first)
+
+    def opened(self) -> Engine:
+        """Return the engine.
+
+        Raises:
+            EngineError: the model is not loaded.
+        """
+        # A method and no property, because MLServer reads every property of a model before it loads the model.
         if self._engine is None:
             raise EngineError(f"model '{self.name}' is not loaded", status=503)
         return self._engine
@@ -137,15 +167,15 @@ class ChatRuntime(MLModel, ABC):
     def _decode(self, payload: InferenceRequest) -> ChatRequest:
         parameters = dict(payload.parameters) if payload.parameters else None
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
-        with counted_refusals(self.name):
+        with count_malformed(self.name):
             inputs = [Tensor.from_parts(one.name, one.datatype, one.shape, one.data.root) for one in payload.inputs]
-            return protocol.decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
+            return decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
 
 
-def _is_rest(payload: InferenceRequest) -> bool:
-    """Whether a request came over HTTP/1.1: then MLServer's parameters hold the header that is always there."""
-    headers = payload.parameters and payload.parameters.headers
-    return isinstance(headers, dict) and "host" in headers
+def _came_as_json(payload: InferenceRequest) -> bool:
+    """Whether a request came over REST: the elements of its tensors are strings, over gRPC bytes (contract §1)."""
+    columns = [one.data.root for one in payload.inputs]
+    return not any(isinstance(column, list) and any(isinstance(each, bytes) for each in column) for column in columns)
 
 
 def _as_chat_error(error: EngineError) -> ChatError:

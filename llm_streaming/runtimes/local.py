@@ -1,4 +1,4 @@
-"""The Local runtime: a model that runs in MLServer's own process."""
+"""The Local runtime, which runs a model on this machine."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from llm_streaming.errors import EngineError
 from llm_streaming.runtimes.chat import ChatRuntime
 from llm_streaming.runtimes.settings import LocalSettings, read_settings
 
-_INSTEAD = {
+_UNSUPPORTED = {
     "deepspeed": "'vllm', which runs the same models",
     "transformers": "'vllm' with the setting model_impl 'transformers', which runs the model by Transformers' own code",
 }
 
 
 class Local(ChatRuntime):
-    """Answers chat requests with a model of its own, run by the backend that the settings name."""
+    """Answers chat requests with a model that the backend of the settings runs."""
 
     parameters_name = "kwargs"
 
     async def open_engine(self, extra: dict[str, Any] | None) -> Engine:
-        """Load the model; minutes for a large one."""
+        """Load the model, which takes minutes for a large one.
+
+        Raises:
+            EngineError: the settings are wrong, the backend is not supported, or the model does not load.
+        """
         settings = read_settings(LocalSettings, extra)
         self.keep_alive = settings.config.keep_alive
         folder, model_settings = self._model_folder(), settings.config.model_settings
@@ -30,7 +34,7 @@ class Local(ChatRuntime):
             from llm_streaming.engines.vllm.engine import VLLMEngine
 
             return await VLLMEngine.load(model_settings, folder)
-        if advice := _INSTEAD.get(settings.backend):
+        if advice := _UNSUPPORTED.get(settings.backend):
             raise EngineError(f"backend '{settings.backend}' is not supported: use {advice}", status=422)
         from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
         from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
@@ -39,5 +43,5 @@ class Local(ChatRuntime):
 
     def _model_folder(self) -> Path:
         """The folder of ``model-settings.json``, where relative paths start."""
-        source = self.settings._source  # MLServer keeps it nowhere else
+        source = self.settings._source  # MLServer keeps the path nowhere else
         return Path(source).parent if source else Path.cwd()

@@ -1,4 +1,4 @@
-"""One line in the server's log for each request that failed, instead of MLServer's hundred or none."""
+"""Logs each failed request in one line, where MLServer would log a hundred or none."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from mlserver.logging import logger
 
 from llm_streaming.errors import EngineError, ProtocolError
 
-# Who logs what a runtime has raised: the HTTP server after an event was sent, and MLServer's gRPC server. And asyncio:
-# when a client leaves, MLServer forgets its generators, which then complain that they are closed by somebody else: by
-# their own name, or, where a task of asyncio's closes them, by that of the variable which they set.
+# The HTTP server (after an event was sent) and MLServer's gRPC server log a runtime's exception once more. asyncio logs
+# an error when a client has left: MLServer does not close its generators, and asyncio closes them later, in another
+# context. The record names the generator or the context variable that it sets.
 _LOGGERS = ("uvicorn.error", "mlserver.grpc", "asyncio")
-_FORGOTTEN = ("DataPlane.infer_stream", "<ContextVar name='model_name'")
+_UNCLOSED_GENERATORS = ("DataPlane.infer_stream", "<ContextVar name='model_name'")
 
 
 class ChatError(MLServerError):
-    """A request that failed, and has been logged."""
+    """A request that failed and has been logged."""
 
 
-class _Logged(logging.Filter):
+class _DropKnown(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        """Pass over failures that stand in the log already, and over clients that have left."""
+        """Drop failures that have been logged already, and clients that have left."""
         if record.name == "asyncio":
-            return not any(sign in record.getMessage() for sign in _FORGOTTEN)
+            return not any(sign in record.getMessage() for sign in _UNCLOSED_GENERATORS)
         error = record.exc_info[1] if record.exc_info else None
         while error is not None and not isinstance(error, ChatError):
             error = error.__cause__ or error.__context__
@@ -32,17 +32,18 @@ class _Logged(logging.Filter):
 
 
 def silence_mlserver() -> None:
-    """Have known failures logged here alone; may be called again."""
+    """Keep MLServer's loggers from repeating failures that have been logged; may be called again."""
     for name in _LOGGERS:
         others = logging.getLogger(name)
-        if not any(isinstance(one, _Logged) for one in others.filters):
-            others.addFilter(_Logged())
+        if not any(isinstance(one, _DropKnown) for one in others.filters):
+            others.addFilter(_DropKnown())
 
 
 def log_failure(error: Exception) -> EngineError:
-    """Log why a request failed, and return it as an engine's error.
+    """Log why a request failed, and return the failure as an `EngineError`.
 
-    What nobody has foreseen is logged with its traceback, and told without: it may hold anything.
+    An unforeseen exception is logged with its traceback; the client is told only its type, because its message may hold
+    anything.
     """
     match error:
         case EngineError():
@@ -50,7 +51,7 @@ def log_failure(error: Exception) -> EngineError:
         case ProtocolError():
             failure = EngineError(str(error), status=422, type="invalid_request_error")
         case _:
-            logger.exception("a request failed in a way that nobody has foreseen")
+            logger.exception("a request failed with an unforeseen exception")
             return EngineError(f"the server failed ({type(error).__name__}): its log says more", type="server_error")
     logger.error("%s (status %s)", failure, failure.status)
     return failure

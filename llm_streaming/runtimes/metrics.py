@@ -1,4 +1,4 @@
-"""What a model's users feel, as metrics on MLServer's own ``/metrics``.
+"""Metrics of requests, on MLServer's own ``/metrics``: durations, first tokens, tokens, and requests being answered.
 
 Names and meanings are OpenTelemetry's semantic conventions for generative AI, in Prometheus' form.
 """
@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
 
-import orjson
 from prometheus_client import Gauge, Histogram
 
-from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError, ProtocolError
 
-# Buckets are those that the conventions recommend.
+# The conventions recommend these buckets.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _FIRST = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 _EACH = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
@@ -43,8 +41,12 @@ _ACTIVE = Gauge("gen_ai_server_active_requests", "Requests being answered.", [_M
 
 
 @contextmanager
-def counted_refusals(model: str) -> Iterator[None]:
-    """Count a request that is refused while it is read: no engine gets to see it."""
+def count_malformed(model: str) -> Iterator[None]:
+    """Count a request that is refused while it is read, before the engine gets it.
+
+    Args:
+        model: the model's name, a label of the metrics.
+    """
     try:
         yield
     except (ProtocolError, EngineError):
@@ -52,77 +54,57 @@ def counted_refusals(model: str) -> Iterator[None]:
         raise
 
 
-class MeteredEngine:
-    """An engine whose calls are measured.
+class RequestMetrics:
+    """Measures one request to an engine, from entering the context to leaving it.
 
     Args:
-        engine: the engine.
-        model: the model's name, the label of its figures.
+        model: the model's name, a label of the metrics.
     """
 
-    def __init__(self, engine: Engine, model: str) -> None:
-        self._engine = engine
+    def __init__(self, model: str) -> None:
         self._model = model
+        self._first_token: float | None = None  # seconds after the start
+        self._usage: Mapping[str, Any] = {}
 
-    @property
-    def alive(self) -> bool:
-        """Whether the engine can answer."""
-        return self._engine.alive
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        _ACTIVE.labels(self._model).inc()
+        return self
 
-    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-        """Stream an answer: see `llm_streaming.engines.base.Engine.stream`."""
-        started = time.perf_counter()
-        first: float | None = None
-        usage: dict[str, Any] | None = None
-        with self._measured():
-            async with aclosing(self._engine.stream(request)) as chunks:
-                async for chunk in chunks:
-                    # Parsed only where there can be something: the first text, and the usage at the end.
-                    if first is None and _has_text(chunk):
-                        first = time.perf_counter() - started
-                        _FIRST_TOKEN.labels(self._model).observe(first)
-                    if b'"usage":{' in chunk:
-                        usage = orjson.loads(chunk).get("usage") or usage
-                    yield chunk
-        self._count(usage)
-        tokens = (usage or {}).get("completion_tokens")
-        if first is not None and isinstance(tokens, int) and tokens > 1:
-            _PER_TOKEN.labels(self._model).observe((time.perf_counter() - started - first) / (tokens - 1))
+    def observe(self, chunk: Mapping[str, Any]) -> None:
+        """Take note of a chunk of the answer, or of the whole completion."""
+        if self._first_token is None and _has_text(chunk):
+            self._first_token = time.perf_counter() - self._started
+            _FIRST_TOKEN.labels(self._model).observe(self._first_token)
+        self._usage = chunk.get("usage") or self._usage
 
-    async def complete(self, request: dict[str, Any]) -> bytes:
-        """The whole answer: see `llm_streaming.engines.base.Engine.complete`."""
-        with self._measured():
-            completion = await self._engine.complete(request)
-        self._count(orjson.loads(completion).get("usage"))
-        return completion
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        seconds = time.perf_counter() - self._started
+        _ACTIVE.labels(self._model).dec()
+        _DURATION.labels(self._model, _error_type(error)).observe(seconds)
+        if error is None:
+            self._observe_tokens(seconds)
 
-    async def close(self) -> None:
-        """Close the engine."""
-        await self._engine.close()
-
-    @contextmanager
-    def _measured(self) -> Iterator[None]:
-        started = time.perf_counter()
-        kind = ""
-        with _ACTIVE.labels(self._model).track_inprogress():
-            try:
-                yield
-            except EngineError as error:
-                kind = error.code or error.type
-                raise
-            except BaseException as error:
-                left = isinstance(error, GeneratorExit | asyncio.CancelledError)
-                kind = "cancelled" if left else type(error).__name__
-                raise
-            finally:
-                _DURATION.labels(self._model, kind).observe(time.perf_counter() - started)
-
-    def _count(self, usage: dict[str, Any] | None) -> None:
+    def _observe_tokens(self, seconds: float) -> None:
         for kind, key in (("input", "prompt_tokens"), ("output", "completion_tokens")):
-            if usage and isinstance(usage.get(key), int):
-                _USAGE.labels(self._model, kind).observe(usage[key])
+            if isinstance(self._usage.get(key), int):
+                _USAGE.labels(self._model, kind).observe(self._usage[key])
+        tokens = self._usage.get("completion_tokens")
+        if self._first_token is not None and isinstance(tokens, int) and tokens > 1:
+            _PER_TOKEN.labels(self._model).observe((seconds - self._first_token) / (tokens - 1))
 
 
-def _has_text(chunk: bytes) -> bool:
-    choices = orjson.loads(chunk).get("choices") or ()
-    return any((choice.get("delta") or {}).get("content") for choice in choices)
+def _error_type(error: BaseException | None) -> str:
+    match error:
+        case None:
+            return ""
+        case EngineError():
+            return error.code or error.type
+        case GeneratorExit() | asyncio.CancelledError():
+            return "cancelled"
+        case _:
+            return type(error).__name__
+
+
+def _has_text(chunk: Mapping[str, Any]) -> bool:
+    return any((choice.get("delta") or {}).get("content") for choice in chunk.get("choices") or ())

@@ -1,7 +1,7 @@
 """OpenAI's own API on a deployed model: ``/v2/models/<name>/infer_stream/chat/completions``, and ``/infer/…``.
 
-On a cluster SC2's agent translates these paths (contract §2); where there is no agent, the runtime serves them itself.
-A client can tell the two apart by one thing: here a failure has OpenAI's own status.
+On a cluster SC2's agent translates these paths (contract §2); without an agent, as on the embedded mesh, the runtime
+serves them itself. Clients see one difference: here a failure has OpenAI's own status.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from mlserver.handlers.custom import CustomHandler, register_custom_handler
 
-from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError, ProtocolError
-from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_request
-from llm_streaming.runtimes.keep_alive import with_keep_alives
+from llm_streaming.protocol import ChatRequest
+from llm_streaming.protocol.response import chunk_lines
 from llm_streaming.runtimes.logs import log_failure
-from llm_streaming.runtimes.metrics import counted_refusals
+from llm_streaming.runtimes.metrics import count_malformed
 
 Handler = Callable[[Request], Awaitable[Response]]
 _Answer = Coroutine[Any, Any, Response]
 
-_CLIENT_LEFT = 499  # nobody reads it; it is for the metrics
+_CLIENT_LEFT = 499  # nobody reads this status; it is for the metrics
 
 
 class Runtime(Protocol):
-    """What the endpoints need of a runtime."""
-
-    keep_alive: float
+    """The part of a runtime that the endpoints use."""
 
     @property
     def name(self) -> str:
         """The model's name."""
 
-    def opened(self) -> Engine:
-        """The engine."""
+    async def complete(self, request: ChatRequest) -> dict[str, Any]:
+        """Make a whole answer."""
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """Stream an answer, from the engine's first chunk on."""
 
 
 def openai_handlers(runtime: Runtime) -> tuple[Handler, Handler]:
@@ -60,14 +60,13 @@ def openai_handlers(runtime: Runtime) -> tuple[Handler, Handler]:
 async def _respond(
     request: Request, runtime: Runtime, answer: Callable[[Runtime, ChatRequest, bool], _Answer]
 ) -> Response:
-    """Wait for an answer, for what went wrong before it began, or for the client to leave."""
+    """Wait for the answer to begin, for a failure before that, or for the client to leave."""
     try:
         content = await request.body()
-        with counted_refusals(runtime.name):
-            body = _read(content)
-            asked, usage = _decode(runtime, body), bool((body.get("stream_options") or {}).get("include_usage"))
+        with count_malformed(runtime.name):
+            asked, usage = _read(content, runtime.name)
         response = await _while_connected(request, answer(runtime, asked, usage))
-    except Exception as failure:  # noqa: BLE001 - whatever it is, the client has to hear of it
+    except Exception as failure:  # noqa: BLE001 - the client is told of every failure
         error = log_failure(failure)
         headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
         return Response(orjson.dumps(error.as_openai()), error.status, headers, "application/json")
@@ -75,64 +74,48 @@ async def _respond(
 
 
 async def _complete(runtime: Runtime, request: ChatRequest, _: bool) -> Response:
-    return Response(await runtime.opened().complete(request.as_openai()), media_type="application/json")
+    return Response(orjson.dumps(await runtime.complete(request)), media_type="application/json")
 
 
 async def _stream(runtime: Runtime, request: ChatRequest, usage: bool) -> Response:
-    """The answer from its first chunk on: the status line waits for it, because it may have to say what went wrong."""
-    chunks = runtime.opened().stream(request.as_openai())
-    try:
-        first = await anext(chunks)
-    except BaseException:
-        await chunks.aclose()
-        raise
-    return StreamingResponse(_events(first, chunks, runtime.keep_alive, usage), media_type="text/event-stream")
+    events = _events(runtime, request, usage)
+    await anext(events)  # the status line waits for the engine's first chunk, because it has to report a failure
+    return StreamingResponse(events, media_type="text/event-stream")
 
 
-async def _events(
-    first: bytes, chunks: AsyncGenerator[bytes, None], keep_alive: float, usage: bool
-) -> AsyncGenerator[bytes, None]:
-    """Server-sent events as OpenAI sends them; a failure is one of them, and then there is no ``[DONE]``."""
+async def _events(runtime: Runtime, request: ChatRequest, usage: bool) -> AsyncGenerator[bytes, None]:
+    """Yield nothing (``b""``) once the engine has begun to answer, and then server-sent events as OpenAI sends them.
+
+    A failure after the beginning is an event, without a ``[DONE]`` after it.
+
+    Raises:
+        Exception: the engine has failed before it began.
+    """
+    begun = False
     try:
-        async with aclosing(with_keep_alives(chunks, keep_alive, first)) as kept_alive:
-            async for together in kept_alive:
-                wanted = [chunk for chunk in together if usage or orjson.loads(chunk).get("choices")]
+        async with aclosing(runtime.stream(request)) as batches:
+            async for chunks in batches:
+                if not begun:
+                    begun = True
+                    yield b""
+                wanted = [chunk for chunk in chunks if usage or chunk.get("choices")]
                 if wanted:
-                    yield b"".join(line for chunk in wanted for line in _lines(chunk))
+                    yield b"".join(b"data: %b\n\n" % line for chunk in wanted for _, line in chunk_lines(chunk))
         yield b"data: [DONE]\n\n"
-    except Exception as error:  # noqa: BLE001 - whatever it is, the client has to hear of it
+    except Exception as error:
+        if not begun:
+            raise
         yield b"data: %b\n\n" % orjson.dumps(log_failure(error).as_openai())
 
 
-def _lines(chunk: bytes) -> list[bytes]:
-    """A chunk as SC2's agent would send it, which reads it from the event's last output."""
-    return [b"data: %b\n\n" % event[-1][1] for event in encode_chunk(chunk)]
+def _read(content: bytes, model: str) -> tuple[ChatRequest, bool]:
+    """Read a body.
 
-
-def _decode(runtime: Runtime, body: dict[str, Any]) -> ChatRequest:
-    """Read a body as a runtime on SC2 would get it: through the translator's tensors.
+    Returns:
+        The request, and whether the client asked for the usage.
 
     Raises:
-        EngineError: it is malformed, or meant for another model.
-    """
-    if body.get("model") != runtime.name:
-        raise _bad_request(f"the body asks for model {body.get('model')!r}, and this is the path of '{runtime.name}'")
-    known: dict[str, Any] = {
-        name: body.get(name) for name in ("messages", "tools", "tool_choice", "parallel_tool_calls")
-    }
-    sampling = {name: value for name, value in body.items() if name not in (*known, "model")}
-    try:
-        encoded = encode_request(ChatRequest(**{**known, "messages": known["messages"] or []}, parameters=sampling))
-        return decode_request(map(Tensor.from_json, encoded["inputs"]), encoded.get("parameters"))
-    except ProtocolError as error:
-        raise _bad_request(str(error)) from None
-
-
-def _read(content: bytes) -> dict[str, Any]:
-    """Parse a body.
-
-    Raises:
-        EngineError: it is no JSON object, or what it holds is of the wrong kind.
+        EngineError: the body is malformed, or names another model.
     """
     try:
         body = orjson.loads(content)
@@ -140,10 +123,15 @@ def _read(content: bytes) -> dict[str, Any]:
         body = None
     if not isinstance(body, dict):
         raise _bad_request("the body must be a JSON object")
-    for name, kind in (("messages", list), ("tools", list), ("stream_options", dict)):
-        if not isinstance(body.get(name), kind | None):
-            raise _bad_request(f"{name} must be {'a list' if kind is list else 'an object'}")
-    return body
+    options = body.get("stream_options")
+    if not isinstance(options, dict | None):
+        raise _bad_request("stream_options must be an object")
+    if body.get("model") != model:
+        raise _bad_request(f"the body asks for model {body.get('model')!r}, and this is the path of '{model}'")
+    try:
+        return ChatRequest.from_openai(body), bool(options and options.get("include_usage"))
+    except ProtocolError as error:
+        raise _bad_request(str(error)) from None
 
 
 def _bad_request(message: str) -> EngineError:
@@ -151,7 +139,7 @@ def _bad_request(message: str) -> EngineError:
 
 
 async def _while_connected(request: Request, answer: _Answer) -> Response | None:
-    """Wait for an answer for as long as the client does; None when it has left."""
+    """Wait for an answer as long as the client is connected; None when the client has left."""
     working, leaving = asyncio.create_task(answer), asyncio.create_task(_left(request))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -163,6 +151,6 @@ async def _while_connected(request: Request, answer: _Answer) -> Response | None
 
 
 async def _left(request: Request) -> None:
-    """Return when the client has left; its body has been read, so nothing else comes from it."""
+    """Return when the client has left; its body has been read, so it sends nothing else."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -9,7 +9,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import pytest_asyncio
 
@@ -45,7 +44,7 @@ def prompt_of(words: int) -> str:
 
 
 async def collect(engine: LlamaCppEngine, request: dict[str, Any]) -> list[dict[str, Any]]:
-    return [orjson.loads(each) async for each in engine.stream(request)]
+    return [each async for each in engine.stream(request)]
 
 
 async def text_of(engine: LlamaCppEngine, request: dict[str, Any]) -> str:
@@ -60,11 +59,9 @@ async def refused(engine: LlamaCppEngine, request: dict[str, Any]) -> tuple[str,
 
 
 async def test_a_stream_is_role_texts_finish_reason_and_usage(engine: LlamaCppEngine) -> None:
-    lines = [each async for each in engine.stream(asking("Say hi.", max_tokens=5))]
-    chunks = [orjson.loads(each) for each in lines]
+    chunks = await collect(engine, asking("Say hi.", max_tokens=5))
     assert {(each["object"], each["model"]) for each in chunks} == {("chat.completion.chunk", "SmolLM2-135M-Instruct")}
     assert len({each["id"] for each in chunks}) == 1
-    assert b"\n" not in b"".join(lines)
     deltas = [(choice["delta"], choice["finish_reason"]) for each in chunks for choice in each["choices"]]
     texts = deltas[1:-1]
     assert deltas[0] == ({"role": "assistant", "content": None}, None)
@@ -77,7 +74,7 @@ async def test_a_stream_is_role_texts_finish_reason_and_usage(engine: LlamaCppEn
 
 async def test_complete_is_what_a_stream_adds_up_to(engine: LlamaCppEngine) -> None:
     request = asking("Name a colour.", temperature=0)
-    whole = orjson.loads(await engine.complete(request))
+    whole = await engine.complete(request)
     assert whole["object"] == "chat.completion"
     assert whole["choices"][0]["message"]["content"] == await text_of(engine, request) != ""
 
@@ -110,7 +107,7 @@ async def test_a_reader_that_comes_back_has_missed_nothing(engine: LlamaCppEngin
     chunks = [await anext(stalled)]
     await collect(engine, asking("Hi", max_tokens=150, ignore_eos=True))
     chunks += [each async for each in stalled]
-    assert accumulate(map(orjson.loads, chunks))["usage"]["completion_tokens"] == 200
+    assert accumulate(chunks)["usage"]["completion_tokens"] == 200
     assert len(chunks) > 150
 
 

@@ -61,8 +61,8 @@ def test_a_malformed_body_is_refused(scripted: Scripted, endpoint: str, body: di
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"messages": 5}, "messages must be a list"),
-        ({"tools": 5}, "tools must be a list"),
+        ({"messages": 5}, "messages: expected a list, but got 5"),
+        ({"tools": 5}, "tools: expected a list, but got 5"),
         ({"stream_options": "x"}, "stream_options must be an object"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_malformed_chunk_ends_the_stream_with_an_error(scripted: Scripted) -> 
     scripted.replies["Raw?"] = Reply([sse(chunk({"content": "a"})), sse(chunk({"content": 5}))])
     *_, last = post(scripted, stream=True).text.strip().split("\n\n")
     assert json.loads(last.removeprefix("data: "))["error"]["message"] == (
-        "engine chunk: expected content as a string or null, but got 5"
+        "The provider sent a malformed answer: expected content as a string or null, but got 5."
     )
 
 

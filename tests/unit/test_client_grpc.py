@@ -22,7 +22,7 @@ Status = grpc.StatusCode
 
 
 def events(*chunks: dict[str, Any], raw: bool = False) -> list[bytes]:
-    return [message(event, raw=raw) for one in chunks for event in protocol.encode_chunk(line(one))]
+    return [message(event, raw=raw) for one in chunks for event in protocol.encode_chunk(one)]
 
 
 def error_event(words: str, kind: str, code: str | None = None) -> bytes:

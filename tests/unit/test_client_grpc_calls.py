@@ -16,10 +16,10 @@ from llm_streaming.errors import InferenceError
 from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.protocol import Completion
 from tests.support.grpc_server import HANG, Step, message, scripted
-from tests.support.provider import answer, chunk, line
+from tests.support.provider import answer, chunk
 
 MESSAGES = [{"role": "user", "content": "Hello!"}]
-SOME = message(next(protocol.encode_chunk(line(chunk({"content": "so far"})))))
+SOME = message(protocol.encode_chunk(chunk({"content": "so far"}))[0])
 NOT_DEPLOYED = "model 'm' is not deployed here: apply its manifest and wait until it is ready"
 
 
@@ -55,7 +55,7 @@ def interrupt() -> None:
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_whole_answer(complete: Callable[..., Completion], raw: bool) -> None:
     completion = protocol.accumulate(answer("Hel", "lo"))
-    with scripted(message(protocol.encode_completion(line(completion)), raw=raw)) as server:
+    with scripted(message(protocol.encode_completion(completion), raw=raw)) as server:
         found = complete(server.address, 600)
     [call] = server.calls
     assert (call.method, call.metadata["seldon-model"]) == ("/inference.GRPCInferenceService/ModelInfer", "m")

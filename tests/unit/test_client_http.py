@@ -32,7 +32,7 @@ def response(event: protocol.Event, **parameters: str) -> dict[str, Any]:
 
 
 def events(*chunks: dict[str, Any]) -> list[bytes]:
-    return [sse(response(event)) for one in chunks for event in protocol.encode_chunk(line(one))]
+    return [sse(response(event)) for one in chunks for event in protocol.encode_chunk(one)]
 
 
 def error_event(message: str, kind: str, code: str | None = None) -> bytes:
@@ -208,7 +208,7 @@ def test_leaving_the_loop_ends_the_stream() -> None:
 @both_callers
 def test_a_whole_answer(complete: Callable[[str], Completion]) -> None:
     completion = protocol.accumulate(answer("Hel", "lo"))
-    body = response(protocol.encode_completion(line(completion)))
+    body = response(protocol.encode_completion(completion))
     with provider_in_thread(Reply([line(body)], headers={"content-type": "application/json"})) as (provider, _):
         found = complete(address_of(provider))
     assert provider.requests[0].path == "/v2/models/m/infer"

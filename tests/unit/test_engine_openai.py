@@ -7,7 +7,7 @@ import pytest
 
 from llm_streaming.engines.openai.engine import OpenAIEngine
 from llm_streaming.errors import EngineError
-from tests.support.provider import CUT, DONE, Provider, Reply, Request, answer, chunk, failed, line, sse, streamed
+from tests.support.provider import CUT, DONE, Provider, Reply, Request, answer, chunk, failed, sse, streamed
 
 KEY = "sk-test-4242424242"
 REQUEST = {"messages": [{"role": "user", "content": "Hello!"}]}
@@ -24,7 +24,7 @@ def engine_of(provider: Provider, **options: Any) -> OpenAIEngine:
     return OpenAIEngine("gpt-test", base_url=provider.base_url, **{"max_retries": 0, **options})
 
 
-async def collect(provider: Provider, request: dict[str, Any] = REQUEST) -> list[bytes]:
+async def collect(provider: Provider, request: dict[str, Any] = REQUEST) -> list[dict[str, Any]]:
     return [each async for each in engine_of(provider).stream(request)]
 
 
@@ -39,9 +39,9 @@ async def failure(reply: Reply) -> tuple[str, int, str, str | None, float | None
     return told(raised.value)
 
 
-async def test_streams_the_providers_own_bytes() -> None:
+async def test_streams_the_providers_chunks() -> None:
     async with Provider(streamed("Hel", "lo 🌱")) as provider:
-        assert await collect(provider) == [line(each) for each in answer("Hel", "lo 🌱")]
+        assert await collect(provider) == answer("Hel", "lo 🌱")
     assert [(each.path, each.headers["authorization"], each.body) for each in provider.requests] == [
         (
             "/v1/chat/completions",
@@ -56,9 +56,7 @@ async def test_pieces_of_any_size_and_split_characters() -> None:
     sizes = (1, 2, 3, 7, 64, 1000)
     cuts = [[whole[i : i + size] for i in range(0, len(whole), size)] for size in sizes]
     async with Provider(*(Reply(pieces) for pieces in cuts)) as provider:
-        assert [await collect(provider) for _ in sizes] == [[line(each) for each in answer("grüße ", "🌱")]] * len(
-            sizes
-        )
+        assert [await collect(provider) for _ in sizes] == [answer("grüße ", "🌱")] * len(sizes)
 
 
 PRETTY = (
@@ -66,36 +64,36 @@ PRETTY = (
     b"data: }\n\n"
 )
 QUIRKS = {
-    "no [DONE]": (b"".join(map(sse, answer("a"))), [line(each) for each in answer("a")]),
-    "no last line end": (b"".join(map(sse, answer("a"))).rstrip(), [line(each) for each in answer("a")]),
-    "CRLF": ((b"".join(map(sse, answer("a"))) + DONE).replace(b"\n", b"\r\n"), [line(each) for each in answer("a")]),
+    "no [DONE]": (b"".join(map(sse, answer("a"))), answer("a")),
+    "no last line end": (b"".join(map(sse, answer("a"))).rstrip(), answer("a")),
+    "CRLF": ((b"".join(map(sse, answer("a"))) + DONE).replace(b"\n", b"\r\n"), answer("a")),
     "keep-alives": (
         b": OPENROUTER PROCESSING\n\n" + sse(chunk({}, "stop")) + b":\n\n" + DONE,
-        [line(chunk({}, "stop"))],
+        [chunk({}, "stop")],
     ),
     "null deltas": (
         sse(chunk({"role": "assistant", "content": None, "tool_calls": None})) + sse(chunk({}, "stop")) + DONE,
-        [line(chunk({"role": "assistant", "content": None, "tool_calls": None})), line(chunk({}, "stop"))],
+        [chunk({"role": "assistant", "content": None, "tool_calls": None}), chunk({}, "stop")],
     ),
     "first chunk without choices (Azure)": (
         sse(chunk(prompt_filter_results=[])) + sse(chunk({}, "stop")) + DONE,
-        [line(chunk(prompt_filter_results=[])), line(chunk({}, "stop"))],
+        [chunk(prompt_filter_results=[]), chunk({}, "stop")],
     ),
     "usage in the last chunk with choices": (
         sse(chunk({"content": "a"}, "stop", usage=USAGE)) + DONE,
-        [line(chunk({"content": "a"}, "stop", usage=USAGE))],
+        [chunk({"content": "a"}, "stop", usage=USAGE)],
     ),
-    "pretty-printed": (PRETTY + DONE, [b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}']),
+    "pretty-printed": (PRETTY + DONE, [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}]),
     "spaces": (
         b'data: {"choices": [{"finish_reason": "stop"}]}\n\n' + DONE,
-        [b'{"choices":[{"finish_reason":"stop"}]}'],
+        [{"choices": [{"finish_reason": "stop"}]}],
     ),
-    "events after [DONE]": (sse(chunk({}, "stop")) + DONE + sse(chunk({"content": "late"})), [line(chunk({}, "stop"))]),
+    "events after [DONE]": (sse(chunk({}, "stop")) + DONE + sse(chunk({"content": "late"})), [chunk({}, "stop")]),
 }
 
 
 @pytest.mark.parametrize(("body", "expected"), QUIRKS.values(), ids=QUIRKS)
-async def test_quirks(body: bytes, expected: list[bytes]) -> None:
+async def test_quirks(body: bytes, expected: list[dict[str, Any]]) -> None:
     async with Provider(Reply([body])) as provider:
         assert await collect(provider) == expected
 
@@ -123,7 +121,7 @@ async def test_complete_is_one_call_without_streaming() -> None:
     )
     async with Provider(reply) as provider:
         answered = await engine_of(provider).complete({**REQUEST, "stream": True, "stream_options": {}})
-    assert answered == b'{"object":"chat.completion","choices":[]}'
+    assert answered == {"object": "chat.completion", "choices": []}
     assert [each.body for each in provider.requests] == [{**REQUEST, "model": "gpt-test"}]
 
 
@@ -136,6 +134,13 @@ REFUSED = {
 LOST = ("The provider closed the connection before the answer was complete.", 502, "connection_error", None, None)
 SHORT = ("The provider ended the stream before the answer was complete.", 502, "server_error", None, None)
 GARBAGE = ("The provider sent something that is not a JSON object.", 502, "server_error", None, None)
+
+
+def malformed(found: str) -> tuple[Any, ...]:
+    message = f"The provider sent a malformed answer: expected choices as a list of objects, but got {found}."
+    return message, 502, "server_error", None, None
+
+
 START = sse(chunk({"content": "a"}))
 FAILURES = {
     "refused": (
@@ -173,7 +178,8 @@ FAILURES = {
     "not an object": (Reply([START, b"data: [1]\n\n", DONE]), GARBAGE),
     "half a character": (Reply([START, b'data: {"a":"\xf0\x9f"}\n\n', DONE]), GARBAGE),
     "no finish_reason": (Reply([START, DONE]), SHORT),
-    "strange choices": (Reply([sse({"choices": [None]}), sse({"choices": 1}), DONE]), SHORT),
+    "choices that are no objects": (Reply([sse({"choices": [None]}), DONE]), malformed("[None]")),
+    "choices that are no list": (Reply([START, sse({"choices": 1}), DONE]), malformed("1")),
     "nothing": (Reply(), SHORT),
     "a page instead of a stream": (Reply([b"<html></html>"]), SHORT),
     "cut before the first event": (Reply([CUT]), LOST),
@@ -191,7 +197,7 @@ async def test_failures(reply: Reply, expected: tuple[Any, ...]) -> None:
 async def test_what_came_before_a_failure_is_streamed() -> None:
     async with Provider(Reply([START, CUT])) as provider:
         chunks = engine_of(provider).stream(REQUEST)
-        assert await anext(chunks) == line(chunk({"content": "a"}))
+        assert await anext(chunks) == chunk({"content": "a"})
         with pytest.raises(EngineError):
             await anext(chunks)
 
@@ -237,7 +243,7 @@ async def test_retries_before_the_first_byte_and_never_after() -> None:
     busy = failed(503, {"error": {"message": "busy"}}, retry_after_ms="1")
     async with Provider(busy, busy, streamed("a"), Reply([START, CUT]), streamed("b")) as provider:
         engine = engine_of(provider, max_retries=2)
-        assert [each async for each in engine.stream(REQUEST)] == [line(each) for each in answer("a")]
+        assert [each async for each in engine.stream(REQUEST)] == answer("a")
         with pytest.raises(EngineError):
             _ = [each async for each in engine.stream(REQUEST)]
     assert len(provider.requests) == 4
@@ -260,7 +266,7 @@ async def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch
     async with Provider(streamed("a")) as provider:
         monkeypatch.setenv("OPENAI_BASE_URL", provider.base_url)
         answered = [each async for each in OpenAIEngine("gpt-test").stream(REQUEST)]
-    assert answered == [line(each) for each in answer("a")]
+    assert answered == answer("a")
     assert provider.requests[0].headers["authorization"] == "Bearer not-needed"
 
 
@@ -284,7 +290,7 @@ async def test_the_key_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
 async def test_closing_the_stream_closes_the_connection() -> None:
     async with Provider(Reply([START, asyncio.Event()])) as provider:
         async with aclosing(engine_of(provider).stream(REQUEST)) as chunks:
-            assert await anext(chunks) == line(chunk({"content": "a"}))
+            assert await anext(chunks) == chunk({"content": "a"})
         await asyncio.wait_for(provider.requests[0].disconnected.wait(), 5)
 
 
@@ -304,7 +310,7 @@ async def test_a_connection_serves_one_stream_after_another() -> None:
     async with Provider(*[streamed("a")] * 5) as provider:
         engine = engine_of(provider)
         for _ in range(5):
-            assert [each async for each in engine.stream(REQUEST)] == [line(each) for each in answer("a")]
+            assert [each async for each in engine.stream(REQUEST)] == answer("a")
         await engine.close()
     assert provider.connections == 1
 
@@ -316,7 +322,7 @@ async def test_a_hundred_streams_at_once_get_their_own_tokens() -> None:
         name = request.body["messages"][0]["content"]
         return streamed(*(f"{name}.{i} " for i in range(20)))
 
-    async def ask(engine: OpenAIEngine, name: str) -> list[bytes]:
+    async def ask(engine: OpenAIEngine, name: str) -> list[dict[str, Any]]:
         async with aclosing(engine.stream({"messages": [{"role": "user", "content": name}]})) as chunks:
             first = await anext(chunks)
             await everyone.wait()  # nobody goes on before all hundred are streaming
@@ -326,4 +332,4 @@ async def test_a_hundred_streams_at_once_get_their_own_tokens() -> None:
         engine = engine_of(provider)
         answers = await asyncio.gather(*(ask(engine, str(i)) for i in range(100)))
         await engine.close()
-    assert answers == [[line(each) for each in answer(*(f"{i}.{j} " for j in range(20)))] for i in range(100)]
+    assert answers == [answer(*(f"{i}.{j} " for j in range(20))) for i in range(100)]

@@ -7,6 +7,8 @@ from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL, resolve_model
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 from llm_streaming.errors import EngineError
 
+FILE, PATH = "model-settings.json:", "parameters.extra.config.model_settings"
+
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,18 +31,25 @@ def test_settings_may_be_strings_as_seldon_core_hands_them_on() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"n_ctxt": 1}, "llama.cpp has no setting n_ctxt (did you mean n_ctx?)."),
+        ({"n_ctxt": 1}, f"{FILE} there is no setting {PATH}.n_ctxt (did you mean n_ctx?)"),
         (
             {"gpu_memory_utilization": 0.9},
-            "llama.cpp has no setting gpu_memory_utilization: "
-            "there are default_generate_kwargs, model, n_batch, n_ctx, n_parallel, n_threads, seed.",
+            f"{FILE} there is no setting {PATH}.gpu_memory_utilization: "
+            "there are default_generate_kwargs, model, n_batch, n_ctx, n_parallel, n_threads, seed",
         ),
-        ({"n_ctx": "many"}, "The setting n_ctx must be a whole number, at least 1, not 'many'."),
-        ({"n_parallel": 0}, "The setting n_parallel must be a whole number, at least 1, not 0."),
-        ({"n_batch": True}, "The setting n_batch must be a whole number, at least 1, not True."),
-        ({"n_ctx": 1.5}, "The setting n_ctx must be a whole number, at least 1, not 1.5."),
-        ({"seed": -1}, "The setting seed must be a whole number, at least 0, not -1."),
-        ({"model": ""}, "The setting model must be a text, not ''."),
+        (
+            {"n_ctx": "many"},
+            f"{FILE} {PATH}.n_ctx: Input should be a valid integer, unable to parse string as an integer, "
+            "but got 'many'",
+        ),
+        ({"n_parallel": 0}, f"{FILE} {PATH}.n_parallel: Input should be greater than or equal to 1, but got 0"),
+        ({"n_batch": True}, f"{FILE} {PATH}.n_batch: Input should be a valid integer, but got True"),
+        (
+            {"n_ctx": 1.5},
+            f"{FILE} {PATH}.n_ctx: Input should be a valid integer, got a number with a fractional part, but got 1.5",
+        ),
+        ({"seed": "-1"}, f"{FILE} {PATH}.seed: Input should be greater than or equal to 0, but got '-1'"),
+        ({"model": ""}, f"{FILE} {PATH}.model: String should have at least 1 character, but got ''"),
         (
             {"default_generate_kwargs": "["},
             "The setting default_generate_kwargs must be a mapping of parameters, not '['.",

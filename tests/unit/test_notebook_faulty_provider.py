@@ -1,7 +1,6 @@
 """The provider that fails on purpose, called by the OpenAI engine."""
 
 import asyncio
-import json
 
 import pytest
 
@@ -20,9 +19,9 @@ async def ask(provider: FaultyProvider, text: str, whole: bool = False) -> tuple
     request, so_far = {"messages": [{"role": "user", "content": text}]}, ""
     try:
         if whole:
-            return json.loads(await engine.complete(request))["choices"][0]["message"]["content"], None
+            return (await engine.complete(request))["choices"][0]["message"]["content"], None
         async for chunk in engine.stream(request):
-            for choice in json.loads(chunk)["choices"]:
+            for choice in chunk["choices"]:
                 so_far += choice["delta"].get("content", "")
     except EngineError as error:
         return so_far, (str(error), error.status)
@@ -68,7 +67,7 @@ async def test_an_endless_answer_ends_when_its_reader_leaves() -> None:
     with FaultyProvider() as provider:
         engine = OpenAIEngine("any", base_url=provider.base_url)
         chunks = engine.stream({"messages": [{"role": "user", "content": ENDLESS}]})
-        begun = [json.loads(await anext(chunks))["choices"][0]["delta"]["content"] for _ in range(5)]
+        begun = [(await anext(chunks))["choices"][0]["delta"]["content"] for _ in range(5)]
         assert not provider.left.is_set()
         await chunks.aclose()
         await engine.close()
@@ -83,6 +82,6 @@ async def test_closing_ends_a_silence() -> None:
     for _ in TOKENS:
         await anext(chunks)
     provider.close()
-    rest = [json.loads(chunk)["choices"] async for chunk in chunks]
+    rest = [chunk["choices"] async for chunk in chunks]
     await engine.close()
     assert rest == [[{"index": 0, "delta": {}, "finish_reason": "stop"}], []]

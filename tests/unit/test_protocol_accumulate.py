@@ -1,12 +1,12 @@
 """Chunks of one stream ⇒ the answer they make."""
 
-import orjson
 import pytest
 
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol import Accumulator, accumulate, keep_alive_chunk
+from llm_streaming.protocol import accumulate
+from llm_streaming.protocol.chunks import keep_alive_chunk
 
-KEEP_ALIVE = orjson.loads(keep_alive_chunk("made-up", "m", 1))
+KEEP_ALIVE = keep_alive_chunk("made-up", "m", 1)
 
 
 def chunk(*choices, **extra):
@@ -70,14 +70,6 @@ def test_choices_logprobs_and_other_texts():
     second = {"role": "assistant", "content": "b", "refusal": "no"}
     logprobs = {"content": [{"token": "a"}, {"token": "z"}], "refusal": None}
     assert accumulate(stream) == completion(result(first, "length", 0, logprobs), result(second, "stop", 1))
-
-
-def test_one_chunk_at_a_time():
-    accumulator = Accumulator()
-    accumulator.add(chunk(choice({"content": "a"})))
-    assert accumulator.completion() == completion(result({"role": "assistant", "content": "a"}, None))
-    accumulator.add(chunk(choice({"content": "b"}, "stop")))
-    assert accumulator.completion() == completion(result({"role": "assistant", "content": "ab"}, "stop"))
 
 
 @pytest.mark.parametrize("stream", [[], [KEEP_ALIVE], [chunk(usage={"total_tokens": 3})]])

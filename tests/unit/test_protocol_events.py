@@ -15,8 +15,8 @@ from llm_streaming.protocol import (
     encode_chunk,
     encode_completion,
     encode_error,
-    select,
 )
+from llm_streaming.protocol.response import select
 
 # The first text that is drawn on a machine takes seconds: Hypothesis builds its table of Unicode.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,7 +44,7 @@ calls = st.lists(st.builds(lambda arguments: {**CALL, "function": {"name": "f", 
 @given(text, st.sampled_from([None, "stop"]), st.none() | st.just({"total_tokens": 3}), calls)
 def test_what_a_runtime_sends_arrives(content, finish_reason, usage, calls):
     raw = chunk({"content": content, "tool_calls": calls}, finish_reason, usage=usage)
-    [event] = encode_chunk(json.dumps(raw).encode())
+    [event] = encode_chunk(raw)
     expected = ChatEvent(content, finish_reason, usage, calls, raw)
     assert decode_event(response(event)) == expected
     assert decode_event(response(event, bytes)) == expected  # over gRPC
@@ -56,7 +56,7 @@ def test_what_a_runtime_sends_arrives(content, finish_reason, usage, calls):
 def test_a_whole_answer_arrives(content, calls):
     message = {"role": "assistant", "content": content, "tool_calls": calls}
     raw = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": {"total_tokens": 3}}
-    event = encode_completion(json.dumps(raw).encode())
+    event = encode_completion(raw)
     assert decode_completion(response(event)) == Completion(content, "stop", {"total_tokens": 3}, calls, raw)
     assert decode_event(response(event)) == ChatEvent(content, "stop", {"total_tokens": 3}, calls, raw)
 

@@ -182,6 +182,38 @@ def test_outputs():
 )
 def test_messages_that_cannot_be_sent(messages, message):
     assert complaint(encode_request, ChatRequest(messages)) == message
+    if "what JSON can hold" not in message:  # a body that came as JSON holds nothing else
+        assert complaint(ChatRequest.from_openai, {"messages": messages}) == message
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"tools": {}}, "tools: expected a list, but got {}"),
+        ({"tools": [{}, "f"]}, "tool 1: expected an object, but got 'f'"),
+        (
+            {"tools": [{}], "tool_choice": ["auto"]},
+            "tool_choice: expected a word, such as 'auto', or a JSON object, but got ['auto']",
+        ),
+        (
+            {"tools": [{}], "tool_choice": ""},
+            "tool_choice: expected a word, such as 'auto', or a JSON object, but got ''",
+        ),
+        (
+            {"tools": [{}], "parallel_tool_calls": "true"},
+            "parallel_tool_calls: expected true or false, but got 'true'",
+        ),
+    ],
+)
+def test_tools_that_cannot_be_sent(keys, message):
+    messages = [{"role": "user"}]
+    assert complaint(encode_request, ChatRequest(messages, **keys)) == message
+    assert complaint(ChatRequest.from_openai, {"messages": messages, **keys}) == message
+
+
+def test_messages_that_are_no_list():
+    assert complaint(ChatRequest.from_openai, {"messages": 5}) == "messages: expected a list, but got 5"
+    assert complaint(ChatRequest.from_openai, {}) == "messages: expected at least one, but got none"
 
 
 elements = st.sampled_from(["", "Hi", "text", "[", "[]", '[""]', '["text"]', '["image_url"]', '["{"]', "{}", "null"])

@@ -1,6 +1,7 @@
 """Whatever is sent arrives: over REST, over gRPC, and through a translator that writes JSON as Go does."""
 
 import json
+from dataclasses import replace
 from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
@@ -135,6 +136,14 @@ def test_over_rest(request):
 @given(requests)
 def test_over_grpc(request):
     assert received(encode_request(request), str.encode) == normal(without_lone_empty_texts(request))
+
+
+@patient
+@given(requests)
+def test_without_tensors(request):
+    """OpenAI's own path, where no tensor is made."""
+    body = {"model": "m", "stream": True, **request.as_openai()}
+    assert ChatRequest.from_openai(body) == replace(normal(request), outputs=None)
 
 
 @patient

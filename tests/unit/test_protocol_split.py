@@ -41,7 +41,7 @@ def logprobs(count):
 
 def pieces(big):
     """The chunks that a chunk is sent as, each checked for its size on the wire."""
-    events = [dict(event) for event in encode_chunk(orjson.dumps(big))]
+    events = [dict(event) for event in encode_chunk(big)]
     assert [name for event in events for name, size in [("event", sse_size(event))] if size >= 65_536] == []
     return events, [orjson.loads(event["output_all"]) for event in events]
 
@@ -109,13 +109,13 @@ def test_anything(text, times, called):
 
 def test_what_no_cut_can_shorten_is_sent_whole():
     big = chunk(choice({"content": "a"}), extension="x" * 70_000)
-    [event] = encode_chunk(orjson.dumps(big))
+    [event] = encode_chunk(big)
     assert event[-1] == ("output_all", orjson.dumps(big))
 
 
 def test_what_fits_is_one_event():
     big = chunk(choice({"content": "a" * 4096}))
-    [event] = encode_chunk(orjson.dumps(big))
+    [event] = encode_chunk(big)
     assert event[1] == ("content", b"a" * 4096)
 
 

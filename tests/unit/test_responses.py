@@ -6,7 +6,7 @@ from mlserver.rest.responses import ServerSentEvent
 from mlserver.types import Parameters
 
 from llm_streaming.protocol import Event
-from llm_streaming.runtimes.responses import Stream, whole_response
+from llm_streaming.runtimes.responses import StreamedResponse, whole_response
 
 TEXT: Event = [
     ("role", b"assistant"),
@@ -29,7 +29,7 @@ def slow(event: Event, told: dict) -> object:
 
 
 def fast(event: Event, told: dict) -> object:
-    response = Stream("m", "1").respond_with(event, **told)
+    response = StreamedResponse("m", "1", Parameters(headers={}), [event], told)
     response.id = "7"
     return response
 
@@ -48,15 +48,8 @@ def test_over_grpc(event: Event, told: dict, raw: bool) -> None:
     assert messages[0] == messages[1]
 
 
-@pytest.mark.parametrize("joined", [True, False])
-def test_events_that_are_there_together(joined: bool) -> None:
-    responses = Stream("m", "1", joined=joined).respond(TEXT, CALL)
-    for response in responses:
-        response.id = "7"
-    sent = [ServerSentEvent(response).encode() for response in responses]
+def test_events_that_are_sent_together() -> None:
+    response = StreamedResponse("m", "1", Parameters(headers={}), [TEXT, CALL])
+    response.id = "7"
     each = [ServerSentEvent(slow(event, {})).encode() for event in (TEXT, CALL)]
-    assert sent == ([b"".join(each)] if joined else each)
-
-
-def test_outputs_are_those_of_a_whole_response() -> None:
-    assert fast(TEXT, {}).outputs == whole_response("m", "1", TEXT).outputs
+    assert ServerSentEvent(response).encode() == b"".join(each)

@@ -35,10 +35,12 @@ async def once(request: InferenceRequest) -> AsyncIterator[InferenceRequest]:
     yield request
 
 
-def outputs_of(response: InferenceResponse | StreamedResponse) -> dict[str, str]:
-    if isinstance(response, StreamedResponse):
-        return {name: value.decode() for name, value in response.events[0]}
+def outputs_of(response: InferenceResponse) -> dict[str, str]:
     return {output.name: output.data.root[0].decode() for output in response.outputs}
+
+
+def events_of(*responses: StreamedResponse) -> list[dict[str, str]]:
+    return [{name: value.decode() for name, value in event} for response in responses for event in response.events]
 
 
 async def stream(
@@ -54,7 +56,7 @@ async def test_each_chunk_becomes_an_event_after_one_that_comes_at_once() -> Non
     async with Provider(streamed("Hel", "lo")) as provider:
         model = api(provider.base_url)
         assert await model.load()
-        first, *rest = [outputs_of(response) for response in await stream(model, payload())]
+        first, *rest = events_of(*await stream(model, payload()))
         await model.unload()
     empty = {"role": "assistant", "content": "", "type": "text"}
     assert {name: first[name] for name in empty} == empty
@@ -70,6 +72,21 @@ async def test_each_chunk_becomes_an_event_after_one_that_comes_at_once() -> Non
     ]
 
 
+@pytest.mark.parametrize("element", [str, str.encode], ids=["REST", "gRPC"])
+async def test_over_rest_events_that_wait_go_together(element: Any) -> None:
+    """Over gRPC, where elements of tensors are bytes, a response holds one event."""
+    async with Provider(Reply([b"".join(streamed("Hel", "lo").steps)])) as provider:
+        model = api(provider.base_url)
+        await model.load()
+        request = payload()
+        for one in request.inputs:
+            one.data.root = [element(each) for each in one.data.root]
+        responses = await stream(model, request)
+        await model.unload()
+    assert [event["content"] for event in events_of(*responses)] == ["", "", "Hel", "lo", "", ""]
+    assert (len(responses) < 6) == (element is str)
+
+
 async def test_a_silent_provider_gets_keep_alives_with_the_streams_id() -> None:
     released = asyncio.Event()
     script = [sse(chunk({"content": "x"}, id="theirs")), released, sse(chunk({}, "stop"))]
@@ -78,8 +95,9 @@ async def test_a_silent_provider_gets_keep_alives_with_the_streams_id() -> None:
         await model.load()
         ids = []
         async for response in model.predict_stream(once(payload())):
-            said = json.loads(outputs_of(response)["output_all"])
-            ids.append((said["id"], said["choices"][0]["delta"]))
+            for event in events_of(response):
+                said = json.loads(event["output_all"])
+                ids.append((said["id"], said["choices"][0]["delta"]))
             if ids.count(("theirs", {})) == 3:
                 released.set()
         await model.unload()
@@ -114,7 +132,7 @@ async def test_only_the_outputs_asked_for_are_sent() -> None:
         await model.load()
         responses = await stream(model, payload(outputs=("content",)))
         await model.unload()
-    assert [outputs_of(response) for response in responses] == [{"content": text} for text in ("", "", "x", "", "")]
+    assert events_of(*responses) == [{"content": text} for text in ("", "", "x", "", "")]
 
 
 FAILURES = {
@@ -146,11 +164,11 @@ async def test_a_failed_stream_says_why_and_then_breaks(failure: str) -> None:
         with pytest.raises(MLServerError) as raised:
             await stream(model, payload(), seen)
         await model.unload()
-    last = outputs_of(seen[-1])
+    [last] = events_of(seen[-1])
     assert (str(raised.value), raised.value.status_code) == (error["message"], status)
     assert (last["role"], last["content"], last["type"]) == ("assistant", "", "text")
     assert json.loads(last["output_all"]) == {"error": error}
-    assert seen[-1].told == {"error": last["output_all"], "status": status}
+    assert seen[-1].event_parameters == {"error": last["output_all"], "status": status}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -214,7 +232,8 @@ async def test_a_whole_answer() -> None:
         (
             Local,
             {"backend": "llamacpp", "config": {"model_settings": {"n_cxt": 3}}},
-            "llama.cpp has no setting n_cxt (did you mean n_ctx?).",
+            "model-settings.json: there is no setting parameters.extra.config.model_settings.n_cxt "
+            "(did you mean n_ctx?)",
         ),
     ],
 )
@@ -237,7 +256,7 @@ async def test_a_model_whose_engine_has_died_is_not_ready_any_more() -> None:
     seen = [model.ready]
     model.ready = await model.load()
     seen.append(model.ready)
-    model.opened()._engine.alive = False
+    model.opened().alive = False
     seen.append(model.ready)
     await model.unload()
     assert seen == [False, True, False]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from llm_streaming.engines.vllm import plugin
-from llm_streaming.engines.vllm.plugin import Failure
+from llm_streaming.engines.vllm.plugin import LoadFailure
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -26,7 +26,7 @@ def fail() -> None:
 
 
 def test_the_first_failure_of_a_process_is_told() -> None:
-    with Failure() as failure:
+    with LoadFailure() as failure:
         assert failure.text() == ""
         process = SPAWN.Process(target=fail)
         process.start()

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from llm_streaming.engines.vllm.errors import invalid_request, load_error, plain, request_error
-from llm_streaming.engines.vllm.settings import _words, in_folder
+from llm_streaming.engines.vllm.settings import command_line, in_folder
 from llm_streaming.engines.vllm.versions import check_version
 from llm_streaming.errors import EngineError
 
@@ -42,12 +42,12 @@ def actions() -> dict[str, argparse.Action]:
 def test_settings_become_a_command_line(
     actions: dict[str, argparse.Action], name: str, value: object, words: list[str]
 ) -> None:
-    assert list(_words(actions[name], value)) == words
+    assert list(command_line(actions[name], value)) == words
 
 
 def test_a_flag_is_true_or_false(actions: dict[str, argparse.Action]) -> None:
     with pytest.raises(EngineError) as raised:
-        list(_words(actions["enforce_eager"], 1))
+        list(command_line(actions["enforce_eager"], 1))
     assert str(raised.value) == "The setting enforce_eager must be true or false, not 1."
 
 

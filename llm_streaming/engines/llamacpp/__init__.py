@@ -1,1 +1,1 @@
-"""The engine of llama.cpp, which runs a model in this process."""
+"""The engine llama.cpp, which runs a model in this process."""

@@ -1,4 +1,4 @@
-"""A model in this process, on llama.cpp: no server, no GPU, no key."""
+"""Runs a model in this process with llama.cpp: no server, no GPU, no key."""
 
 from __future__ import annotations
 
@@ -13,39 +13,37 @@ from typing import Any
 import orjson
 import xllamacpp
 
-from llm_streaming.engines.chunks import ChunkChecker, engine_error
-from llm_streaming.engines.errors import bad_request, refuse_unknown, unloaded
+from llm_streaming.engines.base import ChunkReader, collect
+from llm_streaming.engines.errors import bad_request, engine_error, refuse_unknown, unloaded
 from llm_streaming.engines.llamacpp.model_file import resolve_model
 from llm_streaming.engines.llamacpp.settings import PARAMETERS, LlamaCppSettings
 from llm_streaming.engines.llamacpp.thread_stream import ThreadStream
 from llm_streaming.errors import EngineError
-from llm_streaming.protocol import accumulate
 
-# Without the progress of the prompt nothing would be called while it is read, and nothing could be cancelled.
+# A generation can be cancelled only when llama.cpp reports something: the progress, while it reads the prompt.
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
-# Only a key can look like this: inside a JSON string the quotes are escaped.
-_PROGRESS = b'"prompt_progress":'
+_PROGRESS = "prompt_progress"
 
 
 class LlamaCppEngine:
     """A loaded model; make one with `load`.
 
-    Each answer is generated on a thread of its own, which llama.cpp batches with the others. Requests beyond
+    Each answer is generated on a thread of its own, and llama.cpp computes them in batches. Requests beyond
     ``n_parallel`` wait here and not in llama.cpp, where a waiting request cannot be cancelled.
 
     Args:
         server: llama.cpp with the model.
-        settings: what it was loaded with.
+        settings: the settings that it was loaded with.
     """
 
-    alive = True  # in this process
+    alive = True  # it lives as long as this process
 
     def __init__(self, server: xllamacpp.Server, settings: LlamaCppSettings) -> None:
         self._server: xllamacpp.Server | None = server
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.n_parallel)
         self._running: set[ThreadStream] = set()
-        # Also runs at the interpreter's exit: a thread that comes back from C++ after that would abort the process.
+        # Also runs when the interpreter exits: a thread that returned from C++ after that would abort the process.
         self._stop = weakref.finalize(self, _stop, self._running)
 
     @classmethod
@@ -53,8 +51,8 @@ class LlamaCppEngine:
         """Load a model, in a thread.
 
         Args:
-            settings: which model, and how.
-            folder: where a relative path of a model starts.
+            settings: the model's name and how to run it.
+            folder: the folder in which a relative path of a model starts.
 
         Raises:
             EngineError: the file is not there, or llama.cpp cannot read it.
@@ -68,13 +66,13 @@ class LlamaCppEngine:
 
     @property
     def running(self) -> int:
-        """How many answers are being generated."""
+        """The number of answers that are being generated."""
         return len(self._running)
 
-    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer: see `llm_streaming.engines.base.Engine.stream`.
 
-        Closing the generator returns when the generation has ended, a token or a batch of the prompt later.
+        Closing the generator waits until the generation has ended, one token or one batch of the prompt later.
         """
         body = self._body(request)
         await self._slots.acquire()
@@ -82,36 +80,37 @@ class LlamaCppEngine:
             self._slots.release()
             raise unloaded()
         thread = self._start(self._server, body)
-        checker = ChunkChecker("llama.cpp", _error)
+        reader = ChunkReader("llama.cpp", _error)
         try:
-            async with aclosing(thread.read()) as chunks:
-                async for chunk in chunks:
-                    yield checker.check(chunk)
+            async with aclosing(thread.read()) as lines:
+                async for line in lines:
+                    chunk = reader.read(line)
+                    if _PROGRESS not in chunk:
+                        yield chunk
         finally:
             thread.cancel()
             await thread.wait()
-        if self._server is None and not checker.finished:
+        if self._server is None and not reader.finished:
             raise unloaded()
-        checker.end()
+        reader.end()
 
-    async def complete(self, request: dict[str, Any]) -> bytes:
-        """The whole answer, collected from a stream: see `llm_streaming.engines.base.Engine.complete`."""
-        async with aclosing(self.stream(request)) as chunks:
-            return orjson.dumps(accumulate([orjson.loads(chunk) async for chunk in chunks]))
+    async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make a whole answer, collected from a stream: see `llm_streaming.engines.base.Engine.complete`."""
+        return await collect(self.stream(request))
 
     async def close(self) -> None:
-        """End every stream, wait until they have ended, and free the model."""
+        """End every stream, wait until all have ended, and free the model."""
         server, self._server = self._server, None
         await asyncio.to_thread(self._stop)
         del server
 
     def _body(self, request: dict[str, Any]) -> bytes:
-        """The request as llama.cpp gets it.
+        """Write the request as llama.cpp reads it.
 
         Raises:
             EngineError: it asks for something that llama.cpp would ignore, or get wrong.
         """
-        # OpenAI takes a null for "not given"; llama.cpp would take a null seed for a random one.
+        # In OpenAI's API a null means "not given"; llama.cpp would take a null seed for a random one.
         given = {name: value for name, value in request.items() if value is not None}
         body = {"seed": self._settings.seed, **self._settings.default_generate_kwargs, **given}
         refuse_unknown("llama.cpp", "parameter", body, PARAMETERS)
@@ -125,11 +124,8 @@ class LlamaCppEngine:
 
     def _start(self, server: xllamacpp.Server, body: bytes) -> ThreadStream:
         def generate(stream: ThreadStream) -> None:
-            def take(chunk: bytes) -> bool:
-                return stream.cancelled if _PROGRESS in chunk else stream.emit(chunk)
-
             try:
-                server.handle_chat_completions(body, take)
+                server.handle_chat_completions(body, stream.emit)
             except (ValueError, RuntimeError) as error:  # it raises for malformed requests only
                 raise bad_request(f"llama.cpp refused the request: {error}.") from None
 
@@ -143,20 +139,25 @@ class LlamaCppEngine:
 
 
 def server_params(path: Path, settings: LlamaCppSettings) -> xllamacpp.CommonParams:
-    """How llama.cpp is to be set up for a model: for an engine, and for a server of its own."""
+    """Make llama.cpp's parameters for a model, for an engine or for a server of its own.
+
+    Args:
+        path: the model's file.
+        settings: how to run it.
+    """
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.model_alias = {Path(settings.model).name.removesuffix(".gguf")}  # else chunks name the whole path
-    # Slots do not share their context: when a shared one is full, every stream fails, and what a slot
-    # answers depends on its neighbours even with the same seed.
+    params.model_alias = {Path(settings.model).name.removesuffix(".gguf")}  # otherwise chunks name the whole path
+    # Each slot has a context of its own. When a shared one is full, every stream fails, and an answer depends on the
+    # other streams even with the same seed.
     params.n_ctx = settings.n_ctx * settings.n_parallel
     params.n_parallel = settings.n_parallel
     params.n_batch = params.n_ubatch = settings.n_batch
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.n_threads
-    params.cache_ram_mib = 0  # by default prompts of the past fill up to 8 GB
+    params.cache_ram_mib = 0  # by default llama.cpp keeps past prompts, in up to 8 GB
     params.fit_params = False  # measuring free memory first would take seconds
     params.verbosity = -1
-    # llama.cpp listens on a port of loopback in any case; nobody can use it.
+    # llama.cpp always listens on a port of loopback: without this key nobody can use it.
     params.api_keys = [secrets.token_hex()]
     params.cors_origins = ""
     params.ui = params.endpoint_slots = False

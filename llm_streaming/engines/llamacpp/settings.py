@@ -1,20 +1,19 @@
-"""What a llama.cpp model can be told: its settings when it is loaded, and parameters with each request."""
+"""The settings of a llama.cpp model, and the parameters that a request to it may have."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-import orjson
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
-from llm_streaming.engines.errors import bad_request, refuse_unknown
 from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL
-from llm_streaming.errors import EngineError
+from llm_streaming.engines.settings import Settings, read_generate_kwargs, settings_error
 
-# Everything that llama.cpp's chat completions honour; it drops other names silently. `user`, `metadata` and `store`
-# ask for nothing that could show in an answer. Its own switches that would change a chunk's shape are left out.
+# Everything that llama.cpp's chat completions honour; it ignores other names silently. `user`, `metadata` and `store`
+# are accepted because they change nothing in an answer. Switches that would change a chunk's form are left out.
 # fmt: off
 _OPENAI = frozenset({
     "messages", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "max_tokens",
@@ -31,74 +30,58 @@ _OWN = frozenset({
 PARAMETERS = _OPENAI | _OWN
 
 
-@dataclass(frozen=True, kw_only=True)
-class LlamaCppSettings:
-    """What ``model_settings`` holds for the backend ``llamacpp``."""
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):  # pydantic would take True for 1
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
 
-    model: str = SMALL_MODEL
+
+_Whole = Annotated[int, BeforeValidator(_no_bool)]
+
+
+class LlamaCppSettings(Settings):
+    """The ``model_settings`` of the backend ``llamacpp``."""
+
+    model: str = Field(default=SMALL_MODEL, min_length=1)
     """The small model's name, a .gguf file in the folder of the settings, or an absolute path."""
 
-    n_ctx: int = 2048
+    n_ctx: _Whole = Field(default=2048, ge=1)
     """Tokens that one request may fill, prompt and answer together; every slot has as many of its own (for the small
     model that is 45 MB a slot), so that no request can fail because of another."""
 
-    n_parallel: int = 8
-    """Slots, which is how many requests are answered at the same time; others wait for their turn."""
+    n_parallel: _Whole = Field(default=8, ge=1)
+    """Slots: the number of requests that are answered at the same time; others wait for their turn."""
 
-    n_threads: int = field(default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) - 1)))
-    """Threads that compute. By default one core is left alone, because threads wait for each other by spinning, so that
-    one busy neighbour slows two threads on two cores down tenfold, and a single one hardly at all."""
+    n_threads: _Whole = Field(default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) - 1)), ge=1)
+    """Threads that compute. By default one core is left free: threads wait for each other by spinning, so one other
+    busy process slows two threads on two cores down tenfold, and a single thread hardly at all."""
 
-    n_batch: int = 64
+    n_batch: _Whole = Field(default=64, ge=1)
     """Prompt tokens computed at a time. A request that is cancelled while its prompt is read ends with the batch;
-    larger ones gain nothing on a CPU."""
+    larger batches gain nothing on a CPU."""
 
-    seed: int = 1
+    seed: _Whole = Field(default=1, ge=0)
     """The seed of requests that name none, so that the same request gets the same answer."""
 
-    default_generate_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters that go under those of each request."""
+    default_generate_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Parameters for requests that do not set them."""
+
+    @field_validator("default_generate_kwargs", mode="before")
+    @classmethod
+    def _read_kwargs(cls, value: object) -> dict[str, Any]:
+        return read_generate_kwargs(value, "llama.cpp", PARAMETERS)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> LlamaCppSettings:
-        """Read settings as a model-settings.json has them, or as Seldon Core 2 hands them on, which is as strings.
+        """Read the ``model_settings`` of a model-settings.json.
 
         Args:
             mapping: settings by name; None stands for the default.
 
         Raises:
-            EngineError: there is no such setting, or its value does not fit.
+            EngineError: a setting is unknown or malformed; the message names it.
         """
-        refuse_unknown("llama.cpp", "setting", mapping, (each.name for each in fields(cls)))
-        read: dict[str, Callable[[str, object], Any]] = {"model": _text, "default_generate_kwargs": _parameters}
-        given = {name: value for name, value in mapping.items() if value is not None}
-        return cls(**{name: read.get(name, _number)(name, value) for name, value in given.items()})
-
-
-def _misfit(name: str, expected: str, value: object) -> EngineError:
-    return bad_request(f"The setting {name} must be {expected}, not {value!r}.", "invalid_setting")
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _misfit(name, "a text", value)
-    return value
-
-
-def _number(name: str, value: object) -> int:
-    number = int(value) if isinstance(value, str) and value.isdecimal() else value
-    smallest = 0 if name == "seed" else 1
-    if not isinstance(number, int) or isinstance(number, bool) or number < smallest:
-        raise _misfit(name, f"a whole number, at least {smallest}", value)
-    return number
-
-
-def _parameters(name: str, value: object) -> Mapping[str, Any]:
-    try:
-        parameters = orjson.loads(value) if isinstance(value, str) else value
-    except orjson.JSONDecodeError:
-        parameters = None
-    if not isinstance(parameters, Mapping):
-        raise _misfit(name, "a mapping of parameters", value)
-    refuse_unknown("llama.cpp", "parameter", parameters, PARAMETERS)
-    return parameters
+        try:
+            return cls.model_validate({name: value for name, value in mapping.items() if value is not None})
+        except ValidationError as error:
+            raise settings_error(error, "parameters.extra.config.model_settings", cls.model_fields) from None

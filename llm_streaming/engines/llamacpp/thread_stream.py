@@ -1,4 +1,4 @@
-"""From a thread that produces to an event loop that reads, with a bounded number of items in between."""
+"""Passes items from a thread to an event loop, with a bounded number of items in between."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _CAPACITY = 64
 
 
 class ThreadStream:
-    """A thread's items, in order; it starts at once.
+    """The items of a thread, in order; the thread starts at once.
 
     Neither side polls: the thread waits on a semaphore for room, the loop on a queue for items. The thread is a daemon,
-    so that it never holds up the process; its owner cancels and joins it before the interpreter goes.
+    so that it never delays the end of the process; its owner cancels and joins it before the interpreter exits.
 
     Args:
         produce: runs in the thread and hands each item to `emit`.
-        on_end: called in the loop when the thread has nothing more to do, however that came about.
+        on_end: called in the loop when the thread has ended, whether it succeeded, failed or was cancelled.
     """
 
     def __init__(self, produce: Callable[[ThreadStream], None], on_end: Callable[[ThreadStream], None]) -> None:
@@ -35,20 +35,20 @@ class ThreadStream:
         """Hand over one item, from the thread; waits while the reader is too far behind.
 
         Args:
-            item: what `read` yields.
+            item: the item that `read` will yield.
 
         Returns:
-            Whether to stop, because nobody reads any more.
+            Whether to stop, because the stream has been cancelled.
         """
         if not self.cancelled:
             self._room.acquire()
         return self.cancelled or not self._in_loop(self._items.put_nowait, item)
 
     async def read(self) -> AsyncGenerator[bytes, None]:
-        """The items.
+        """Yield the items.
 
         Raises:
-            Exception: what the thread raised, after the items that came before.
+            Exception: the exception of the thread, after the items that came before it.
         """
         while (item := await self._items.get()) is not None:
             if isinstance(item, Exception):
@@ -57,24 +57,24 @@ class ThreadStream:
             yield item
 
     def cancel(self) -> None:
-        """Have the thread stop at its next item; from any thread, any number of times."""
+        """Stop the thread at its next item; callable from any thread, any number of times."""
         self.cancelled = True
         self._room.release()
 
     async def wait(self) -> None:
         """Wait until the thread has ended."""
         await self._ended.wait()
-        self._thread.join()  # setting the event was its last act, so this never holds up the loop
+        self._thread.join()  # it sets the event as its last act, so this does not block the loop
 
     def join(self) -> None:
-        """Wait for the thread itself, where no loop runs."""
+        """Wait for the thread to end, where no loop runs."""
         self._thread.join()
 
     def _run(self) -> None:
         failure = None
         try:
             self._produce(self)
-        except Exception as error:  # noqa: BLE001 - it is raised again, on the reader's side
+        except Exception as error:  # noqa: BLE001 - `read` raises it again
             failure = error
         self._in_loop(self._finish, failure)
 
@@ -84,7 +84,7 @@ class ThreadStream:
         self._on_end(self)
 
     def _in_loop(self, call: Callable[..., None], *args: object) -> bool:
-        """Have the loop make a call; False when it is closed and there is nobody left to make it."""
+        """Schedule a call in the loop; False if the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:

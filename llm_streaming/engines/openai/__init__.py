@@ -1,1 +1,1 @@
-"""The engine of OpenAI's API and of every server that speaks it."""
+"""The engine OpenAI's API, of OpenAI and of every server that speaks it."""

@@ -1,4 +1,4 @@
-"""OpenAI's API, and every provider and server that speaks it."""
+"""Calls OpenAI's API, of OpenAI or of any server that speaks it."""
 
 from __future__ import annotations
 
@@ -12,45 +12,46 @@ from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 import aiohttp
-import httpx2  # what the openai package sends with; its errors show while a body is read
+import httpx2  # the HTTP client of the openai package; reading a body raises its errors
 import openai
 import orjson
 
-from llm_streaming.engines.chunks import ChunkChecker, engine_error, read_object
+from llm_streaming.engines.base import ChunkReader
+from llm_streaming.engines.errors import engine_error
 from llm_streaming.engines.openai.sse import SSEDecoder
 from llm_streaming.errors import EngineError
 
 _OPENAI = "https://api.openai.com/v1"
 _SOURCE = "The provider"
 _DONE = b"[DONE]"
-# What the engine decides itself, whoever asks for something else.
+# The engine decides about these; a request cannot change them.
 _OWN = frozenset({"model", "stream", "stream_options"})
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
-# Shorter ones are stand-ins ("none", "x") for servers that want no key; hiding them would garble messages.
+# Shorter keys are placeholders ("none", "x") for servers that need no key; hiding them would garble messages.
 _SHORTEST_KEY = 8
 _CONNECT_SECONDS = 5.0
-# How long a finished stream may take to end, so that its connection can serve the next one.
+# Wait this long for the end of the body after [DONE], so that the connection can be used again.
 _DRAIN_SECONDS = 0.1
 
 
 class OpenAIEngine:
     """A model behind OpenAI's API.
 
-    The key comes from ``OPENAI_API_KEY`` alone and shows up in no message. Making an engine calls nobody, and succeeds
-    without a key; the calls then say what is missing.
+    The key comes from ``OPENAI_API_KEY`` alone and appears in no message. Making an engine sends nothing, and succeeds
+    without a key; calls then fail with a message that says what is missing.
 
     Args:
         model_id: the provider's name of the model.
-        base_url: where the API is, ``https://…/v1``; by default ``OPENAI_BASE_URL``, and else OpenAI.
-        timeout: seconds of silence after which a call has failed.
-        max_retries: how often a call is repeated that failed before its first byte.
-        default_parameters: parameters that go under those of each request.
+        base_url: the API's URL, ``https://…/v1``; by default ``OPENAI_BASE_URL``, or else OpenAI's.
+        timeout: seconds of silence after which a call fails.
+        max_retries: how often a call that failed before its first byte is repeated.
+        default_parameters: parameters for requests that do not set them.
 
     Raises:
-        EngineError: the base URL is not one.
+        EngineError: the base URL is not a URL, or the key holds characters that no key has.
     """
 
-    alive = True  # whether the provider is shows in each call
+    alive = True  # a provider that is down fails each call
 
     def __init__(
         self,
@@ -74,33 +75,33 @@ class OpenAIEngine:
         try:
             address, headers = _take_credentials(httpx2.URL(url or _OPENAI))
             self._client = openai.AsyncOpenAI(
-                api_key=self._key or "not-needed",  # many compatible servers want none
+                api_key=self._key or "not-needed",  # many compatible servers need none
                 base_url=address,
                 default_headers=headers,
                 max_retries=max_retries,
                 timeout=waits,
-                # Its parser is written in C. With the default's, which is not, a relay passed on a fifth fewer events.
+                # Its parser is written in C; with the default client a relay passed on a fifth fewer events.
                 http_client=openai.DefaultAioHttpClient(timeout=waits),
             )
         except httpx2.InvalidURL:
             raise EngineError("The base URL is not a URL: write it like http://host:8000/v1.", status=422) from None
 
-    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer: see `llm_streaming.engines.base.Engine.stream`.
 
         Parameters that OpenAI's API does not know are passed on too: the provider decides about them.
         """
-        checker = ChunkChecker(_SOURCE, self._error)
+        reader = ChunkReader(_SOURCE, self._error)
         async with self._call(request, _STREAMING) as response, aclosing(_events(response)) as events:
             async for data in events:
-                yield checker.check(data)
-        checker.end()
+                yield reader.read(data)
+        reader.end()
 
-    async def complete(self, request: dict[str, Any]) -> bytes:
-        """The whole answer, from one call: see `llm_streaming.engines.base.Engine.complete`."""
+    async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make a whole answer with one call: see `llm_streaming.engines.base.Engine.complete`."""
         async with self._call(request, {}) as response:
             body = await response.aread()
-        return read_object(body, source=_SOURCE, error=self._error)[1]
+        return ChunkReader(_SOURCE, self._error).read(body)
 
     async def close(self) -> None:
         """Close the connections to the provider."""
@@ -108,7 +109,7 @@ class OpenAIEngine:
 
     @asynccontextmanager
     async def _call(self, request: dict[str, Any], fixed: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-        """The provider's answer while it arrives; whatever goes wrong meanwhile leaves as an `EngineError`."""
+        """Send a request and yield the response while it arrives; every failure becomes an `EngineError`."""
         if not self._configured:
             raise EngineError(
                 "There is no provider: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own.",
@@ -119,8 +120,8 @@ class OpenAIEngine:
         asked = {name: value for name, value in {**self._defaults, **request}.items() if name not in _OWN}
         body = orjson.dumps({"messages": [], **asked, "model": self._model, **fixed})
         try:
-            # `chat.completions.create` would do the same after checking a body of any provider's parameters against
-            # OpenAI's types, which took half a millisecond of each first token.
+            # `chat.completions.create` would first check the parameters against OpenAI's types, which delayed each
+            # first token by half a millisecond.
             response = cast(
                 httpx2.Response,
                 await self._client.post(
@@ -135,7 +136,7 @@ class OpenAIEngine:
                 yield response
             finally:
                 await response.aclose()
-        # `from None` in all of these: the openai package's own messages are not free of what a provider echoes.
+        # `from None` in both: the messages of the openai package can repeat the key.
         except openai.APIStatusError as error:
             raise self._status_error(error) from None
         except (openai.APIConnectionError, httpx2.RequestError, ssl.SSLError) as error:
@@ -143,12 +144,12 @@ class OpenAIEngine:
 
     @property
     def _address(self) -> str:
-        """The provider's host and port, without the credentials that a URL can hold."""
+        """The provider's host and port, without the credentials that its URL can hold."""
         url = self._client.base_url
         return f"{url.host}:{url.port}" if url.port else url.host
 
     def _connection_error(self, failure: Exception) -> EngineError:
-        """Say what became of the connection, by its first cause: the names that come out of the client mix them up."""
+        """Name the failure of the connection by its first cause; the client's own exceptions mix up several causes."""
         causes = list(_causes(failure))
         if any(isinstance(cause, TimeoutError) for cause in causes):
             return EngineError(f"{_SOURCE} did not answer in time.", status=504, type="timeout")
@@ -165,7 +166,7 @@ class OpenAIEngine:
         after = response.headers.get("retry-after", "")
         seconds = float(after) if after.replace(".", "", 1).isdecimal() else None
         error = self._error(fields, status=response.status_code, retry_after=seconds)
-        if seconds is not None:  # in words too: of a unary answer, the words are all that reaches a client
+        if seconds is not None:  # in words too: only the words of a unary error reach a client
             error.args = (f"{error} (Try again after {seconds:g} s.)",)
         return error
 
@@ -177,7 +178,7 @@ class OpenAIEngine:
 
 
 def _take_credentials(url: httpx2.URL) -> tuple[httpx2.URL, dict[str, str]]:
-    """An address without the user and password that it may hold, and the header that says the same."""
+    """Move the user and password of a URL, where it has them, into a header."""
     if not url.userinfo:
         return url, {}
     basic = base64.b64encode(unquote_to_bytes(url.userinfo)).decode()
@@ -191,7 +192,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The data of each event, up to ``[DONE]`` or the stream's end."""
+    """Yield the data of each event, up to ``[DONE]`` or the stream's end."""
     decoder = SSEDecoder()
     pieces = response.aiter_bytes()
     async for piece in pieces:

@@ -1,4 +1,4 @@
-"""The event-stream format, from bytes to the data of each event (https://html.spec.whatwg.org/#event-stream-interpretation)."""
+"""Decodes server-sent events from bytes (https://html.spec.whatwg.org/#event-stream-interpretation)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    """An incremental decoder: bytes go in as they arrive, split anywhere; the data of completed events comes out.
+    """Decodes an event stream incrementally: bytes go in, split anywhere; the data of completed events comes out.
 
-    It works on bytes throughout, so a character split between two pieces is never a special case. Event names, ids and
-    comments mean nothing to OpenAI's API and are skipped.
+    It works on bytes throughout, so a character split between two pieces needs no special care. Event names, ids and
+    comments have no meaning in OpenAI's API and are skipped.
     """
 
     def __init__(self) -> None:
-        self._line = b""  # the start of a line whose end has not arrived
+        self._line: list[bytes] = []  # the pieces of a line whose end has not arrived
         self._data: list[bytes] = []  # the data lines of the event that is being read
-        self._after_cr = False  # a line feed that comes next belongs to the line that has ended already
+        self._after_cr = False  # a line feed that comes next belongs to the line that has already ended
         self._at_start = True
 
     def feed(self, piece: bytes) -> list[bytes]:
@@ -39,10 +39,10 @@ class SSEDecoder:
         return events
 
     def close(self) -> list[bytes]:
-        """The event that the stream's end completes, if any.
+        """Return the data of the event that the stream's end completes, if any.
 
         The standard drops an event without its closing empty line. Some servers leave that line out after their last
-        event, so it counts here; whether it is whole is for its reader to find out.
+        event, so it counts here; its reader finds out whether the event is whole.
         """
         return self.feed(b"\n\n")
 
@@ -52,9 +52,14 @@ class SSEDecoder:
         if self._after_cr:
             piece = piece.removeprefix(b"\n")
         self._after_cr = piece.endswith(b"\r")
-        lines = (self._line + piece).splitlines(keepends=True)
-        self._line = b"" if not lines or lines[-1].endswith((b"\r", b"\n")) else lines.pop()
-        if lines and self._at_start:
-            lines[0] = lines[0].removeprefix(_BOM)
-            self._at_start = False
+        lines = piece.splitlines(keepends=True)
+        rest = lines.pop() if lines and not lines[-1].endswith((b"\r", b"\n")) else b""
+        if lines:
+            lines[0] = b"".join((*self._line, lines[0]))
+            self._line.clear()
+            if self._at_start:
+                lines[0] = lines[0].removeprefix(_BOM)
+                self._at_start = False
+        if rest:
+            self._line.append(rest)
         return [line.rstrip(b"\r\n") for line in lines]

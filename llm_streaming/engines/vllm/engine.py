@@ -1,6 +1,6 @@
-"""A model in this process' charge, on vLLM: its asynchronous engine and its OpenAI chat layer, without its server.
+"""Runs a model with vLLM: its asynchronous engine and its OpenAI chat layer, without its HTTP server.
 
-vLLM computes in processes of its own; tokenizing, the chat template, tool calls and the making of chunks happen here.
+vLLM computes in processes of its own. Tokenizing, the chat template, tool calls and making chunks happen in this one.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import orjson
 from pydantic import ValidationError
 
-from llm_streaming.engines.chunks import ChunkChecker
+from llm_streaming.engines.base import ChunkReader, collect
 from llm_streaming.engines.errors import bad_request, refuse_unknown, unloaded
 from llm_streaming.engines.vllm import versions
-from llm_streaming.engines.vllm.errors import dead, invalid_request, load_error, request_error, silence_refusals
-from llm_streaming.engines.vllm.plugin import Failure
+from llm_streaming.engines.vllm.errors import dead, hide_refusals, invalid_request, load_error, request_error
+from llm_streaming.engines.vllm.plugin import LoadFailure
 from llm_streaming.engines.vllm.settings import UNSEEN, VLLMSettings
 from llm_streaming.errors import EngineError
-from llm_streaming.protocol import accumulate
 
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}}
-# The first request that samples takes seconds longer than others; greedy ones would leave that to somebody else.
+# The first request that samples takes seconds longer than others, so this one samples.
 _WARM_UP = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2, "temperature": 1.0}
 _DONE = "[DONE]"
 _FEW_CORES = 4
@@ -37,7 +35,7 @@ class VLLMEngine:
 
     Args:
         client: vLLM's AsyncLLM.
-        settings: what it was started with.
+        settings: the settings that it was started with.
         chat: vLLM's OpenAIServingChat.
     """
 
@@ -54,20 +52,20 @@ class VLLMEngine:
 
         Args:
             model_settings: vLLM's arguments, and ``default_generate_kwargs``.
-            folder: where relative paths start.
+            folder: the folder in which relative paths start.
 
         Raises:
             EngineError: vLLM or the model is not there, a setting is wrong, or the hardware does not suffice.
         """
         client = None
-        with Failure() as failure:
+        with LoadFailure() as failure:
             try:
                 settings = await asyncio.to_thread(_settings, model_settings, folder)
                 client = await asyncio.to_thread(_start, settings)
                 engine = cls(client, settings, await _chat_layer(client, settings))
-                silence_refusals()
+                hide_refusals()
                 await engine.complete(_WARM_UP)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it has to be said in one sentence
+            except Exception as error:  # noqa: BLE001 - the server needs one sentence, whatever it is
                 if client is not None:
                     await asyncio.to_thread(client.shutdown)
                 raise load_error(error, failure.text(), str(model_settings.get("model"))) from None
@@ -78,10 +76,10 @@ class VLLMEngine:
         """Whether vLLM's processes are running."""
         return not self._closed and not self._client.errored
 
-    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer: see `llm_streaming.engines.base.Engine.stream`."""
         asked = self._read(request)
-        checker = ChunkChecker("vLLM", request_error)
+        reader = ChunkReader("vLLM", request_error)
         self._running.add(asked.request_id)
         try:
             async with aclosing(await self._answer(asked)) as lines:
@@ -89,18 +87,17 @@ class VLLMEngine:
                     self._check()
                     data = line.removeprefix("data: ").strip()
                     if data != _DONE:
-                        yield checker.check(data.encode())
+                        yield reader.read(data)
         except EngineError:
-            self._check()  # an engine that has died says so badly
+            self._check()  # the error of an engine that has died does not say so
             raise
         finally:
             self._running.discard(asked.request_id)
-        checker.end()
+        reader.end()
 
-    async def complete(self, request: dict[str, Any]) -> bytes:
-        """The whole answer, collected from a stream, so that it can be cancelled: see `Engine.complete`."""
-        async with aclosing(self.stream(request)) as chunks:
-            return orjson.dumps(accumulate([orjson.loads(chunk) async for chunk in chunks]))
+    async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make a whole answer, collected from a stream, so that it can be cancelled: see `Engine.complete`."""
+        return await collect(self.stream(request))
 
     async def close(self) -> None:
         """End every stream and vLLM's processes; returns when they have ended."""
@@ -117,14 +114,14 @@ class VLLMEngine:
             raise dead()
 
     def _read(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - a class of vLLM
-        """The request as vLLM takes it.
+        """Make the request as vLLM takes it.
 
         Raises:
             EngineError: it is malformed, or asks for something that vLLM would ignore.
         """
         given = {name: value for name, value in request.items() if value is not None}
         body = {**self._settings.default_generate_kwargs, **given}
-        if "max_tokens" in given:  # of the two names of one thing vLLM takes the other
+        if "max_tokens" in given:  # vLLM would prefer the newer name, even where it is only a default
             body["max_completion_tokens"] = given.get("max_completion_tokens")
         refuse_unknown("vLLM", "parameter", body.keys() - {"messages"}, self._settings.parameters)
         if not body.get("messages"):
@@ -134,19 +131,19 @@ class VLLMEngine:
             return versions.chat_request().model_validate({**known, **_ALWAYS, "request_id": uuid4().hex})
         except ValidationError as error:
             raise invalid_request(error) from None
-        except Exception as error:  # noqa: BLE001 - vLLM's own checks raise its own errors
+        except Exception as error:  # noqa: BLE001 - vLLM's checks raise errors of its own
             raise request_error(versions.as_error(error)) from None
 
     async def _answer(self, asked: Any) -> AsyncGenerator[str, None]:  # noqa: ANN401 - a class of vLLM
-        """An answer, as the lines of an event stream.
+        """Start an answer and return the lines of its event stream.
 
         Raises:
-            EngineError: there is none.
+            EngineError: vLLM refuses the request, or has ended.
         """
         self._check()
         try:
             answer = await self._chat.create_chat_completion(asked, None)
-        except Exception as error:  # noqa: BLE001 - what vLLM's server would turn into an answer
+        except Exception as error:  # noqa: BLE001 - vLLM's server turns any of them into an answer
             raise request_error(versions.as_error(error)) from None
         if hasattr(answer, "error"):
             raise request_error(answer.error.model_dump())
@@ -156,9 +153,9 @@ class VLLMEngine:
 
 def _settings(model_settings: Mapping[str, Any], folder: Path) -> VLLMSettings:
     """Read the settings, in a thread: importing vLLM takes 10 s and more."""
-    # CUDA's default would be to fork, which is not safe in a server with threads.
+    # With CUDA vLLM forks by default, which is not safe in a server with threads.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # else its makers are told of the machine and the model
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # otherwise vLLM reports the machine and the model to its makers
     versions.check_version()
     return VLLMSettings.from_mapping(model_settings, folder)
 
@@ -184,17 +181,17 @@ def _start(settings: VLLMSettings) -> Any:  # noqa: ANN401 - a class of vLLM
 
 
 def _prepare_cpu(settings: VLLMSettings) -> None:
-    """Leave the machine to others as well, where nothing else is asked for: vLLM would take most of its memory."""
+    """Limit memory and cores unless the settings or the environment name them: vLLM would take most of the memory."""
     if settings.arguments.kv_cache_memory_bytes is None and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         settings.arguments.kv_cache_memory_bytes = 1024**3
-    # One core is left to vLLM's scheduler by default. On 2 cores SmolLM2 gave about 155 tokens/s at 8 streams with
+    # By default vLLM reserves one core for its scheduler. On 2 cores SmolLM2 gave about 155 tokens/s at 8 streams with
     # one core, and 178 with both.
     if (os.cpu_count() or 1) <= _FEW_CORES:
         os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
 
 
 async def _chat_layer(client: Any, settings: VLLMSettings) -> Any:  # noqa: ANN401 - classes of vLLM
-    """What ``vllm serve`` answers chat requests with."""
+    """Build the layer with which ``vllm serve`` answers chat requests."""
     from starlette.datastructures import State
 
     state = State()

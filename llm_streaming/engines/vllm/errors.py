@@ -1,4 +1,4 @@
-"""What went wrong in vLLM, in one sentence, with the advice that vLLM gives."""
+"""The errors of vLLM, each in one sentence with the advice that vLLM gives."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import logging
 import re
 from typing import Any
 
-from llm_streaming.engines.chunks import engine_error
-from llm_streaming.engines.errors import bad_request
+from llm_streaming.engines.errors import bad_request, engine_error
 from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL
 from llm_streaming.errors import EngineError
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]+)(?:/-\w+)?")
-# What Python and pydantic add to a message, and vLLM's note of which value was refused.
+# Additions of Python and pydantic to a message, and vLLM's note of the value that was refused.
 _TAIL = re.compile(r"\s*(?:\[type=.*|\(parameter=\w+(?:, value=.*)?\))$", re.DOTALL)
 _NOISE = re.compile(r"^argument (?=--)|\d+ validation errors? for \w+ |\b(?:Value error|Assertion failed), |^Error: ")
 
 
 def plain(message: str) -> str:
-    """A message of vLLM on one line, without decoration, and with options named as settings are."""
+    """Write a message of vLLM on one line, without decoration, and with options named like settings."""
     text = " ".join(_TAIL.sub("", message).split())
     return _OPTION.sub(lambda match: match[1].replace("-", "_"), _NOISE.sub("", text)).rstrip(". ")
 
 
 def request_error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
-    """The ``error`` of vLLM's answer to a request."""
+    """Make the error for the ``error`` in vLLM's answer to a request."""
     if not isinstance(error, dict):
         return engine_error(error)
     message = plain(str(error.get("message") or "vLLM failed without saying why"))
@@ -34,39 +33,39 @@ def request_error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
 
 
 def dead() -> EngineError:
-    """The error of a request to an engine whose process has ended."""
+    """Make the error of a request to an engine whose process has ended."""
     return EngineError(
         "vLLM's engine process has ended, and its log says why: load the model again.", status=503, code="engine_dead"
     )
 
 
-def silence_refusals() -> None:
-    """Keep the tracebacks of refused requests out of the log, which says in one line that they were refused."""
+def hide_refusals() -> None:
+    """Drop vLLM's tracebacks of refused requests: the server logs each refusal in one line. May be called again."""
+    logging.getLogger("vllm.entrypoints.openai.chat_completion.serving").addFilter(_is_no_refusal)
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
     from vllm.exceptions import VLLMClientError
 
-    def is_news(record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], VLLMClientError))
-
-    logger = logging.getLogger("vllm.entrypoints.openai.chat_completion.serving")
-    logger.filters = [is_news]
+    return not (record.exc_info and isinstance(record.exc_info[1], VLLMClientError))
 
 
 def invalid_request(failure: Any) -> EngineError:  # noqa: ANN401 - pydantic's ValidationError
-    """The error of a request whose fields are of the wrong kind."""
+    """Make the error of a request with fields of the wrong type."""
     detail = failure.errors(include_url=False)[0]
     where = ".".join(str(part) for part in detail["loc"] if not isinstance(part, str) or part.isidentifier())
     return bad_request(f"{where}: {plain(detail['msg'])}." if where else f"{plain(detail['msg'])}.")
 
 
-def load_error(failure: BaseException, told: str, model: str) -> EngineError:
-    """Why a model did not load.
+def load_error(failure: BaseException, cause: str, model: str) -> EngineError:
+    """Make the error of a model that did not load.
 
     Args:
-        failure: what was raised in this process.
-        told: what was raised in a process of the engine, or "".
+        failure: the exception in this process.
+        cause: the message of the exception in a process of the engine, which caused it, or "".
         model: the model's name in the settings.
     """
-    message = plain(told or _message(failure))
+    message = plain(cause or _message(failure))
     for pattern, advice in _ADVICE.items():
         if re.search(pattern, message, re.IGNORECASE):
             first = message.split(". ")[0]

@@ -1,6 +1,7 @@
-"""What runs inside the processes that vLLM starts: a plugin of vLLM, which the package's metadata name as such.
+"""A plugin of vLLM, which runs in each of its processes: it ends with its parent, and reports why loading fails.
 
-vLLM calls every plugin of the group ``vllm.general_plugins`` in each of its processes, before a model is loaded there.
+The package's metadata name `start` in the group ``vllm.general_plugins``. vLLM calls it in every process of its own,
+before a model is loaded there.
 """
 
 from __future__ import annotations
@@ -14,33 +15,33 @@ from multiprocessing import connection, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-# Names the file that takes what an engine's process dies of while a model is loaded: vLLM only logs it there.
+# Names the file for the first exception of a process that loads a model: vLLM only logs it there.
 _VARIABLE = "LLM_STREAMING_VLLM_FAILURE"
 
 
 def start() -> None:
-    """Watch the parent, and note why loading fails; nothing in a process that was not started by another's Python."""
+    """Watch the parent process, and record why loading fails; does nothing in a process without a Python parent."""
     parent = parent_process()
     if parent is None:
         return
     threading.Thread(target=_end_with, args=(parent,), name="llm-parent", daemon=True).start()
     if path := os.environ.get(_VARIABLE):
-        logging.getLogger("vllm").addHandler(_Note(Path(path)))
+        logging.getLogger("vllm").addHandler(_FirstException(Path(path)))
 
 
 def _end_with(parent: BaseProcess) -> None:
     """End at once when the parent has ended: after a SIGKILL of it, vLLM would keep the engine and its GPU's memory.
 
-    The sentinel is a pipe's end, which the kernel closes; vLLM's workers are the engine's children and follow it. An
-    engine whose server is killed before plugins are called, in its first seconds, holds no GPU's memory yet; it waits
-    for a handshake, for which vLLM gives it 5 minutes.
+    The sentinel is one end of a pipe, which the kernel closes; vLLM's workers are the engine's children and end with
+    it. An engine whose server is killed in its first seconds, before plugins are called, holds no GPU memory yet; it
+    waits for a handshake, and vLLM ends it after 5 minutes.
     """
     connection.wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class _Note(logging.Handler):
-    """Writes the first exception that is logged into a file: later ones only follow from it."""
+class _FirstException(logging.Handler):
+    """Writes the first exception that is logged to a file; later ones only follow from it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(logging.ERROR)
@@ -52,10 +53,10 @@ class _Note(logging.Handler):
             self._path.write_text(str(error) or type(error).__name__)
 
 
-class Failure:
-    """Takes, for as long as the context lasts, what processes that are started meanwhile fail of."""
+class LoadFailure:
+    """A context in which the processes that vLLM starts record why they fail."""
 
-    def __enter__(self) -> Failure:
+    def __enter__(self) -> LoadFailure:
         self._folder = tempfile.TemporaryDirectory(prefix="llm-streaming-")
         self._path = Path(self._folder.name) / "failure"
         os.environ[_VARIABLE] = str(self._path)
@@ -66,5 +67,5 @@ class Failure:
         self._folder.cleanup()
 
     def text(self) -> str:
-        """What was noted, or ""."""
+        """The message of the first exception, or ""."""
         return self._path.read_text() if self._path.exists() else ""

@@ -1,4 +1,4 @@
-"""What ``model_settings`` holds for the backend ``vllm``: vLLM's own arguments, and parameters for each request."""
+"""The ``model_settings`` of the backend ``vllm``: vLLM's own arguments, and parameters for each request."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 import orjson
 
 from llm_streaming.engines.errors import bad_request, refuse_unknown
+from llm_streaming.engines.settings import read_generate_kwargs
 from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import plain
+from llm_streaming.paths import stays_inside
 
-# Which of a request's fields are not a matter of the request here: where it goes, how it is answered, its name.
+# Fields of vLLM's request that the engine sets itself.
 _NOT_PARAMETERS = {"model", "stream", "stream_options", "request_id"}
-# They ask for nothing that could show in an answer, and vLLM does not know the last two.
+# OpenAI's parameters that change nothing in an answer; vLLM does not know the last two.
 UNSEEN = frozenset({"user", "metadata", "store"})
 _KWARGS = "default_generate_kwargs"
 
@@ -27,56 +29,59 @@ class VLLMSettings:
     """Settings that vLLM has accepted."""
 
     arguments: Namespace
-    """What ``vllm serve`` would have read of its command line."""
+    """The arguments as ``vllm serve`` reads them from its command line."""
 
     default_generate_kwargs: Mapping[str, Any]
-    """Parameters that go under those of each request."""
+    """Parameters for requests that do not set them."""
 
     parameters: frozenset[str]
     """The names of all parameters that a request may have."""
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], folder: Path) -> VLLMSettings:
-        """Read settings as a model-settings.json has them, or as Seldon Core 2 hands them on, which is as strings.
+        """Read the ``model_settings`` of a model-settings.json; values may be strings, as Seldon Core 2 hands them on.
 
-        Imports vLLM: call it in a thread.
+        This imports vLLM: call it in a thread.
 
         Args:
             mapping: vLLM's arguments under their own names, in snake case, and ``default_generate_kwargs``; None
                 stands for the default.
-            folder: where relative paths of a model, a tokenizer or a chat template start.
+            folder: the folder in which relative paths of a model, a tokenizer or a chat template start.
 
         Raises:
-            EngineError: there is no such setting, its value does not fit, or a path leaves the folder.
+            EngineError: a setting is unknown, its value does not fit, or a path leaves the folder.
         """
         given = {name: value for name, value in mapping.items() if value is not None}
-        kwargs = _mapping(given.pop(_KWARGS, {}))
-        parameters = frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS | UNSEEN
-        refuse_unknown("vLLM", "parameter", kwargs, parameters)
+        parameters = (frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS) | UNSEEN
+        kwargs = read_generate_kwargs(given.pop(_KWARGS, {}), "vLLM", parameters)
         parser = _parser()
         known = {action.dest: action for action in parser._actions if action.dest in _names()}
         refuse_unknown("vLLM", "setting", given, {*known, _KWARGS})
         if not isinstance(given.get("model"), str) or not given["model"]:
             raise bad_request("The setting model is missing: name a folder, or a model of the Hugging Face hub.")
-        # What answers name; by default that would be a whole path.
+        # The name in answers; by default it would be a whole path.
         given.setdefault("served_model_name", Path(given["model"]).name if _is_path(given["model"]) else given["model"])
         for name in ("model", "tokenizer", "chat_template"):
             if name in given:
                 given[name] = in_folder(str(given[name]), folder)
-        line = [word for name, value in given.items() for word in _words(known[name], value)]
-        return cls(parser.parse_args(line), kwargs, parameters)
+        words = [word for name, value in given.items() for word in command_line(known[name], value)]
+        return cls(parser.parse_args(words), kwargs, parameters)
 
 
 def in_folder(value: str, folder: Path) -> str:
-    """A setting that may be the path of something in the model's folder, which it is if there is such a thing.
+    """Resolve a setting against the model's folder, if there is a file or folder of that path.
+
+    Args:
+        value: a path, a model's name on the Hugging Face hub, or the text of a chat template.
+        folder: the model's folder.
 
     Raises:
         EngineError: the path leads out of the folder, or nowhere.
     """
     if any(sign in value for sign in "{}\n"):  # a chat template's own text
         return value
-    # By its wording, because an entry of the folder may be a link to where large files are kept.
-    if not Path(value).is_absolute() and ".." in Path(value).parts:
+    relative = not Path(value).is_absolute() and Path(value) != Path()
+    if relative and not stays_inside(folder, value):
         raise bad_request(f"{value} lies outside {folder}: name something inside it, or give an absolute path.")
     path = folder / value
     if path.exists():
@@ -90,25 +95,15 @@ def _is_path(model: str) -> bool:
     return model.startswith(("/", "./"))
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    try:
-        parameters = orjson.loads(value) if isinstance(value, str) else value
-    except orjson.JSONDecodeError:
-        parameters = None
-    if not isinstance(parameters, dict):
-        raise bad_request(f"The setting {_KWARGS} must be a mapping of parameters, not {value!r}.", "invalid_setting")
-    return parameters
-
-
 def _names() -> set[str]:
-    """The arguments of the engine and of the chat layer, and none of those that set up vLLM's HTTP server."""
+    """The names of the arguments of the engine and of the chat layer, without those of vLLM's HTTP server."""
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     return {field.name for kind in (AsyncEngineArgs, versions.cli_args().BaseFrontendArgs) for field in fields(kind)}
 
 
 def _parser() -> Any:  # noqa: ANN401 - a class of vLLM
-    """The parser of ``vllm serve``, which raises where that would end the process."""
+    """Make the parser of ``vllm serve``, but have it raise an exception where that would end the process."""
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser = versions.cli_args().make_arg_parser(FlexibleArgumentParser())
@@ -120,8 +115,16 @@ def _parser() -> Any:  # noqa: ANN401 - a class of vLLM
     return parser
 
 
-def _words(action: argparse.Action, value: object) -> Iterator[str]:
-    """A setting as ``vllm serve`` reads it on its command line, where everything is a string."""
+def command_line(action: argparse.Action, value: object) -> Iterator[str]:
+    """Yield the words for a setting on the command line of ``vllm serve``.
+
+    Args:
+        action: the argument of the parser.
+        value: the setting's value, of its own type or a string.
+
+    Raises:
+        EngineError: a switch is neither true nor false.
+    """
     option = action.option_strings[0]
     if isinstance(value, str) and value.lower() in ("true", "false"):
         value = value.lower() == "true"

@@ -1,4 +1,4 @@
-"""What differs between the releases of vLLM, one small function each; everything else here is the same in all of them.
+"""The differences between releases of vLLM, one small function each.
 
 The releases were compared by signature, and 0.31 was run. All imports are lazy: vLLM's take 10 s and more.
 """
@@ -21,7 +21,7 @@ _INSTALL = (
 
 
 def check_version() -> None:
-    """Import vLLM, and refuse a release that this package does not know.
+    """Import vLLM, and refuse a release that this package does not support.
 
     Raises:
         EngineError: vLLM is not installed, cannot be imported, or is outside the range.
@@ -40,29 +40,29 @@ def check_version() -> None:
 
 
 def cli_args() -> ModuleType:
-    """The module of the command line's arguments."""
+    """Import the module of the command line's arguments."""
     return _first("vllm.entrypoints.launchers.cli_args", "vllm.entrypoints.openai.cli_args")  # the latter in 0.28
 
 
 def app_state() -> ModuleType:
-    """The module whose ``init_app_state`` builds the chat layer."""
+    """Import the module whose ``init_app_state`` builds the chat layer."""
     return _first("vllm.entrypoints.launchers.api_server.app_state", "vllm.entrypoints.openai.api_server")  # in 0.28
 
 
 def chat_request() -> Any:  # noqa: ANN401 - a class of vLLM
-    """The class of a chat completion's request."""
+    """Import the class of a chat completion's request."""
     return importlib.import_module("vllm.entrypoints.openai.chat_completion.protocol").ChatCompletionRequest
 
 
 def as_error(failure: Exception) -> dict[str, Any]:
-    """What vLLM's own server would answer to an exception: its ``message``, and the HTTP status as ``code``."""
+    """The ``error`` that vLLM's own server would answer: a ``message``, and the HTTP status as ``code``."""
     module = importlib.import_module("vllm.entrypoints.serve.exception_handling.error_response")
     error: dict[str, Any] = module.create_error_response(failure).error.model_dump()
     return error
 
 
 def _first(*names: str) -> ModuleType:
-    """The first of these modules that there is."""
+    """Import the first of these modules that exists."""
     for name in names[:-1]:
         try:
             return importlib.import_module(name)
