@@ -13,7 +13,6 @@ from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.manifests import Model, Server, read_manifests
 from llm_streaming.paths import project_root
 from llm_streaming.protocol import (
-    OUTPUT_NAMES,
     Tensor,
     decode_completion,
     decode_error,
@@ -21,6 +20,7 @@ from llm_streaming.protocol import (
     decode_request,
     encode_request,
 )
+from llm_streaming.protocol.tensors import OUTPUT_NAMES
 from llm_streaming.runtimes.settings import APISettings, LocalSettings, read_settings
 
 ROOT = project_root()
@@ -150,8 +150,11 @@ def test_the_runtimes_take_the_settings(settings: dict[str, Any]) -> None:
 def test_the_manifests_are_valid() -> None:
     manifests = [yaml.safe_load(block) for block in blocks("yaml")]
     assert [one["kind"] for one in manifests] == ["Model", "Server"]
-    assert [list(read_manifests(one)) for one in manifests] == [[one] for one in manifests]
-    model, server = Model.from_dict(manifests[0]), Server.from_dict(manifests[1])
+    resources = [resource for one in manifests for resource in read_manifests(one)]
+    assert [resource.document for resource in resources] == manifests
+    model, server = resources
+    assert isinstance(model, Model)
+    assert isinstance(server, Server)
     assert server.holds(model.requirements)
 
 
