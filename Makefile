@@ -80,7 +80,10 @@ check: $(INSTALLED) ## check style, types, spelling and the committed notebooks
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/codespell *.md Makefile benchmarks docs llm_streaming manifests tools
+	@$(BIN)/codespell *.md .github Makefile benchmarks docs llm_streaming manifests tools
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*_*.yml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	@$(BIN)/python tools/check_notebooks.py
 
 docs: $(INSTALLED) .venv/.docs ## build the site into build/docs
