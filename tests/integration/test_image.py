@@ -1,7 +1,7 @@
-"""The images, as far as they can be tried without a container engine.
+"""The container images, tested without a container engine.
 
-The build's own steps, read from the Dockerfile, make a clean environment; from it the server runs as an unprivileged
-user, on a read-only models folder and with the variables that SC2 sets, and loads what SC2's agent writes there.
+The steps in the Dockerfile make a clean environment. From it the server runs as an unprivileged user, with a read-only
+models folder and the variables that SC2 sets, and loads a model that is stored as SC2's agent stores it.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -32,7 +33,7 @@ SERVER = STAGES["server"]
 MODEL = "local-chat-completions-cpu"
 MESSAGES = [{"role": "user", "content": "Does money buy happiness?"}]
 
-# What pip and uv say without a network.
+# Messages of pip and uv without a network.
 _UNREACHABLE = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|dns error|[Cc]onnect(ion)? error"
 )
@@ -47,7 +48,7 @@ SC2 = {
 
 
 def unprivileged_python() -> str | None:
-    """A Python that user 1000 may run, if this is root: root's own often lies in root's home."""
+    """Return a Python that user 1000 may run; root's own Python often lies in root's home."""
     found = [sys.executable, *(shutil.which(f"python3.{minor}", path="/usr/local/bin:/usr/bin") for minor in (12, 11))]
     check = "import ensurepip, sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))"
     for python in filter(None, found):
@@ -58,13 +59,13 @@ def unprivileged_python() -> str | None:
     return None
 
 
-def unprivileged() -> dict[str, object]:
-    """How a process of user 1000 is started, if this one may; it may not be root in any case."""
+def unprivileged() -> dict[str, Any]:
+    """Return the options of `subprocess.Popen` for a process of user 1000, if this process is root's."""
     return {"user": 1000, "group": 1000, "extra_groups": [], "cwd": "/"} if os.getuid() == 0 else {}
 
 
 class Build:
-    """The build's stages, with a folder in place of the image's root.
+    """Runs the build's stages, with a folder in place of the image's root.
 
     Args:
         home: the folder.
@@ -95,7 +96,7 @@ class Build:
                     self._shell(folder, rest)
 
     def python(self, code: str) -> str:
-        """What the Python of the image prints."""
+        """Run code in the Python of the image, and return what it prints."""
         python = [str(self.venv / "bin" / "python"), "-c", code]
         return subprocess.run(python, cwd=self.home, capture_output=True, text=True, check=True).stdout
 
@@ -128,7 +129,7 @@ class Build:
 
 
 class Container:
-    """What the image runs, as user 1000, with the variables that SC2 sets and a models folder that it may only read."""
+    """The image's command, run by user 1000 with the variables that SC2 sets and a read-only models folder."""
 
     def __init__(self, build: Build, models: Path) -> None:
         self.http, grpc, metrics = free_ports(3)
@@ -154,18 +155,18 @@ class Container:
             )
 
     def is_well(self) -> bool:
-        """What the image's health check says."""
+        """Return whether the image's health check succeeds."""
         check = subprocess.run(dockerfile.health_check(SERVER), env=self.environment, capture_output=True)
         return check.returncode == 0
 
     def stop(self) -> int:
-        """End it as Kubernetes does, and return its status."""
+        """End the process as Kubernetes does, and return its exit status."""
         self.process.terminate()
         return self.process.wait(timeout=60)
 
 
 def home_of(build: Build) -> Path:
-    """The home of the image's user, which alone it may write."""
+    """Return the home of the image's user, the only folder that it may write to."""
     home = build.home / "home"
     if not home.exists():
         home.mkdir()
@@ -176,7 +177,7 @@ def home_of(build: Build) -> Path:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A folder that user 1000 may enter, where pytest's own is for its owner alone."""
+    """A folder that user 1000 may enter; nobody but its owner may enter pytest's temporary folders."""
     folder = Path(tempfile.mkdtemp(prefix="llm-streaming-image-"))
     folder.chmod(0o755)
     yield folder
@@ -195,14 +196,14 @@ def api_build(home: Path) -> Build:
 
 @pytest.fixture(scope="module")
 def build(api_build: Build) -> Build:
-    """The other runtime's, which goes on from there."""
+    """The build of the image with llama.cpp, which continues the build of the API image."""
     api_build.run("build-local-cpu")
     return api_build
 
 
 @pytest.fixture(scope="module")
 def models(home: Path) -> Iterator[Path]:
-    """What SC2's agent makes of the model (contract §4): a version of it, its name and its settings rewritten."""
+    """A models folder as SC2's agent writes it (contract §4): one version, with rewritten name and settings."""
     models = home / "models"
     folder = models / f"{MODEL}_1"
     folder.mkdir(parents=True)
@@ -233,8 +234,9 @@ def test_the_server_streams_as_an_unprivileged_user_from_a_read_only_folder(buil
     try:
         assert wait_until(lambda: container.process.poll() is not None or container.is_well(), timeout=120)
         assert container.process.poll() is None, container.log.read_text()
-        status = Path(f"/proc/{container.process.pid}/status").read_text()
-        assert re.search(r"^Uid:\t(\d+)", status, re.MULTILINE)[1] == str(1000 if os.getuid() == 0 else os.getuid())
+        facts = Path(f"/proc/{container.process.pid}/status").read_text()
+        [user] = re.findall(r"^Uid:\t(\d+)", facts, re.MULTILINE)
+        assert int(user) == (os.getuid() or 1000)
         loaded = httpx.post(f"http://127.0.0.1:{container.http}/v2/repository/models/{MODEL}_1/load", timeout=120)
         assert (loaded.status_code, loaded.text) == (200, "")
         client = ChatClient(f"127.0.0.1:{container.http}")

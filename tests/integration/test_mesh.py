@@ -1,12 +1,10 @@
-"""The embedded mesh: what it deploys, what it refuses, and that nothing of it is left behind."""
+"""The embedded mesh: models that it deploys and refuses, servers that fail, and the end of all its processes."""
 
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from llm_streaming.mesh.embedded import servers
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.processes.ports import free_ports, wait_until
 from llm_streaming.paths import project_root
-from tests.support.running import processes_in
+from tests.support.processes import all_processes_of_a_mesh, processes_in, python
 
 QUESTION = [{"role": "user", "content": "Say something."}]
 CPU_FOLDER = "models/local-chat-completions-cpu"
@@ -60,8 +58,11 @@ def says(mesh: EmbeddedMesh, name: str) -> str:
         return "".join(event.content for event in client.stream(name, QUESTION, max_tokens=8))
 
 
-def processes_of(mesh: EmbeddedMesh) -> list[psutil.Process]:
-    return processes_in(mesh.home)
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    """A folder with the manifest of one Server, which is capable of llm-local."""
+    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+    return tmp_path
 
 
 def test_kubectls_words(own: EmbeddedMesh, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,13 +232,12 @@ def test_a_port_that_is_taken_is_named() -> None:
     )
 
 
-def test_ports_that_are_taken_meanwhile_are_chosen_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+def test_ports_that_are_taken_meanwhile_are_chosen_anew(local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody_else:
         taken = somebody_else.getsockname()[1]
         choices = [[taken, *free_ports(2)]]
         monkeypatch.setattr(servers, "free_ports", lambda count: choices.pop() if choices else free_ports(count))
-        with EmbeddedMesh(servers=tmp_path, port=free_ports(1)[0]) as mesh:
+        with EmbeddedMesh(servers=local, port=free_ports(1)[0]) as mesh:
             assert httpx.get(f"http://{mesh.address}/").status_code == 404
             assert mesh.mlserver("local").ports[0] != taken
 
@@ -262,11 +262,10 @@ def test_an_interrupt_before_the_servers_start_leaves_nothing(tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_dies_closes_the_mesh_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
-    mesh = EmbeddedMesh(servers=tmp_path)
+def test_a_server_that_dies_closes_the_mesh_and_says_so(local: Path) -> None:
+    mesh = EmbeddedMesh(servers=local)
     home = mesh.home
-    victim = next(process for process in processes_of(mesh) if str(home / "models" / "local") in process.cmdline())
+    victim = next(process for process in processes_in(home) if str(home / "models" / "local") in process.cmdline())
     victim.send_signal(signal.SIGKILL)
     assert wait_until((home / "local.exit").exists, timeout=10)
     with pytest.raises(
@@ -279,29 +278,26 @@ def test_a_server_that_dies_closes_the_mesh_and_says_so(tmp_path: Path) -> None:
     assert str(closed.value) == str(lost.value)
 
 
-def test_connecting_again_after_a_loss_opens_a_new_mesh(tmp_path: Path) -> None:
-    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
-    first = connect("embedded", servers=tmp_path)
+def test_connecting_again_after_a_loss_opens_a_new_mesh(local: Path) -> None:
+    first = connect("embedded", servers=local)
+    assert isinstance(first, EmbeddedMesh)
     home = first.home
-    next(process for process in processes_of(first) if process.name() == "envoy").kill()
+    next(process for process in processes_in(home) if process.name() == "envoy").kill()
     assert wait_until((home / "envoy.exit").exists, timeout=10)
-    with connect("embedded", servers=tmp_path) as second:
+    with connect("embedded", servers=local) as second:
         assert (second is first, first.closed, second.closed) == (False, True, False)
 
 
-def test_a_fork_does_not_hold_the_mesh_open(tmp_path: Path) -> None:
-    """A process that was forked from the caller has a copy of everything it holds."""
-    (tmp_path / "local.yaml").write_text(to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()))
+def test_a_fork_does_not_hold_the_mesh_open(local: Path) -> None:
+    """A forked process has copies of the caller's pipes and sockets."""
     script = (
         "import os, signal, sys\nfrom llm_streaming import connect\n"
-        f"mesh = connect(servers={str(tmp_path)!r})\n"
+        f"mesh = connect(servers={str(local)!r})\n"
         "child = os.fork()\n"
         "if not child:\n    signal.pause()\n"
         "print(mesh.home, child, flush=True)\nsys.stdin.read()\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root()
-    ) as caller:
+    with python(script) as caller:
         home, child = next(line for line in caller.stdout if line.startswith("/")).split()
         running = processes_in(Path(home))
         caller.kill()
@@ -348,14 +344,9 @@ OPENERS = {
 def test_everything_ends_with_the_process_that_opened_the_mesh(opener: str, end: str) -> None:
     script = "import sys, threading\nfrom llm_streaming import connect\n" + textwrap.dedent(OPENERS[opener])
     script += "\nprint(mesh.home, mesh.address, flush=True)\nsys.stdin.read()\n"
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root()
-    ) as caller:
-        lines = iter(caller.stdout)
-        home, address = next(line for line in lines if "llm-streaming-" in line).split()
-        # The supervisor, Envoy, two MLServers, the provider; while they start they may fork for a moment.
-        assert wait_until(lambda: len(processes_in(Path(home))) == 5, timeout=60)
-        running = processes_in(Path(home))
+    with python(script) as caller:
+        home, address = next(line for line in caller.stdout if "llm-streaming-" in line).split()
+        running = all_processes_of_a_mesh(Path(home))
         assert {process.name() for process in running} >= {"envoy"}
         caller.kill() if end == "SIGKILL" else caller.stdin.close()
     _, survivors = psutil.wait_procs(running, timeout=20)

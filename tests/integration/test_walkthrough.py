@@ -6,7 +6,7 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 from mlserver.codecs import StringCodec
-from mlserver.types import InferenceResponse
+from mlserver.types import Datatype, InferenceResponse
 
 from llm_streaming import get_mesh_ip
 from llm_streaming.mesh.base import Mesh
@@ -66,10 +66,10 @@ def test_every_event_has_the_outputs_of_the_contract(mesh: Mesh, model: str, req
     }
     assert shapes == {
         (
-            ("role", "BYTES", (1, 1)),
-            ("content", "BYTES", (1, 1)),
-            ("type", "BYTES", (1, 1)),
-            ("output_all", "BYTES", (1, 1)),
+            ("role", Datatype.BYTES, (1, 1)),
+            ("content", Datatype.BYTES, (1, 1)),
+            ("type", Datatype.BYTES, (1, 1)),
+            ("output_all", Datatype.BYTES, (1, 1)),
         )
     }
     chunks = [json.loads(StringCodec.decode_output(response.outputs[3])[0]) for response in responses]
