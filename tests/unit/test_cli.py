@@ -6,35 +6,29 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer.main
 
-from llm_streaming.cli import main
 from llm_streaming.cli.app import app
 from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.manifests import to_yaml
 from llm_streaming.paths import project_root
 from tests.support.api_server import TOKEN, ApiServer
 from tests.support.cluster import HERE, READY, api_server, balanced, model, server, shows, unmet
+from tests.support.command_line import COMMAND, Run, checks_in, runner
+from tests.support.documents import code_blocks, code_spans
+from tests.support.processes import PipedProcess, modules_imported_by
 
 api = pytest.fixture(api_server)
 
-Run = Callable[..., tuple[int, str, str]]
-COMMAND = Path(sys.executable).with_name("llm-streaming")
 DOCUMENTS = [project_root() / "README.md", *sorted((project_root() / "docs").glob("*.md"))]
 
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        status = main(arguments)
-        return (status, *capfd.readouterr())
-
-    return run
+    return runner(capfd)
 
 
 @pytest.fixture
@@ -160,8 +154,7 @@ def test_ctrl_c_while_it_waits_is_status_130(cluster: Run, api: ApiServer, manif
     cluster("apply", "-f", manifest)
     waiting = threading.Event()
     api.on_watch = lambda _: waiting.set()
-    argv = [COMMAND, "wait", "m", "--target", "kubernetes"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with PipedProcess(COMMAND, "wait", "m", "--target", "kubernetes", stderr=subprocess.PIPE) as process:
         assert waiting.wait(timeout=60)
         process.send_signal(signal.SIGINT)
         assert (*process.communicate(timeout=60), process.returncode) == ("", "", 130)
@@ -227,8 +220,7 @@ def doctor(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:
     """Return the doctor's exit status, and the state and text of each check by its name."""
     status, out, err = run("doctor", *arguments)
     assert err == ""
-    lines = [re.fullmatch(r"(ok|wrong|-) +(\S+(?: file)?) +(.+)", line).groups() for line in out.splitlines()]
-    return status, {name: f"{state}: {words}" for state, name, words in lines}
+    return status, checks_in(out)
 
 
 def test_the_doctor_on_a_working_cluster(api: ApiServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,25 +289,22 @@ def test_without_typer_it_says_what_to_install(run: Run, monkeypatch: pytest.Mon
 
 
 def test_help_imports_no_client_and_no_server() -> None:
-    script = "import sys, llm_streaming.cli.app; print(*{name.partition('.')[0] for name in sys.modules})"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert {"typer", "llm_streaming"} <= set(loaded)
-    assert not {"httpx", "kubernetes", "mlserver", "openai", "grpc", "rich", "xllamacpp"} & set(loaded)
+    imported = {name.partition(".")[0] for name in modules_imported_by("import llm_streaming.cli.app")}
+    assert {"typer", "llm_streaming"} <= imported
+    assert not {"httpx", "kubernetes", "mlserver", "openai", "grpc", "rich", "xllamacpp"} & imported
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["manifest", "server", "s", "--runtime", "api"]])
 def test_a_pipe_that_closes_early_is_no_traceback(arguments: list[str]) -> None:
-    with subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with PipedProcess(COMMAND, *arguments, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
 
 
 def commands_in(text: str) -> list[str]:
     """Return every ``llm-streaming …`` in Markdown: lines of code blocks, with their continuations, and code spans."""
-    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    found = [re.search(r"(?:^|[|$(]\s*)(llm-streaming\s.*)", line) for line in [*lines, *spans]]
+    lines = "\n".join(code_blocks(text)).replace("\\\n", " ").splitlines()
+    found = [re.search(r"(?:^|[|$(]\s*)(llm-streaming\s.*)", line) for line in [*lines, *code_spans(text)]]
     return [match[1] for match in found if match]
 
 
@@ -327,7 +316,8 @@ def parse(words: list[str]) -> None:
         context = command.make_context(name, list(words))
         if not hasattr(command, "resolve_command"):
             return
-        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        protected = context._protected_args
+        name, command, words = command.resolve_command(context, [*protected, *context.args])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Manifests: generated as they stand in the repository, read strictly, refused in one sentence."""
+"""Manifests: those in the repository are up to date, and malformed ones are refused in one sentence."""
 
 from dataclasses import replace
 

@@ -1,9 +1,10 @@
-"""What only a cluster acts on: every field of a Model and a Server, written, read back, and refused in one sentence."""
+"""Every field of a Model and a Server, also those that only a cluster uses: written, read and checked."""
 
 import doctest
 import os
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +26,7 @@ from llm_streaming.manifests import (
 )
 from tools import write_manifests
 
-# A slow machine is no failure.
+# A slow machine does not fail a test.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 text = st.text(max_size=12)
@@ -36,7 +37,7 @@ suffixes = st.sampled_from(["", *"numkMGTPE", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"
 quantities = st.one_of(st.integers(0, 10**12), st.builds(str.__add__, numbers, suffixes))
 counts = st.none() | st.integers(0, 2**31 - 1)
 words = st.lists(st.text(min_size=1, max_size=12), max_size=3).map(tuple)
-# Names that end in what a key's name ends in are refused with a value.
+# The digit at the end keeps a name from looking like the name of a key, which may have no value.
 variables = st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}[0-9]", fullmatch=True)
 secrets = st.builds(SecretKey, subdomains, st.from_regex(r"[a-zA-Z0-9_-]{1,12}", fullmatch=True))
 tolerations = st.lists(
@@ -46,7 +47,7 @@ tolerations = st.lists(
 
 
 @st.composite
-def replicas(draw: st.DrawFn) -> dict[str, int | None]:
+def replicas(draw: st.DrawFn) -> dict[str, Any]:
     low, wanted, high = sorted(draw(st.lists(st.integers(1, 2**31 - 1), min_size=3, max_size=3)))
     given_ = {"min_replicas": low, "replicas": wanted, "max_replicas": high}
     return {name: count if draw(st.booleans()) else None for name, count in given_.items()}
@@ -199,7 +200,7 @@ def test_what_the_api_server_takes_for_a_quantity_is_one(quantity: str | int) ->
         "-.5",
     ],
 )
-def test_what_the_api_server_takes_for_no_quantity_is_none(quantity: object) -> None:
+def test_what_the_api_server_takes_for_no_quantity_is_none(quantity: Any) -> None:
     assert refusal(lambda: Model(name="m", storage_uri="x", memory=quantity)) == (
         "Model 'm': spec.memory must be a quantity: a number from 0 up, with a unit such as 500m, 2Gi or 2G or with "
         f"none, but got {quantity!r}"
@@ -245,9 +246,7 @@ SCALING = "Model 'm': spec"
         ),
     ],
 )
-def test_a_model_that_a_cluster_would_refuse_is_refused_in_one_sentence(
-    fields: dict[str, object], message: str
-) -> None:
+def test_a_model_that_a_cluster_would_refuse_is_refused_in_one_sentence(fields: dict[str, Any], message: str) -> None:
     assert refusal(lambda: Model(name="m", storage_uri="x", **fields)) == message
 
 
@@ -287,9 +286,7 @@ CONTAINER = "spec.podSpec.containers[0]"
         ),
     ],
 )
-def test_a_server_that_a_cluster_would_refuse_is_refused_in_one_sentence(
-    fields: dict[str, object], message: str
-) -> None:
+def test_a_server_that_a_cluster_would_refuse_is_refused_in_one_sentence(fields: dict[str, Any], message: str) -> None:
     assert refusal(lambda: Server(**{"name": "m", "capabilities": (), **fields})) == f"Server 'm': {message}"
 
 
@@ -365,7 +362,7 @@ def test_the_manifests_of_the_repository_have_only_fields_that_there_are() -> No
         ),
     ],
 )
-def test_a_manifest_is_held_to_the_fields_of_its_resource(kind: str, spec: dict[str, object], message: str) -> None:
+def test_a_manifest_is_held_to_the_fields_of_its_resource(kind: str, spec: dict[str, Any], message: str) -> None:
     assert refusal(lambda: read_manifests(manifest(kind, spec))) == f"{kind} 'm': {message}"
 
 
@@ -382,7 +379,7 @@ def test_manifests_of_other_kinds_are_loaded_but_refused() -> None:
     )
 
 
-def manifest(kind: str, spec: dict[str, object]) -> dict[str, object]:
+def manifest(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "m"}, "spec": spec}
 
 

@@ -1,4 +1,4 @@
-"""The mesh of another process, with a scripted process on the other side of its socket."""
+"""The mesh of another process, which a scripted server stands in for."""
 
 import json
 import re
@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from llm_streaming.connection import MESH_VARIABLE, mesh_of_environment
 from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote import mesh as remote_mesh
 from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.requests import user_id
@@ -22,7 +23,12 @@ from llm_streaming.mesh.remote.service import MeshService
 
 
 class Keeper:
-    """The process on the other side. `script` has the lines with which it answers the next request."""
+    """The process that keeps the mesh open.
+
+    Attributes:
+        script: the messages with which it answers each request.
+        requests: the requests that it received.
+    """
 
     def __init__(self, path: Path) -> None:
         keeper = self
@@ -108,7 +114,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
     home = tmp_path / ("long" * 30)
     home.mkdir()
     with pytest.raises(MeshError) as caught:
-        MeshService(SimpleNamespace(home=home))
+        MeshService(create_autospec(EmbeddedMesh, instance=True, home=home))
     assert str(caught.value) == (
         f"the mesh cannot listen for other processes at {home}/control.sock (AF_UNIX path too long): set TMPDIR to a "
         "folder with a short path on this machine, such as /tmp"

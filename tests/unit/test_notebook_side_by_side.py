@@ -1,4 +1,4 @@
-"""Showing several streams at once: each is shown completely, also if another fails."""
+"""Several streams that are shown at once: each is shown completely, also if another fails."""
 
 import threading
 import time
@@ -106,5 +106,6 @@ def test_an_interrupt_ends_them_all(outputs: Outputs) -> None:
     assert threading.active_count() == before
     assert left == {"a", "b"}
     assert stopped.value.partial == {label: "".join(texts) for label, texts in given.items()}
+    assert isinstance(stopped.value.timing, dict)
     assert set(stopped.value.timing) == {"a", "b"}
     assert outputs.only["text/plain"].startswith(f"a\n{stopped.value.partial['a']}\n(")
