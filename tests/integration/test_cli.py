@@ -123,7 +123,7 @@ def test_a_manifest_can_come_through_a_pipe(run: Run, shell: Up, tmp_path: Path)
     assert run("delete", "-f", str(tmp_path)) == (0, 'model.mlops.seldon.io "piped" deleted\n', "")
 
 
-def test_what_the_mesh_refuses_is_one_line(run: Run, tmp_path: Path) -> None:
+def test_a_refusal_of_the_mesh_is_one_line(run: Run, tmp_path: Path) -> None:
     absent = manifest(tmp_path, "absent", storage_uri="models/none", requirements=("openai",))
     nowhere = manifest(tmp_path, "nowhere", storage_uri=f"models/{CPU}", requirements=("gpu",))
     root = project_root()

@@ -52,7 +52,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(terminal: pexpect.spawn, scrip
     terminal.sendintr()
     terminal.expect_exact("> ")
     scripted.wait_for_disconnection()
-    terminal.sendintr()  # at the prompt it ends nothing
+    terminal.sendintr()  # at the prompt, Ctrl-C ends nothing
     terminal.expect_exact("> ")
     terminal.sendline("Go on?")
     terminal.expect_exact("Yes.\r\n> ")

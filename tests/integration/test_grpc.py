@@ -152,7 +152,7 @@ def test_leaving_early_leaves_the_model_free(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_mlservers_stock_client_and_ours_speak_alike(mesh: Mesh, raw: bool) -> None:
+def test_mlservers_client_and_ours_exchange_the_same_messages(mesh: Mesh, raw: bool) -> None:
     """MLServer's own stub accepts our requests, and we read the responses that it gets, typed and raw."""
     body = {"inputs": [{"name": "role", "datatype": "BYTES", "shape": [1], "data": ["user"]}]}
     body["inputs"].append({"name": "content", "datatype": "BYTES", "shape": [1], "data": ["Hello!"]})

@@ -252,7 +252,7 @@ def test_the_server_streams_as_an_unprivileged_user_from_a_read_only_folder(buil
     assert not container.is_well()
 
 
-def test_the_last_word_of_each_target_is_that_it_does_not_run_as_root() -> None:
+def test_each_target_ends_with_a_user_who_is_not_root() -> None:
     targets = ("api", "local-cpu", "local-vllm")
     users = [[rest for word, rest in (*SERVER.steps, *STAGES[name].steps) if word == "USER"][-1] for name in targets]
     assert users == ["1000:1000"] * 3

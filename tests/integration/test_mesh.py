@@ -65,7 +65,7 @@ def local(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_kubectls_words(own: EmbeddedMesh, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_messages_are_kubectls(own: EmbeddedMesh, capsys: pytest.CaptureFixture[str]) -> None:
     own.apply(model("m", storage_uri="models/chat"))
     own.wait()
     own.apply(model("m", storage_uri="models/chat"))
@@ -140,7 +140,7 @@ def test_the_header_leads_to_a_model_as_on_sc2(own: EmbeddedMesh) -> None:
         ),
     ],
 )
-def test_what_cannot_be_deployed_is_refused_and_leaves_nothing(
+def test_a_model_that_cannot_be_deployed_is_refused_and_leaves_nothing(
     own: EmbeddedMesh, manifest: dict, kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind) as refused:
@@ -215,7 +215,7 @@ def test_connecting_again_returns_the_open_mesh(capsys: pytest.CaptureFixture[st
         ("embedded", {"prot": 1}, "the embedded mesh has no option prot, only servers, models, port"),
     ],
 )
-def test_connecting_to_what_is_not_there(target: str, options: dict, message: str) -> None:
+def test_an_unknown_option_is_refused(target: str, options: dict, message: str) -> None:
     with pytest.raises(MeshError) as refused:
         connect(target, **options)
     assert str(refused.value) == message
@@ -245,7 +245,7 @@ def test_ports_that_are_taken_meanwhile_are_chosen_anew(local: Path, monkeypatch
 def test_a_server_that_does_not_start_ends_the_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Server(name="broken", capabilities=(), env={"MLSERVER_PARALLEL_WORKERS": "many"})
     (tmp_path / "broken.yaml").write_text(to_yaml(broken.as_dict()))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test's meshes are
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a folder without the meshes of other tests
     with pytest.raises(MeshError, match=r"(?s)^broken ended with status 1; its last lines were:\n.*parallel_workers"):
         EmbeddedMesh(servers=tmp_path)
     assert list(tmp_path.glob("llm-streaming-*")) == []
@@ -273,7 +273,7 @@ def test_a_server_that_dies_closes_the_mesh_and_says_so(local: Path) -> None:
     ) as lost:
         mesh.apply(model("m"))
     assert (home.exists(), processes_in(home)) == (False, [])
-    with pytest.raises(MeshError) as closed:  # so does everybody who asks later: `llm-streaming up` may be second
+    with pytest.raises(MeshError) as closed:  # later calls raise it too: `llm-streaming up` may call second
         mesh.wait()
     assert str(closed.value) == str(lost.value)
 

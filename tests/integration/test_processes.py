@@ -23,7 +23,7 @@ def test_stopping_at_once_leaves_nothing() -> None:
         assert (home.exists(), processes_in(home)) == (False, [])
 
 
-def test_what_a_killed_process_leaves_behind_ends_too() -> None:
+def test_the_children_of_a_killed_process_end_too() -> None:
     parent = f"import subprocess, sys; subprocess.Popen({SLEEPER!r}); {SLEEPER[-1]}"
     group = ProcessGroup()
     group.start([Process("parent", [sys.executable, "-c", parent], dict(os.environ))])

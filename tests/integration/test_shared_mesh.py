@@ -128,7 +128,7 @@ def test_a_delete_takes_no_model_from_the_others(participants: list[Participant]
     assert (still_there, status(other.address), status(up.address)) == (200, 404, 404)
 
 
-def test_nobody_changes_a_model_that_others_use(participants: list[Participant]) -> None:
+def test_a_model_that_others_use_cannot_be_changed(participants: list[Participant]) -> None:
     one, other = participants
     changed = manifest(parameters={"keep_alive": "1"})
     refused = (
@@ -142,7 +142,7 @@ def test_nobody_changes_a_model_that_others_use(participants: list[Participant])
     ]
 
 
-def test_what_guests_may_not_do(participants: list[Participant], up: Up) -> None:
+def test_the_limits_of_guests(participants: list[Participant], up: Up) -> None:
     one, _ = participants
     assert [
         one.does("apply", manifest(parameters={"model_settings": '{"model": "/etc/passwd"}'})),
@@ -154,7 +154,7 @@ def test_what_guests_may_not_do(participants: list[Participant], up: Up) -> None
         "only the presenter can reset a shared mesh, in a shell on their machine",
     ]
     with RemoteMesh.at(up.control) as presenter:
-        presenter.apply(manifest(parameters={"keep_alive": "1"}))  # the presenter may
+        presenter.apply(manifest(parameters={"keep_alive": "1"}))  # the presenter may set any parameter
         presenter.delete(manifest())
 
 

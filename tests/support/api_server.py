@@ -47,7 +47,7 @@ class ApiServer(Objects):
         self.requests: list[str] = []
         self.kubeconfig: Path
         self.logs: dict[str, str] = {}
-        self.ended = ("", 0)  # how the open watches were last ended, and how often they were
+        self.ended = ("", 0)  # how a test last ended the open watches, and how often it did
         self.watches = itertools.count(1)
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"api": self}))
         self.http.daemon_threads = True
@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(404, "NotFound", "the server could not find the requested resource")
         except Refusal as refusal:
             self.send(refusal.code, refusal.status)
-        except ConnectionError:  # the client has left its watch
+        except ConnectionError:  # the client has closed its watch
             self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - the names that the base class looks for

@@ -51,6 +51,6 @@ def processes_in(home: Path) -> list[psutil.Process]:
 
 def all_processes_of_a_mesh(home: Path) -> list[psutil.Process]:
     """Wait until all processes of the embedded mesh with the repository's Servers run, and return them."""
-    # The supervisor, Envoy, two MLServers, the provider; while they start they may fork for a moment.
+    # The supervisor, Envoy, two MLServers and the provider. A fork may add a process for a moment while they start.
     assert wait_until(lambda: len(processes_in(home)) == 5, timeout=60)
     return processes_in(home)

@@ -316,7 +316,7 @@ def parse(words: list[str]) -> None:
         context = command.make_context(name, list(words))
         if not hasattr(command, "resolve_command"):
             return
-        protected = context._protected_args
+        protected = context._protected_args  # noqa: SLF001 - its public name is deprecated
         name, command, words = command.resolve_command(context, [*protected, *context.args])
 
 

@@ -41,7 +41,7 @@ def stream(read: Read, *steps: Step, **arguments: Any) -> tuple[list[ChatEvent],
 
 @both_readers
 @pytest.mark.parametrize("raw", [False, True])
-def test_events_come_as_they_were_sent(read: Read, raw: bool) -> None:
+def test_events_arrive_unchanged(read: Read, raw: bool) -> None:
     seen, _ = stream(read, *events(*CHUNKS, raw=raw))
     assert seen == EVENTS
 
@@ -163,7 +163,7 @@ def test_silence_ends_the_call(read: Read) -> None:
 
 
 def test_a_slow_reader_is_not_silence() -> None:
-    call = iter((b"1", b"2"))  # which cannot be cancelled
+    call = iter((b"1", b"2"))  # an iterator has no method to cancel it
     with MessageTimeout(call, 0.05) as timeout:
         while timeout.next_message():
             threading.Event().wait(0.2)
@@ -171,7 +171,7 @@ def test_a_slow_reader_is_not_silence() -> None:
 
 
 @both_readers
-def test_nobody_there(read: Read) -> None:
+def test_an_address_without_a_server(read: Read) -> None:
     with scripted() as server:
         pass
     with pytest.raises(InferenceError) as failed:

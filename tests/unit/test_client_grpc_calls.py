@@ -32,7 +32,7 @@ def interrupt() -> None:
     assert reader is not None
 
     def is_waiting() -> bool:
-        frame = sys._current_frames()[reader]
+        frame = sys._current_frames()[reader]  # noqa: SLF001 - a documented function
         stack = {frame.f_code.co_name for frame, _ in traceback.walk_stack(frame)}
         return bool(stack & {"result", "next_message"}) and "wait" in stack
 

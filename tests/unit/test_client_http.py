@@ -55,7 +55,7 @@ def stream(reply: Reply, read: Read, **arguments: Any) -> tuple[list[ChatEvent],
 
 
 @both_readers
-def test_events_come_as_they_were_sent(read: Read) -> None:
+def test_events_arrive_unchanged(read: Read) -> None:
     seen, _ = stream(Reply(events(*CHUNKS)), read)
     assert seen == EVENTS
 
@@ -139,7 +139,7 @@ def test_a_failure_is_one_sentence_and_loses_nothing(read: Read, failure: str) -
 
 
 @both_readers
-def test_nobody_there(read: Read) -> None:
+def test_an_address_without_a_server(read: Read) -> None:
     with provider_in_thread() as (provider, _):
         address = address_of(provider)
     with pytest.raises(InferenceError) as failed:
@@ -203,7 +203,7 @@ def test_an_address_may_be_a_url(read: Read) -> None:
 
 @pytest.mark.parametrize("client", [ChatClient, AsyncChatClient])
 @pytest.mark.parametrize("address", ["", "http://", "127.0.0.1:port", "ftp://127.0.0.1:21", "http://[::1"])
-def test_what_is_no_address_is_refused(client: type, address: str) -> None:
+def test_a_malformed_address_is_refused(client: type, address: str) -> None:
     with pytest.raises(InferenceError) as refused:
         client(address)
     assert str(refused.value) == f"{address!r} is not an address: pass the mesh's host:port, as in mesh.address"

@@ -146,7 +146,7 @@ async def test_an_asynchronous_failure_has_the_text_so_far(last: str | Inference
         ({"stop": {"a"}}, "the request cannot be written as JSON: Object of type set is not JSON serializable"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_at_once(
+def test_a_request_that_cannot_be_encoded_is_refused_at_once(
     client: type, method: str, arguments: dict[str, object], message: str
 ) -> None:
     call = getattr(client("127.0.0.1:1"), method)

@@ -46,7 +46,7 @@ def test_every_image_of_the_dockerfile_is_in_the_guide() -> None:
     assert set(re.findall(r"--target ((?!kubernetes)[a-z-]+)", TEXT)) == set(targets)
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_leads_to_a_file_or_a_heading() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
     anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)}
     assert links

@@ -171,7 +171,7 @@ def test_fields_that_are_not_modelled_are_passed_over() -> None:
 @pytest.mark.parametrize(
     "quantity", ["0", "1", 1, "+1", "1.", ".5", "1.5Gi", "128974848000m", "5n", "2k", "1E", "1E3", "1e-3", "16Ei", "-0"]
 )
-def test_what_the_api_server_takes_for_a_quantity_is_one(quantity: str | int) -> None:
+def test_the_quantities_of_the_api_server_are_accepted(quantity: str | int) -> None:
     assert Model(name="m", storage_uri="x", memory=quantity).memory == quantity
 
 
@@ -200,7 +200,7 @@ def test_what_the_api_server_takes_for_a_quantity_is_one(quantity: str | int) ->
         "-.5",
     ],
 )
-def test_what_the_api_server_takes_for_no_quantity_is_none(quantity: Any) -> None:
+def test_a_malformed_quantity_is_refused(quantity: Any) -> None:
     assert refusal(lambda: Model(name="m", storage_uri="x", memory=quantity)) == (
         "Model 'm': spec.memory must be a quantity: a number from 0 up, with a unit such as 500m, 2Gi or 2G or with "
         f"none, but got {quantity!r}"
@@ -301,7 +301,7 @@ def test_a_key_in_the_manifest_is_refused_without_repeating_it(name: str) -> Non
 
 
 @pytest.mark.parametrize("module", [model, server], ids=["model", "server"])
-def test_the_examples_in_the_docstrings_are_so(module: ModuleType) -> None:
+def test_the_examples_in_the_docstrings_are_correct(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted
     assert not found.failed

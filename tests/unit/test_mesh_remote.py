@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -51,14 +50,13 @@ class Keeper:
 
 
 @pytest.fixture
-def keeper() -> Iterator[tuple[Keeper, RemoteMesh]]:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are too deep for a socket's path on macOS
-        path = Path(folder) / "control.sock"
-        keeper = Keeper(path)
-        keeper.script = [{"returned": "127.0.0.1:1"}]
-        yield keeper, RemoteMesh.at(str(path))
-        keeper.server.shutdown()
-        keeper.server.server_close()
+def keeper(short_folder: Path) -> Iterator[tuple[Keeper, RemoteMesh]]:
+    path = short_folder / "control.sock"
+    keeper = Keeper(path)
+    keeper.script = [{"returned": "127.0.0.1:1"}]
+    yield keeper, RemoteMesh.at(str(path))
+    keeper.server.shutdown()
+    keeper.server.server_close()
 
 
 def test_progress_is_repeated_and_the_result_is_returned(keeper, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +99,7 @@ def test_without_a_mesh_at_the_socket(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_stopped_process_is_not_waited_for(keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     other, _ = keeper
-    other.server.shutdown()  # it listens still, and accepts nobody
+    other.server.shutdown()  # the socket still listens, but accepts no connection
     monkeypatch.setattr(remote_mesh, "_CONNECT_TIMEOUT", 0.1)
     with pytest.raises(MeshError) as caught:
         RemoteMesh.at(other.server.server_address)

@@ -92,7 +92,7 @@ async def test_each_question_carries_the_conversation() -> None:
     first = ("<b>One &lt;1&gt;?</b>", "<p><strong>A</strong>nswer</p>\n")
     await person.until(*first)
     person.question.value = " Two? "
-    person.question._handle_custom_msg({"event": "submit"}, [])
+    person.question._handle_custom_msg({"event": "submit"}, [])  # noqa: SLF001 - presses Enter
     await person.until(*first, "<b>Two?</b>", "<p>Another.</p>\n")
     one, answer = {"role": "user", "content": "One <1>?"}, {"role": "assistant", "content": "**A**nswer"}
     two = {"role": "user", "content": "Two?"}
@@ -117,8 +117,8 @@ async def test_the_stop_button_ends_the_answer_and_keeps_it() -> None:
     assert widget.conversation.messages[-1] == {"role": "assistant", "content": "one <b>"}
 
 
-async def test_what_another_thread_hears_is_done_in_the_kernels_loop() -> None:
-    """JupyterLab runs callbacks in a thread with its own event loop; a client's connections belong to the kernel's."""
+async def test_callbacks_of_another_thread_run_in_the_kernels_loop() -> None:
+    """JupyterLab runs callbacks in a thread with its own event loop, and a client's connections need the kernel's."""
 
     async def heard(call: Callable[[], None]) -> None:
         call()
@@ -160,7 +160,7 @@ def test_a_synchronous_client_is_refused() -> None:
     )
 
 
-def test_where_nobody_can_type_it_says_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_runs_the_notebook_gets_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     chat(Client(), "m")
     assert capsys.readouterr().out == "Run this cell in JupyterLab to chat with m.\n"
 

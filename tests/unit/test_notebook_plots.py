@@ -1,4 +1,4 @@
-"""The figures of the course: what they draw, and their alternative text."""
+"""The figures of the notebooks: their lines, bars and labels, and their alternative texts."""
 
 from typing import cast
 
@@ -53,7 +53,7 @@ def test_waits_of_users_are_drawn_each_and_by_their_median() -> None:
     )
 
 
-def test_capacity_is_what_all_get_together_until_the_last_has_everything() -> None:
+def test_capacity_is_the_rate_of_all_users_until_the_last_answer_is_complete() -> None:
     figure, alt = plots.capacity({1: [STREAMED], 2: [STREAMED, LONGER]}, slots=2)
     rate, wait = figure.axes
     assert lines(rate) == [([1, 2], [3.0, 3.6]), ([2, 2], [0, 1])]  # the second marks the slots

@@ -1,4 +1,4 @@
-"""The set-up check of a notebook, and its figures."""
+"""The check at the start of a notebook, and the figures with their alternative texts."""
 
 import base64
 import re
@@ -49,7 +49,7 @@ def test_on_a_cluster_it_prints_what_is_needed_there(api: ApiServer, capsys: pyt
     assert said["kubeconfig"] == f"ok: {HERE}"
 
 
-def test_what_is_wrong_is_said_with_what_to_do(
+def test_a_problem_is_printed_with_its_solution(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(MESH_VARIABLE, str(tmp_path / "gone"))

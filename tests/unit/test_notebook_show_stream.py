@@ -64,14 +64,14 @@ def test_an_answer_without_text_prints_nothing(terminal: Terminal) -> None:
 
 
 @MODES
-def test_nothing_floods(pretty: bool, outputs: Outputs, terminal: Terminal) -> None:
+def test_a_fast_stream_is_shown_at_a_limited_rate(pretty: bool, outputs: Outputs, terminal: Terminal) -> None:
     """The script sends many thousand tokens per second."""
     words = [f"{number} " for number in range(20_000)]
     started = time.perf_counter()
     show(Script(*words), terminal, pretty)
     elapsed = time.perf_counter() - started
     messages, per_second = (outputs.updates, 10) if pretty else (terminal.flushes, 20)
-    assert messages <= elapsed * per_second + 3  # the first, the last, and what ends it
+    assert messages <= elapsed * per_second + 3  # the first text, the last text and the end of the line
     assert shown(pretty, outputs, terminal) == "".join(words)
 
 
@@ -140,7 +140,7 @@ def test_pretty_shows_the_text_and_then_its_markdown(outputs: Outputs, terminal:
         ("```html\n<b>\n```", '<pre><code class="language-html">&lt;b&gt;\n</code></pre>\n'),
     ],
 )
-def test_what_a_model_writes_runs_and_loads_nothing(markdown: str, page: str) -> None:
+def test_markdown_of_a_model_runs_and_loads_nothing(markdown: str, page: str) -> None:
     assert markdown_renderer()(markdown) == page
 
 

@@ -52,7 +52,7 @@ def test_they_run_at_once(outputs: Outputs) -> None:
     assert outputs.only["text/plain"].count("one two") == 2
 
 
-def test_nothing_floods(outputs: Outputs) -> None:
+def test_a_fast_stream_is_shown_at_a_limited_rate(outputs: Outputs) -> None:
     words = [f"{number} " for number in range(20_000)]
     started = time.perf_counter()
     show_side_by_side({label: Script(*words).stream() for label in "ab"})

@@ -1,7 +1,6 @@
 """The parts of a shared mesh: the invitation, the certificate, and the limits of guests."""
 
 import ssl
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,14 +93,13 @@ def test_guests_may_deploy_a_limited_number_of_models() -> None:
     check_manifest(model(name="m7"), mesh_with(*full))
 
 
-def test_guests_may_not_reset() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are too deep for a socket's path on macOS
-        mesh = create_autospec(EmbeddedMesh, instance=True, home=Path(folder))
-        with MeshService(mesh) as service, GuestService(mesh, service) as guests:
-            with pytest.raises(MeshError) as caught:
-                guests.answer(Reset())
-            assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"
-        assert list(mesh.home.iterdir()) == []
+def test_guests_may_not_reset(short_folder: Path) -> None:
+    mesh = create_autospec(EmbeddedMesh, instance=True, home=short_folder)
+    with MeshService(mesh) as service, GuestService(mesh, service) as guests:
+        with pytest.raises(MeshError) as caught:
+            guests.answer(Reset())
+        assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"
+    assert list(short_folder.iterdir()) == []
 
 
 def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:

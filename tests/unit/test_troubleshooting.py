@@ -36,7 +36,7 @@ def said() -> str:
 
 
 @pytest.mark.parametrize("message", quoted())
-def test_the_code_says_it(message: str, said: str) -> None:
+def test_the_code_contains_the_message(message: str, said: str) -> None:
     words = [re.escape(piece) for piece in message.split(ANY) if piece.strip()]
     assert re.search(".*".join(words), said)
 
