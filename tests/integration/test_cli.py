@@ -1,15 +1,13 @@
-"""The command line on the mesh of `llm-streaming up`: verbs, output, exit statuses, and the end of the mesh."""
+"""The command line on the mesh of `llm-streaming up`: verbs, output and exit statuses."""
 
 import re
 import signal
-import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 import llm_streaming.connection
@@ -24,14 +22,8 @@ from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.paths import project_root
 from tests.conftest import CPU, OPENAI
 from tests.support.command_line import COMMAND, Run, Up, runner
-from tests.support.processes import all_processes_of_a_mesh, processes_in
 from tests.support.provider import streamed
 from tests.support.scripted import Scripted
-
-NOTICE = (
-    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: using a small local model, SmolLM2-135M-Instruct, instead of "
-    "OpenAI."
-)
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +50,6 @@ def manifest(folder: Path, name: str, **fields: Any) -> str:
     path = folder / f"{name}.yaml"
     path.write_text(to_yaml(Model(name=name, **fields).as_dict()))
     return str(path)
-
-
-def test_one_line_on_standard_output_and_the_others_on_standard_error(up: Up) -> None:
-    assert up.progress == [
-        NOTICE,
-        f"The embedded mesh is open at {up.address}, until Ctrl-C. In other shells, before JupyterLab too, run:",
-    ]
-    assert stat.S_IMODE(up.home.stat().st_mode) == 0o700
 
 
 def test_from_a_manifest_to_an_answer_and_back(run: Run, shell: Up) -> None:
@@ -235,30 +219,6 @@ def test_a_model_that_fails_to_load(kept: Scripted, capsys: pytest.CaptureFixtur
         r"error: model 'broken' failed to load: .*No module named 'no_such_package'.*\n", capsys.readouterr().err
     )
     assert main(["get", "models", "broken"]) == 1
-
-
-@pytest.mark.parametrize(("number", "status"), [("SIGINT", 0), ("SIGTERM", 0), ("SIGKILL", -9)])
-def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    up = Up()
-    running = all_processes_of_a_mesh(up.home)
-    assert up.end(signal.Signals[number]) == (status, "", "")
-    assert psutil.wait_procs(running, timeout=60)[1] == []
-    assert wait_until(lambda: not up.home.exists(), timeout=60)
-    monkeypatch.setenv(MESH_VARIABLE, up.control)
-    assert main(["get"]) == 1
-    assert capsys.readouterr().err == (
-        f"error: {MESH_VARIABLE} names {up.control}, where no mesh is open any more: run `llm-streaming up` again and "
-        "the line that it prints, or unset the variable\n"
-    )
-
-
-def test_it_ends_when_a_server_does() -> None:
-    up = Up()
-    next(process for process in processes_in(up.home) if process.name() == "envoy").kill()
-    out, err = up.process.communicate(timeout=60)
-    assert (up.process.returncode, out) == (1, "")
-    assert err.startswith("error: envoy ended with status -9; its last lines were:\n")
-    assert processes_in(up.home) == []
 
 
 def test_a_question_can_come_through_a_pipe(kept: Scripted) -> None:
