@@ -1,13 +1,15 @@
-"""What tests share: one embedded mesh a test process, with both walkthrough models on it."""
+"""Fixtures of all tests: the embedded mesh with both walkthrough models, and a mesh with a scripted provider."""
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from llm_streaming.connection import MESH_VARIABLE
-from llm_streaming.mesh.base import Mesh
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from tests.support.scripted import Scripted, scripted_mesh
 
 CPU = "local-chat-completions-cpu"
@@ -22,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_provider() -> Iterator[None]:
-    """Nobody's key, provider or open mesh is used by a test, whatever the environment holds."""
+    """Remove keys, providers and open meshes from the environment, so that no test uses them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("OPENAI_") or name == MESH_VARIABLE]:
             patch.delenv(name)
@@ -31,16 +33,24 @@ def no_provider() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Interrupts arrive, also where the tests run in a shell's background, which has its processes ignore them."""
+    """Let interrupts raise KeyboardInterrupt also in a shell's background, where processes ignore them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """An empty folder with a path that is short enough for a socket; on macOS the paths of pytest's are too long."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def mesh(no_provider: None) -> Iterator[Mesh]:
+def mesh(no_provider: None) -> Iterator[EmbeddedMesh]:
     """The embedded mesh with the models of both walkthroughs, ready."""
     from llm_streaming import connect
 
     with connect("embedded") as mesh:
+        assert isinstance(mesh, EmbeddedMesh)
         for model in (CPU, OPENAI):
             mesh.apply(f"manifests/{model}.yaml")
         mesh.wait()

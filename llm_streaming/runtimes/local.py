@@ -43,5 +43,5 @@ class Local(ChatRuntime):
 
     def _model_folder(self) -> Path:
         """The folder of ``model-settings.json``, where relative paths start."""
-        source = self.settings._source  # MLServer keeps the path nowhere else
+        source = self.settings._source  # noqa: SLF001 - MLServer keeps the path nowhere else
         return Path(source).parent if source else Path.cwd()

@@ -1,7 +1,7 @@
 """JupyterLab in a browser. A failing test leaves a screenshot, the browser's console and the server's log."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,9 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     lab = getattr(item, "funcargs", {}).get("lab")
     if report.failed and lab:

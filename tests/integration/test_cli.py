@@ -1,14 +1,13 @@
-"""The command line on the mesh of `llm-streaming up`: verbs, output, exit statuses, and the end of the mesh."""
+"""The command line on the mesh of `llm-streaming up`: verbs, output and exit statuses."""
 
 import re
 import signal
-import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 import llm_streaming.connection
@@ -22,14 +21,9 @@ from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.paths import project_root
 from tests.conftest import CPU, OPENAI
+from tests.support.command_line import COMMAND, Run, Up, runner
 from tests.support.provider import streamed
-from tests.support.running import COMMAND, Up, processes_in
 from tests.support.scripted import Scripted
-
-NOTICE = (
-    "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: using a small local model, SmolLM2-135M-Instruct, instead of "
-    "OpenAI."
-)
 
 
 @pytest.fixture(scope="module")
@@ -41,37 +35,24 @@ def up(no_provider: None) -> Iterator[Up]:
 
 @pytest.fixture
 def shell(up: Up, monkeypatch: pytest.MonkeyPatch) -> Up:
-    """The environment of a shell in which the line that `up` printed was run."""
+    """The mesh of `up`, and the environment of a shell that has run the line that `up` printed."""
     monkeypatch.setenv(MESH_VARIABLE, up.control)
     monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     return up
 
 
 @pytest.fixture
-def run(shell: Up, capfd: pytest.CaptureFixture[str]):
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        status = main(arguments)
-        return (status, *capfd.readouterr())
-
-    return run
+def run(shell: Up, capfd: pytest.CaptureFixture[str]) -> Run:
+    return runner(capfd)
 
 
-def manifest(folder: Path, name: str, **fields: object) -> str:
+def manifest(folder: Path, name: str, **fields: Any) -> str:
     path = folder / f"{name}.yaml"
     path.write_text(to_yaml(Model(name=name, **fields).as_dict()))
     return str(path)
 
 
-def test_one_line_on_standard_output_and_the_others_on_standard_error(up: Up) -> None:
-    assert up.progress == [
-        NOTICE,
-        f"The embedded mesh is open at {up.address}, until Ctrl-C. In other shells, before JupyterLab too, run:",
-    ]
-    assert stat.S_IMODE(up.home.stat().st_mode) == 0o700
-
-
-def test_from_a_manifest_to_an_answer_and_back(run, shell: Up) -> None:
+def test_from_a_manifest_to_an_answer_and_back(run: Run, shell: Up) -> None:
     file = f"manifests/{CPU}.yaml"
     assert run("get") == (0, "", "No models found.\n")
     assert run("wait") == (1, "", "error: there is no model to wait for: `llm-streaming apply` deploys one\n")
@@ -93,7 +74,7 @@ def test_from_a_manifest_to_an_answer_and_back(run, shell: Up) -> None:
     assert httpx.get(f"http://{shell.address}/v2/models/{CPU}/ready").status_code == 404
 
 
-def test_resources_in_every_format(run) -> None:
+def test_resources_in_every_format(run: Run) -> None:
     servers = "NAME    READY   CAPABILITIES\napi     True    openai\nlocal   True    llm-local\n"
     assert run("get", "servers") == (0, servers, "")
     assert run("get", "servers", "-o", "name") == (
@@ -114,7 +95,7 @@ def test_resources_in_every_format(run) -> None:
     )
 
 
-def test_a_manifest_can_come_through_a_pipe(run, shell: Up, tmp_path: Path) -> None:
+def test_a_manifest_can_come_through_a_pipe(run: Run, shell: Up, tmp_path: Path) -> None:
     made = subprocess.run(
         [COMMAND, "manifest", "model", "piped", "--storage-uri", f"models/{CPU}", "--requirement", "llm-local"],
         capture_output=True,
@@ -126,7 +107,7 @@ def test_a_manifest_can_come_through_a_pipe(run, shell: Up, tmp_path: Path) -> N
     assert run("delete", "-f", str(tmp_path)) == (0, 'model.mlops.seldon.io "piped" deleted\n', "")
 
 
-def test_what_the_mesh_refuses_is_one_line(run, tmp_path: Path) -> None:
+def test_a_refusal_of_the_mesh_is_one_line(run: Run, tmp_path: Path) -> None:
     absent = manifest(tmp_path, "absent", storage_uri="models/none", requirements=("openai",))
     nowhere = manifest(tmp_path, "nowhere", storage_uri=f"models/{CPU}", requirements=("gpu",))
     root = project_root()
@@ -159,7 +140,7 @@ def test_what_the_mesh_refuses_is_one_line(run, tmp_path: Path) -> None:
     )
 
 
-def test_a_server_that_the_mesh_was_not_opened_with(run, tmp_path: Path) -> None:
+def test_a_server_that_the_mesh_was_not_opened_with(run: Run, tmp_path: Path) -> None:
     for name, capability in (("api", "gpu"), ("other", "openai")):
         made = subprocess.run(
             [COMMAND, "manifest", "server", name, "--runtime", "api"], capture_output=True, text=True, check=True
@@ -214,7 +195,7 @@ def test_python_uses_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.Captu
 
 @pytest.fixture
 def kept(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
-    """A mesh with a scripted model, as `up` would keep it."""
+    """A mesh with a scripted model, open for other processes as `up` opens its mesh."""
     with MeshService(scripted.mesh) as service:
         monkeypatch.setenv(MESH_VARIABLE, str(service.path))
         yield scripted
@@ -240,37 +221,11 @@ def test_a_model_that_fails_to_load(kept: Scripted, capsys: pytest.CaptureFixtur
     assert main(["get", "models", "broken"]) == 1
 
 
-@pytest.mark.parametrize(("number", "status"), [("SIGINT", 0), ("SIGTERM", 0), ("SIGKILL", -9)])
-def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    up = Up()
-    # The supervisor, Envoy, two MLServers, the provider; while they start they may fork for a moment.
-    assert wait_until(lambda: len(processes_in(up.home)) == 5, timeout=60)
-    running = processes_in(up.home)
-    assert up.end(signal.Signals[number]) == (status, "", "")
-    assert psutil.wait_procs(running, timeout=60)[1] == []
-    assert wait_until(lambda: not up.home.exists(), timeout=60)
-    monkeypatch.setenv(MESH_VARIABLE, up.control)
-    assert main(["get"]) == 1
-    assert capsys.readouterr().err == (
-        f"error: {MESH_VARIABLE} names {up.control}, where no mesh is open any more: run `llm-streaming up` again and "
-        "the line that it prints, or unset the variable\n"
-    )
-
-
-def test_it_ends_when_a_server_does() -> None:
-    up = Up()
-    next(process for process in processes_in(up.home) if process.name() == "envoy").kill()
-    out, err = up.process.communicate(timeout=60)
-    assert (up.process.returncode, out) == (1, "")
-    assert err.startswith("error: envoy ended with status -9; its last lines were:\n")
-    assert processes_in(up.home) == []
-
-
 def test_a_question_can_come_through_a_pipe(kept: Scripted) -> None:
     kept.replies["Why?"] = streamed("Be", "cause.")
 
     def ask(question: str) -> tuple[int, str, str]:
-        argv = [COMMAND, "chat", "scripted", "--system", "Be brief.", "--max-tokens", "5"]
+        argv = [str(COMMAND), "chat", "scripted", "--system", "Be brief.", "--max-tokens", "5"]
         done = subprocess.run(argv, input=question, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stdout, done.stderr
 

@@ -2,25 +2,23 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pexpect
 import pytest
 
 from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.mesh.remote.service import MeshService
+from tests.support.command_line import COMMAND
 from tests.support.provider import Reply, chunk, sse, streamed
 from tests.support.scripted import Scripted
 
 
 @pytest.fixture
 def terminal(scripted: Scripted) -> Iterator[pexpect.spawn]:
-    command = str(Path(sys.executable).with_name("llm-streaming"))
     with MeshService(scripted.mesh) as service:
         environment = {**os.environ, MESH_VARIABLE: str(service.path), "TERM": "dumb"}
-        terminal = pexpect.spawn(command, ["chat", "scripted"], env=environment, encoding="utf-8", timeout=60)
+        terminal = pexpect.spawn(str(COMMAND), ["chat", "scripted"], env=environment, encoding="utf-8", timeout=60)
         terminal.expect_exact("> ")
         yield terminal
         terminal.sendeof()
@@ -54,7 +52,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(terminal: pexpect.spawn, scrip
     terminal.sendintr()
     terminal.expect_exact("> ")
     scripted.wait_for_disconnection()
-    terminal.sendintr()  # at the prompt it ends nothing
+    terminal.sendintr()  # at the prompt, Ctrl-C ends nothing
     terminal.expect_exact("> ")
     terminal.sendline("Go on?")
     terminal.expect_exact("Yes.\r\n> ")

@@ -1,6 +1,6 @@
-"""A whole notebook and the command line on a small API server whose Models really run.
+"""A whole notebook and the command line on a small API server, whose Models run on an embedded mesh.
 
-A toy controller deploys what is applied on a real embedded mesh, and the "cluster's" address is that mesh's.
+A toy controller deploys the Models on the embedded mesh, and the service ``seldon-mesh`` leads to it.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from llm_streaming.cli import main
 from llm_streaming.execute import execute
 from llm_streaming.manifests import Model, to_yaml
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
@@ -17,6 +16,7 @@ from llm_streaming.paths import project_root
 from tests.conftest import CPU
 from tests.support.api_server import ApiServer
 from tests.support.cluster import HERE, api_server, shows
+from tests.support.command_line import runner
 from tests.support.toy_controller import ToyController
 
 api = pytest.fixture(api_server)
@@ -65,11 +65,7 @@ def test_a_whole_notebook_runs_on_a_cluster(cluster: ApiServer, own: EmbeddedMes
 def test_the_command_line_does_the_same(
     cluster: ApiServer, own: EmbeddedMesh, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        status = main([*arguments, "--target", "kubernetes"])
-        return (status, *capfd.readouterr())
-
+    run = runner(capfd, "--target", "kubernetes")
     file = f"manifests/{CPU}.yaml"
     assert run("apply", "-f", file) == (0, f"model.mlops.seldon.io/{CPU} created\n", "")
     assert run("wait", CPU) == (0, f"model.mlops.seldon.io/{CPU} condition met\n", "")

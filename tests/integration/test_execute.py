@@ -1,4 +1,4 @@
-"""Executing notebooks as `make demo` does: parameters, failures, and processes that are left behind."""
+"""Executing notebooks as `make demo` does: parameters, failures, and the end of all processes."""
 
 import os
 import signal
@@ -14,6 +14,7 @@ from llm_streaming.execute import main
 from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.notebook import recorded
 from llm_streaming.paths import project_root
+from tests.support.processes import PipedProcess, processes_in
 
 
 def notebook_of(folder: Path, *sources: str) -> Path:
@@ -42,6 +43,7 @@ def test_streams_are_merged_and_results_printed(tmp_path: Path, capsys: pytest.C
     status, executed = execute(notebook, "-p", "word", "b")
     output = tmp_path / "build" / "some.ipynb"
     assert status == 0
+    assert executed is not None
     assert capsys.readouterr().out == f"{notebook} -> {output}\n  words: 3\n  word: b\n"
     printed = [cell.outputs for cell in executed.cells if "range" in cell.source]
     assert printed == [[{"name": "stdout", "output_type": "stream", "text": "bbb"}]]
@@ -63,6 +65,7 @@ def test_a_cell_that_fails_fails_the_run(tmp_path: Path, capsys: pytest.CaptureF
     )
     status, executed = execute(notebook)
     assert status == 1
+    assert executed is not None
     assert f"{notebook}: cell 2 failed: MeshError: the mesh is closed: connect again\n" in capsys.readouterr().err
     assert [
         output for cell in executed.cells for output in cell.get("outputs", ()) if output.output_type == "error"
@@ -89,12 +92,10 @@ def test_a_kernel_that_is_killed_takes_its_mesh_along(tmp_path: Path) -> None:
     )
     sign = tmp_path / "signs" / "open"
     arguments = [str(notebook), "-o", str(tmp_path / "build"), "-p", "signs", str(sign.parent)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "llm_streaming.execute", *arguments], stderr=subprocess.PIPE, text=True
-    ) as run:
+    with PipedProcess(sys.executable, "-m", "llm_streaming.execute", *arguments, stderr=subprocess.PIPE) as run:
         assert wait_until(sign.exists, timeout=60)
         kernel, home = sign.read_text().split()
-        mesh = [process for process in psutil.process_iter() if home in " ".join(command_line(process))]
+        mesh = processes_in(Path(home))
         assert len(mesh) >= 3
         os.kill(int(kernel), signal.SIGKILL)
         _, said = run.communicate(timeout=60)
@@ -102,10 +103,3 @@ def test_a_kernel_that_is_killed_takes_its_mesh_along(tmp_path: Path) -> None:
     assert f"{notebook}: Kernel died" in said
     assert psutil.wait_procs(mesh, timeout=20)[1] == []
     assert wait_until(lambda: not Path(home).exists(), timeout=5)
-
-
-def command_line(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []

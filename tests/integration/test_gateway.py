@@ -1,4 +1,4 @@
-"""The gateway and the tunnel of a shared mesh: access, what can be reached, and streams."""
+"""The gateway and the tunnel of a shared mesh: access control, and streams through both."""
 
 import asyncio
 import http.server
@@ -59,12 +59,12 @@ def guest(gateway: Gateway) -> Iterator[SharedMesh]:
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic eDp5"}])
 @pytest.mark.parametrize("path", ["/v2/models/scripted/ready", "/llm-streaming", "/nowhere"])
-def test_without_the_token_nobody_gets_in(gateway: Gateway, path: str, headers: dict[str, str]) -> None:
+def test_a_request_without_the_token_is_refused(gateway: Gateway, path: str, headers: dict[str, str]) -> None:
     answer = httpx.post(f"https://{gateway.invitation.address}{path}", headers=headers, verify=False)
     assert (answer.status_code, answer.text) == (401, REFUSED)
 
 
-def test_without_the_token_nobody_gets_in_over_grpc_or_without_tls(gateway: Gateway) -> None:
+def test_a_request_without_the_token_is_refused_over_grpc_and_without_tls(gateway: Gateway) -> None:
     frame = b"\0" * 5
     with httpx.Client(verify=False) as client:
         answer = client.post(
@@ -143,7 +143,7 @@ def test_metrics_can_be_read(guest: SharedMesh) -> None:
 
 
 def test_a_presenter_who_leaves(scripted: Scripted, guests: GuestService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text that has arrived is kept, later calls say what is wrong, and a new invitation opens a new mesh."""
+    """The text so far is kept, later calls raise a clear error, and a new invitation opens a new mesh."""
     monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     scripted.replies["Count."] = Reply([sse(chunk({"content": "one"})), asyncio.Event()])
     gateway = open_gateway(scripted, guests)
@@ -193,8 +193,8 @@ def upstream() -> Iterator[http.server.ThreadingHTTPServer]:
         server.shutdown()
 
 
-def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
-    """Guests reach only models, and the token goes no further, because MLServer hands every header to the model."""
+def test_guests_reach_only_models(upstream: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
+    """The gateway removes the token, because MLServer hands every header to the model."""
     with Gateway(upstream.server_port, {}, tmp_path / "none.sock", host=LOOPBACK) as gateway:
         address, tunnel = start_tunnel(gateway.invitation)
         origin = f"http://{address}"
@@ -225,7 +225,7 @@ def test_what_is_behind_the_gateway(upstream: http.server.ThreadingHTTPServer, t
 
 
 def envoy_configs() -> list[Path]:
-    """The configuration files of the Envoys that this process has started."""
+    """Return the configuration files of the Envoys that this process has started."""
     lines = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.name() == "envoy"]
     return [Path(line[line.index("-c") + 1]) for line in lines]
 

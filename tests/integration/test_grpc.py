@@ -12,6 +12,7 @@ from llm_streaming import AsyncChatClient, AsyncGrpcChatClient, ChatClient, Grpc
 from llm_streaming.client.grpc_messages import decode_message, encode_message
 from llm_streaming.errors import InferenceError
 from llm_streaming.mesh.base import Mesh
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.protocol import ChatEvent, decode_completion
 from tests.conftest import CPU, OPENAI
 
@@ -30,7 +31,7 @@ def over_grpc(mesh: Mesh) -> GrpcChatClient:
     return GrpcChatClient(mesh.grpc_address)
 
 
-def address_of(mesh: Mesh, address: str, model: str) -> str:
+def address_of(mesh: EmbeddedMesh, address: str, model: str) -> str:
     if address == "envoy":
         return mesh.grpc_address
     return f"127.0.0.1:{mesh.mlserver(SERVERS[model]).ports[1]}"
@@ -52,7 +53,7 @@ async def collect(events: AsyncIterator[ChatEvent]) -> list[ChatEvent]:
 
 @both_addresses
 @both_models
-def test_the_transport_makes_no_difference(mesh: Mesh, model: str, address: str) -> None:
+def test_the_transport_makes_no_difference(mesh: EmbeddedMesh, model: str, address: str) -> None:
     target = address_of(mesh, address, model)
 
     async def asynchronous() -> tuple[list[ChatEvent], list[ChatEvent]]:
@@ -72,6 +73,7 @@ def test_the_transport_makes_no_difference(mesh: Mesh, model: str, address: str)
     assert [comparable(events) for events in asyncio.run(asynchronous())] == [expected, expected]
     assert (whole.content, [whole.finish_reason]) == (text, reasons)
     assert whole.raw["object"] == "chat.completion"
+    assert whole.usage is not None
     assert whole.usage["total_tokens"] == tokens
 
 
@@ -126,7 +128,7 @@ def test_an_unknown_model_is_unknown_alike(mesh: Mesh, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["stream", "complete"])
-def test_mlserver_itself_says_that_a_model_is_unknown(mesh: Mesh, method: str) -> None:
+def test_mlserver_itself_says_that_a_model_is_unknown(mesh: EmbeddedMesh, method: str) -> None:
     with GrpcChatClient(address_of(mesh, "mlserver", CPU)) as client:
         found = failure(client, method, "nobody")
     assert fields(found) == ("Model nobody with version  not found", 404, None, "")
@@ -150,7 +152,7 @@ def test_leaving_early_leaves_the_model_free(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_mlservers_stock_client_and_ours_speak_alike(mesh: Mesh, raw: bool) -> None:
+def test_mlservers_client_and_ours_exchange_the_same_messages(mesh: Mesh, raw: bool) -> None:
     """MLServer's own stub accepts our requests, and we read the responses that it gets, typed and raw."""
     body = {"inputs": [{"name": "role", "datatype": "BYTES", "shape": [1], "data": ["user"]}]}
     body["inputs"].append({"name": "content", "datatype": "BYTES", "shape": [1], "data": ["Hello!"]})
@@ -166,4 +168,5 @@ def test_mlservers_stock_client_and_ours_speak_alike(mesh: Mesh, raw: bool) -> N
     assert bool(answer.raw_output_contents) == raw
     found = decode_completion(decode_message(answer.SerializeToString()))
     assert found.raw["choices"][0]["message"]["content"] == found.content
+    assert found.usage is not None
     assert (found.finish_reason, found.usage["completion_tokens"]) == ("length", 5)

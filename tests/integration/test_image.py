@@ -1,16 +1,14 @@
-"""The images, as far as they can be tried without a container engine.
+"""The container images, tested without a container engine.
 
-The build's own steps, read from the Dockerfile, make a clean environment; from it the server runs as an unprivileged
-user, on a read-only models folder and with the variables that SC2 sets, and loads what SC2's agent writes there.
+The steps in the Dockerfile make a clean environment. From it the server runs as an unprivileged user, with a read-only
+models folder and the variables that SC2 sets, and loads a model that is stored as SC2's agent stores it.
 """
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,19 +21,13 @@ from llm_streaming import ChatClient
 from llm_streaming.manifests import Model, Server
 from llm_streaming.mesh.embedded import storage
 from llm_streaming.mesh.processes.ports import free_ports, wait_until
-from llm_streaming.paths import project_root
 from tests.support import dockerfile
+from tests.support.image import ROOT, STAGES, Build, home_of, unprivileged, unprivileged_python
 
-ROOT = project_root()
-STAGES = dockerfile.read(ROOT / "Dockerfile")
 SERVER = STAGES["server"]
 MODEL = "local-chat-completions-cpu"
 MESSAGES = [{"role": "user", "content": "Does money buy happiness?"}]
 
-# What pip and uv say without a network.
-_UNREACHABLE = re.compile(
-    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|dns error|[Cc]onnect(ion)? error"
-)
 
 # The mlserver container of SC2's server configuration (SeldonIO/seldon-core, k8s/helm-charts/seldon-core-v2-setup,
 # templates/_components-statefulsets.tpl). Its ports, 9000 and 9500, may be taken here.
@@ -46,89 +38,8 @@ SC2 = {
 }
 
 
-def unprivileged_python() -> str | None:
-    """A Python that user 1000 may run, if this is root: root's own often lies in root's home."""
-    found = [sys.executable, *(shutil.which(f"python3.{minor}", path="/usr/local/bin:/usr/bin") for minor in (12, 11))]
-    check = "import ensurepip, sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))"
-    for python in filter(None, found):
-        path = str(Path(python).resolve())
-        with contextlib.suppress(OSError):
-            if subprocess.run([path, "-c", check], **unprivileged()).returncode == 0:
-                return path
-    return None
-
-
-def unprivileged() -> dict[str, object]:
-    """How a process of user 1000 is started, if this one may; it may not be root in any case."""
-    return {"user": 1000, "group": 1000, "extra_groups": [], "cwd": "/"} if os.getuid() == 0 else {}
-
-
-class Build:
-    """The build's stages, with a folder in place of the image's root.
-
-    Args:
-        home: the folder.
-        python: the Python of the base image.
-    """
-
-    def __init__(self, home: Path, python: str) -> None:
-        self.home = home
-        self.venv = home / "opt" / "venv"
-        subprocess.run([python, "-m", "venv", str(home / "base")], check=True)
-        self.context = home / "context"
-        self.context.mkdir()
-        for name in re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE):
-            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, self.context / name)
-
-    def run(self, *names: str) -> None:
-        """Run stages, each after those that it needs."""
-        for name in names:
-            stage, folder = STAGES[name], self._folder(name)
-            if stage.base in STAGES:
-                shutil.copytree(self._folder(stage.base), folder)
-            else:
-                folder.mkdir(parents=True)
-            for word, rest in stage.steps:
-                if word == "COPY":
-                    self._copy(folder, *rest.split())
-                elif word == "RUN":
-                    self._shell(folder, rest)
-
-    def python(self, code: str) -> str:
-        """What the Python of the image prints."""
-        python = [str(self.venv / "bin" / "python"), "-c", code]
-        return subprocess.run(python, cwd=self.home, capture_output=True, text=True, check=True).stdout
-
-    def _folder(self, stage: str) -> Path:
-        return self.home / "src" / stage
-
-    def _copy(self, folder: Path, *arguments: str) -> None:
-        *options, source, target = arguments
-        origin = self.context / source
-        if options:
-            origin = self._folder(options[0].removeprefix("--from=")) / source.removeprefix("/src/")
-        if origin.is_dir():
-            shutil.copytree(origin, folder / target, dirs_exist_ok=True)
-        else:
-            (folder / target).mkdir(exist_ok=True)
-            shutil.copy(origin, folder / target)
-
-    def _shell(self, folder: Path, script: str) -> None:
-        place = {"PATH": f"{self.home / 'base' / 'bin'}:/usr/bin:/bin", "VIRTUAL_ENV": str(self.venv)}
-        done = subprocess.run(
-            ["sh", "-ec", script.replace("/opt/venv", str(self.venv))],
-            cwd=folder,
-            env={**os.environ, **place},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode and _UNREACHABLE.search(done.stderr):
-            pytest.skip("the image's packages cannot be fetched: no package index can be reached")
-        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-
-
 class Container:
-    """What the image runs, as user 1000, with the variables that SC2 sets and a models folder that it may only read."""
+    """The image's command, run by user 1000 with the variables that SC2 sets and a read-only models folder."""
 
     def __init__(self, build: Build, models: Path) -> None:
         self.http, grpc, metrics = free_ports(3)
@@ -154,29 +65,19 @@ class Container:
             )
 
     def is_well(self) -> bool:
-        """What the image's health check says."""
+        """Return whether the image's health check succeeds."""
         check = subprocess.run(dockerfile.health_check(SERVER), env=self.environment, capture_output=True)
         return check.returncode == 0
 
     def stop(self) -> int:
-        """End it as Kubernetes does, and return its status."""
+        """End the process as Kubernetes does, and return its exit status."""
         self.process.terminate()
         return self.process.wait(timeout=60)
 
 
-def home_of(build: Build) -> Path:
-    """The home of the image's user, which alone it may write."""
-    home = build.home / "home"
-    if not home.exists():
-        home.mkdir()
-        if os.getuid() == 0:
-            os.chown(home, 1000, 1000)
-    return home
-
-
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A folder that user 1000 may enter, where pytest's own is for its owner alone."""
+    """A folder that user 1000 may enter; nobody but its owner may enter pytest's temporary folders."""
     folder = Path(tempfile.mkdtemp(prefix="llm-streaming-image-"))
     folder.chmod(0o755)
     yield folder
@@ -195,14 +96,14 @@ def api_build(home: Path) -> Build:
 
 @pytest.fixture(scope="module")
 def build(api_build: Build) -> Build:
-    """The other runtime's, which goes on from there."""
+    """The build of the image with llama.cpp, which continues the build of the API image."""
     api_build.run("build-local-cpu")
     return api_build
 
 
 @pytest.fixture(scope="module")
 def models(home: Path) -> Iterator[Path]:
-    """What SC2's agent makes of the model (contract §4): a version of it, its name and its settings rewritten."""
+    """A models folder as SC2's agent writes it (contract §4): one version, with rewritten name and settings."""
     models = home / "models"
     folder = models / f"{MODEL}_1"
     folder.mkdir(parents=True)
@@ -233,8 +134,9 @@ def test_the_server_streams_as_an_unprivileged_user_from_a_read_only_folder(buil
     try:
         assert wait_until(lambda: container.process.poll() is not None or container.is_well(), timeout=120)
         assert container.process.poll() is None, container.log.read_text()
-        status = Path(f"/proc/{container.process.pid}/status").read_text()
-        assert re.search(r"^Uid:\t(\d+)", status, re.MULTILINE)[1] == str(1000 if os.getuid() == 0 else os.getuid())
+        facts = Path(f"/proc/{container.process.pid}/status").read_text()
+        [user] = re.findall(r"^Uid:\t(\d+)", facts, re.MULTILINE)
+        assert int(user) == (os.getuid() or 1000)
         loaded = httpx.post(f"http://127.0.0.1:{container.http}/v2/repository/models/{MODEL}_1/load", timeout=120)
         assert (loaded.status_code, loaded.text) == (200, "")
         client = ChatClient(f"127.0.0.1:{container.http}")
@@ -250,7 +152,7 @@ def test_the_server_streams_as_an_unprivileged_user_from_a_read_only_folder(buil
     assert not container.is_well()
 
 
-def test_the_last_word_of_each_target_is_that_it_does_not_run_as_root() -> None:
+def test_each_target_ends_with_a_user_who_is_not_root() -> None:
     targets = ("api", "local-cpu", "local-vllm")
     users = [[rest for word, rest in (*SERVER.steps, *STAGES[name].steps) if word == "USER"][-1] for name in targets]
     assert users == ["1000:1000"] * 3

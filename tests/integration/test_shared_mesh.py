@@ -5,10 +5,9 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -24,7 +23,8 @@ from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.paths import project_root
 from llm_streaming.sharing.tunnel import SharedMesh
 from tests.conftest import CPU
-from tests.support.running import Up, processes_in
+from tests.support.command_line import Up
+from tests.support.processes import processes_in, python
 
 CALLS_THE_MESH = """
 import json, sys
@@ -43,18 +43,11 @@ for line in sys.stdin:
 
 
 class Participant:
-    """A participant in a session of their own, like a notebook's kernel. `does` makes a call and returns its output."""
+    """A participant's process, in a session of its own like a notebook's kernel."""
 
     def __init__(self, invitation: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CALLS_THE_MESH],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=project_root(),
-            env={**os.environ, MESH_VARIABLE: invitation},
-            start_new_session=True,
-        )
+        environment = {**os.environ, MESH_VARIABLE: invitation}
+        self.process = python(CALLS_THE_MESH, env=environment, start_new_session=True)
         self.opened = self.process.stdout.readline().rstrip("\n")
         self.address = self.process.stdout.readline().rstrip("\n")
         (tunnel,) = (
@@ -63,6 +56,7 @@ class Participant:
         self.home = Path(tunnel.cwd())
 
     def does(self, *call: object) -> str:
+        """Call a method of the mesh, and return what the call prints."""
         self.process.stdin.write(json.dumps(call) + "\n")
         self.process.stdin.flush()
         return "\n".join(line.rstrip("\n") for line in iter(self.process.stdout.readline, "done\n"))
@@ -91,7 +85,7 @@ def participants(up: Up) -> Iterator[list[Participant]]:
         presenter.reset()
 
 
-def manifest(**fields: object) -> dict[str, object]:
+def manifest(**fields: Any) -> dict[str, Any]:
     return Model(**{"name": "m", "storage_uri": f"models/{CPU}", "requirements": ("llm-local",), **fields}).as_dict()
 
 
@@ -100,7 +94,7 @@ def status(address: str) -> int:
 
 
 def test_the_messages_for_the_presenter_and_the_participants(up: Up, participants: list[Participant]) -> None:
-    where = re.fullmatch(r"https://(127\.0\.0\.1:\d+)#[\w-]{43}\.[0-9a-f]{64}", up.invitation)[1]
+    [where] = re.findall(r"^https://(127\.0\.0\.1:\d+)#[\w-]{43}\.[0-9a-f]{64}\Z", up.invitation)
     assert up.process.stderr.readline() == (
         f"It is shared at {where} with everybody who has this line. Participants run:\n"
     )
@@ -134,7 +128,7 @@ def test_a_delete_takes_no_model_from_the_others(participants: list[Participant]
     assert (still_there, status(other.address), status(up.address)) == (200, 404, 404)
 
 
-def test_nobody_changes_a_model_that_others_use(participants: list[Participant]) -> None:
+def test_a_model_that_others_use_cannot_be_changed(participants: list[Participant]) -> None:
     one, other = participants
     changed = manifest(parameters={"keep_alive": "1"})
     refused = (
@@ -148,7 +142,7 @@ def test_nobody_changes_a_model_that_others_use(participants: list[Participant])
     ]
 
 
-def test_what_guests_may_not_do(participants: list[Participant], up: Up) -> None:
+def test_the_limits_of_guests(participants: list[Participant], up: Up) -> None:
     one, _ = participants
     assert [
         one.does("apply", manifest(parameters={"model_settings": '{"model": "/etc/passwd"}'})),
@@ -160,7 +154,7 @@ def test_what_guests_may_not_do(participants: list[Participant], up: Up) -> None
         "only the presenter can reset a shared mesh, in a shell on their machine",
     ]
     with RemoteMesh.at(up.control) as presenter:
-        presenter.apply(manifest(parameters={"keep_alive": "1"}))  # the presenter may
+        presenter.apply(manifest(parameters={"keep_alive": "1"}))  # the presenter may set any parameter
         presenter.delete(manifest())
 
 

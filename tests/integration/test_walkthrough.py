@@ -1,4 +1,4 @@
-"""The client code of the original walkthrough, unchanged but for the imported `get_mesh_ip`."""
+"""The client code of the original walkthrough. Only the import of `get_mesh_ip` differs."""
 
 import json
 
@@ -53,7 +53,7 @@ def texts(responses: list[InferenceResponse]) -> list[str]:
 def test_the_answer_comes_in_many_events(mesh: Mesh, model: str, request_body: dict) -> None:
     found = [text for text in texts(stream(model, request_body)) if text]
     assert len(found) > 20
-    assert max(map(len, found)) < 20  # a token each, not the answer in one
+    assert max(map(len, found)) < 20  # an event holds a token, not the whole answer
     assert len("".join(found).split()) > 20
 
 
@@ -61,7 +61,7 @@ def test_the_answer_comes_in_many_events(mesh: Mesh, model: str, request_body: d
 def test_every_event_has_the_outputs_of_the_contract(mesh: Mesh, model: str, request_body: dict) -> None:
     responses = stream(model, request_body)
     shapes = {
-        tuple((output.name, output.datatype, tuple(output.shape)) for output in response.outputs)
+        tuple((output.name, str(output.datatype), tuple(output.shape)) for output in response.outputs)
         for response in responses
     }
     assert shapes == {

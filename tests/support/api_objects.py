@@ -25,8 +25,8 @@ Object = dict[str, Any]
 Key = tuple[str, str | None, str]  # plural, namespace, name
 
 
-class Refusal(Exception):  # noqa: N818 - no error of this program's
-    """An error in the form of the API server, a Status."""
+class Refusal(Exception):  # noqa: N818 - not an error of the tests
+    """An error of the API server, with its Status object."""
 
     def __init__(self, code: int, reason: str, message: str, **details: Any) -> None:
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
@@ -35,7 +35,14 @@ class Refusal(Exception):  # noqa: N818 - no error of this program's
 
 
 class Objects:
-    """Objects by resource, namespace and name, with the owners of their fields and the history of their changes."""
+    """Kubernetes objects, with the owners of their fields and the history of their changes.
+
+    Attributes:
+        objects: the objects by resource, namespace and name.
+        owners: by the same keys, the manager that owns each field of ``spec``.
+        history: all changes in order, each with its type: ADDED, MODIFIED or DELETED.
+        changed: notified of each change.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[Key, Object] = {}
@@ -50,7 +57,7 @@ class Objects:
         self.store((plural, namespace, name), {**content, "metadata": metadata})
 
     def store(self, key: Key, wanted: Object) -> Object:
-        """Create or change an object; versions go up only if something differs."""
+        """Create or change an object; its versions increase only if something differs."""
         with self.changed:
             before = self.objects.get(key)
             fresh = {"uid": str(uuid.uuid4()), "creationTimestamp": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
@@ -74,7 +81,7 @@ class Objects:
         return resource
 
     def apply(self, key: Key, body: Object, manager: str | None, *, force: bool) -> tuple[int, Object]:
-        """Server-side apply; a field of ``spec`` is owned as a whole."""
+        """Apply an object on the server's side. A manager owns a field of ``spec`` as a whole."""
         if not manager:
             message = (
                 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
@@ -103,7 +110,7 @@ class Objects:
         return self.store(key, {k: v for k, v in body.items() if k != "status"})
 
     def patch(self, key: Key, change: Object) -> Object:
-        """Merge a change. A deleted object is removed with its last finalizer."""
+        """Merge a change. An object marked as deleted is removed when it has no finalizer left."""
         with self.changed:
             after = self.store(key, merge(self.get(key), change))
             if after["metadata"].get("deletionTimestamp") and not after["metadata"].get("finalizers"):
@@ -132,7 +139,7 @@ class Objects:
         return self.objects[key]
 
     def check(self, key: Key, body: Object) -> None:
-        """Refuse an object that the schema of its resource or the namespaces do not allow."""
+        """Refuse an object whose namespace does not exist or whose fields do not fit the schema."""
         plural, namespace, name = key
         if ("namespaces", None, namespace) not in self.objects:
             raise Refusal(404, "NotFound", f'namespaces "{namespace}" not found', name=namespace, kind="namespaces")
@@ -160,6 +167,7 @@ class Objects:
 
 
 def conflict(owners: dict[str, str]) -> Refusal:
+    """Return the error of an apply that would change fields of other managers, given as owners by field."""
     causes = [
         {
             "reason": "FieldManagerConflict",
@@ -175,6 +183,7 @@ def conflict(owners: dict[str, str]) -> Refusal:
 
 
 def forbidden(user: str, verb: str, plural: str, namespace: str | None, name: str) -> Refusal:
+    """Return the error of a request that the user's role does not allow."""
     group = GROUP if plural in KINDS else ""
     full = f"{plural}.{group}" if group else plural
     place = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
@@ -185,7 +194,7 @@ def forbidden(user: str, verb: str, plural: str, namespace: str | None, name: st
 
 
 def merge(target: Object, change: Object) -> Object:
-    """RFC 7386: None removes, a mapping is merged, anything else replaces."""
+    """Merge a change as RFC 7386 defines: None removes, a mapping is merged, any other value replaces."""
     merged = dict(target)
     for field, value in change.items():
         if value is None:
@@ -197,6 +206,7 @@ def merge(target: Object, change: Object) -> Object:
 
 
 def selected(resource: Object, query: dict[str, str]) -> bool:
+    """Return whether the selectors of a query match an object."""
     metadata = resource["metadata"]
     facts = {f"metadata.{key}": value for key, value in metadata.items()} | metadata.get("labels", {})
     asked = [term for key in ("fieldSelector", "labelSelector") for term in query.get(key, "").split(",") if term]

@@ -1,4 +1,4 @@
-"""A small Kubernetes API server with Seldon Core 2's resources, over HTTP, that behaves as contract §6 says."""
+"""A small Kubernetes API server over HTTP, with Seldon Core 2's resources, as contract §6 describes it."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.api_objects import CORE, GROUP, KINDS, Object, Objects, Refusal, forbidden, merge, selected
 
-GLOBAL = ("nodes", "namespaces")  # what belongs to no namespace
+GLOBAL = ("nodes", "namespaces")  # resources that belong to no namespace
 TOKEN = "token-that-nobody-else-may-see"
 ROUTE = re.compile(
     r"/(?:api/v1|apis/mlops\.seldon\.io/v1alpha1)(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[a-z]+)"
@@ -24,16 +24,16 @@ ROUTE = re.compile(
 
 
 class ApiServer(Objects):
-    """The server. Use as a context manager.
+    """A Kubernetes API server. Use as a context manager.
 
     Attributes:
         user: the user name of all requests.
         forbidden: pairs of verb and resource, such as ``("patch", "models")``, that the user may not do.
-        endings: how the next watches end: ``"410"``, ``"504"``, ``"drop"`` (the connection is cut) or ``"half"`` (a
-            line is); further ones stay open.
-        on_watch: called with the number of watches so far whenever one opens.
+        endings: how the next watches end: ``"410"``, ``"504"``, ``"drop"`` (the connection breaks) or ``"half"`` (the
+            stream ends within a line). Further watches stay open.
+        on_watch: called when a watch opens, with the number of watches so far.
         requests: method and path of every request.
-        kubeconfig: the kubeconfig for this server that was written last.
+        kubeconfig: the path of the kubeconfig that was written last.
         has_seldon: whether Seldon Core 2's resources are installed.
     """
 
@@ -47,7 +47,7 @@ class ApiServer(Objects):
         self.requests: list[str] = []
         self.kubeconfig: Path
         self.logs: dict[str, str] = {}
-        self.ended = ("", 0)  # how the open watches were last ended, and how often they were
+        self.ended = ("", 0)  # how a test last ended the open watches, and how often it did
         self.watches = itertools.count(1)
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"api": self}))
         self.http.daemon_threads = True
@@ -63,6 +63,7 @@ class ApiServer(Objects):
         self.http.server_close()
 
     def write_kubeconfig(self, path: Path, *, namespace: str | None = None, token: str = TOKEN) -> str:
+        """Write a kubeconfig for this server, and return its path."""
         context = {"cluster": "test", "user": "test"} | ({"namespace": namespace} if namespace else {})
         config = {
             "apiVersion": "v1",
@@ -77,7 +78,7 @@ class ApiServer(Objects):
         return str(path)
 
     def set_status(self, name: str, *conditions: Object, plural: str = "models") -> None:
-        """Write conditions as a controller does, through ``/status``."""
+        """Write conditions into an object's status, as a controller does."""
         times = {"lastTransitionTime": datetime.now(UTC).isoformat()}
         self.patch((plural, "seldon", name), {"status": {"conditions": [times | one for one in conditions]}})
 
@@ -93,18 +94,19 @@ class Handler(BaseHTTPRequestHandler):
 
     api: ApiServer
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # each answer is sent in two pieces, and the second would wait for 40 ms
+    disable_nagle_algorithm = True  # otherwise the second of an answer's two writes waits for 40 ms
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
 
     def answer(self) -> None:
+        """Answer a request of any method."""
         length = int(self.headers.get("Content-Length") or 0)
         body = yaml.safe_load(self.rfile.read(length)) if length else {}
         path, query = urlsplit(self.path).path, {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
         self.api.requests.append(f"{self.command} {path}")
         try:
-            # kubectl sends no credentials over plain HTTP, so that no credentials must do.
+            # A request without credentials is accepted, because kubectl sends none over plain HTTP.
             if self.headers.get("Authorization") not in (None, f"Bearer {TOKEN}"):
                 raise Refusal(401, "Unauthorized", "Unauthorized")
             found = ROUTE.fullmatch(path)
@@ -117,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(404, "NotFound", "the server could not find the requested resource")
         except Refusal as refusal:
             self.send(refusal.code, refusal.status)
-        except ConnectionError:  # the client has left its watch
+        except ConnectionError:  # the client has closed its watch
             self.close_connection = True
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - the names that the base class looks for
@@ -153,7 +155,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, api.patch(key, change))
 
     def watch(self, plural: str, namespace: str | None, query: dict[str, str]) -> None:
-        """Send the changes after a version, until the timeout or until a test ends the watch."""
+        """Send the changes after a version, until the timeout or the test ends the watch."""
         api = self.api
         before, number = api.ended, next(api.watches)
         ending = api.endings.pop(0) if api.endings else ""
@@ -199,6 +201,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def discovery(api: ApiServer) -> dict[str, Object]:
+    """Return the documents that describe the API, by path."""
     verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
     def resources(version: str, kinds: dict[str, str]) -> Object:

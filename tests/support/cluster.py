@@ -1,7 +1,8 @@
-"""Manifests, conditions and fixtures for tests of the mesh on a cluster, with a small API server."""
+"""Manifests, conditions and fixtures for tests of the mesh on a cluster."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ READY = [{"type": "ModelReady", "status": "True"}, {"type": "Ready", "status": "
 HERE = "namespace 'seldon' of context 'test'"
 
 
-def model(name: str = "m", **spec: object) -> dict[str, object]:
+def model(name: str = "m", **spec: Any) -> dict[str, Any]:
+    """Return the manifest of a Model."""
     return {
         "apiVersion": "mlops.seldon.io/v1alpha1",
         "kind": "Model",
@@ -23,33 +25,37 @@ def model(name: str = "m", **spec: object) -> dict[str, object]:
     }
 
 
-def server(name: str, *capabilities: str) -> dict[str, object]:
+def server(name: str, *capabilities: str) -> dict[str, Any]:
+    """Return the manifest of a Server."""
     spec = {"serverConfig": "mlserver", "capabilities": list(capabilities)}
     return {"apiVersion": "mlops.seldon.io/v1alpha1", "kind": "Server", "metadata": {"name": name}, "spec": spec}
 
 
 def unmet(message: str, reason: str, status: str = "False") -> list[dict[str, str]]:
-    """SC2's conditions, with the state as message and the explanation as reason."""
-    said = {"status": status, "message": message, "reason": reason}
-    return [{"type": "ModelReady", **said}, {"type": "Ready", **said}]
+    """Return the conditions of a Model that is not ready; SC2 writes the state as message and the cause as reason."""
+    shared = {"status": status, "message": message, "reason": reason}
+    return [{"type": "ModelReady", **shared}, {"type": "Ready", **shared}]
 
 
 def shows(command: str) -> str:
+    """Return a kubectl command as messages of the Kubernetes mesh quote it."""
     return f"`kubectl {command} -n seldon --context test`"
 
 
-def service(port: int = 80, **parts: object) -> dict[str, object]:
+def service(port: int = 80, *, spec: dict[str, Any] | None = None, **parts: Any) -> dict[str, Any]:
+    """Return the service of a mesh, which has no address yet."""
     ports = [{"name": "http", "port": port, "nodePort": 30080}]
-    spec = {"type": "LoadBalancer", "clusterIP": "10.0.0.7", "ports": ports}
-    return {"spec": spec | parts.pop("spec", {}), **parts}  # type: ignore[operator]
+    default = {"type": "LoadBalancer", "clusterIP": "10.0.0.7", "ports": ports}
+    return {"spec": default | (spec or {}), **parts}
 
 
-def balanced(port: int = 80, **ingress: str) -> dict[str, object]:
+def balanced(port: int = 80, **ingress: str) -> dict[str, Any]:
+    """Return the service of a mesh with the address of its load balancer."""
     return service(port, status={"loadBalancer": {"ingress": [ingress]}})
 
 
 def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    """An API server, and a kubeconfig for it in the environment."""
+    """Run an API server, with a kubeconfig for it in the environment. Tests make a fixture of this function."""
     monkeypatch.setattr(llm_streaming.connection, "open_meshes", [])
     monkeypatch.delenv("SELDON_NAMESPACE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -59,11 +65,13 @@ def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiS
 
 
 def kubernetes_mesh(api: ApiServer) -> Iterator[KubernetesMesh]:
+    """Open a mesh on the API server. Tests make a fixture of this function."""
     with KubernetesMesh() as mesh:
         yield mesh
 
 
 def failure(call: Callable[..., object], *arguments: object, **options: object) -> str:
+    """Return the message of the MeshError that a call raises; it shows no credentials and no other exception."""
     with pytest.raises(MeshError) as caught:
         call(*arguments, **options)
     assert TOKEN not in str(caught.value)

@@ -1,29 +1,29 @@
-"""A Dockerfile, read as far as tests ask: its stages, and what each does, in order."""
+"""Reads the stages of a Dockerfile, and the instructions of each stage in order."""
 
 import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# A comment, or a line that goes on in the next.
 _COMMENT = re.compile(r"^\s*#.*\n", re.MULTILINE)
-_CONTINUED = re.compile(r"\\\n\s*")
+_CONTINUED = re.compile(r"\\\n\s*")  # the end of a line that continues in the next
 
 
 @dataclass
 class Stage:
-    """``FROM base AS name``, and the instructions after it: their first word, and the rest."""
+    """A stage, ``FROM base AS name``; its steps are pairs of an instruction's first word and the rest."""
 
     name: str
     base: str
     steps: list[tuple[str, str]] = field(default_factory=list)
 
     def last(self, instruction: str) -> str:
+        """Return the rest of the stage's last instruction with this first word."""
         return [rest for word, rest in self.steps if word == instruction][-1]
 
 
 def read(path: Path) -> dict[str, Stage]:
-    """The stages of a Dockerfile, by name."""
+    """Return the stages of a Dockerfile by name."""
     stages: dict[str, Stage] = {}
     for line in _CONTINUED.sub(" ", _COMMENT.sub("", path.read_text())).splitlines():
         word, _, rest = line.strip().partition(" ")
@@ -36,16 +36,16 @@ def read(path: Path) -> dict[str, Stage]:
 
 
 def command(stage: Stage) -> list[str]:
-    """What a container of a stage runs."""
+    """Return the command that a container of the stage runs."""
     return list(json.loads(stage.last("CMD")))
 
 
 def health_check(stage: Stage) -> list[str]:
-    """What tells whether a container of a stage is well."""
+    """Return the command that tells whether a container of the stage is healthy."""
     return list(json.loads(stage.last("HEALTHCHECK").partition(" CMD ")[2]))
 
 
 def environment(stage: Stage) -> dict[str, str]:
-    """The variables that a stage sets."""
+    """Return the environment variables that the stage sets."""
     pairs = (pair.partition("=") for word, rest in stage.steps if word == "ENV" for pair in rest.split())
     return {name: value for name, _, value in pairs}

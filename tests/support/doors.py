@@ -1,6 +1,6 @@
-"""The clients of a deployed model behind one interface: ours over HTTP and gRPC, and OpenAI's."""
+"""One interface to three clients of a deployed model: this package's over HTTP and gRPC, and OpenAI's."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,9 +23,9 @@ class Failure:
 
 
 class Door(Protocol):
-    """A client of a mesh, which returns OpenAI's chunks and completions."""
+    """A client of a mesh that returns OpenAI's chunks and completions."""
 
-    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]: ...
+    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Generator[Chunk]: ...
 
     def complete(self, model: str, messages: list[Chunk], **parameters: Any) -> Chunk: ...
 
@@ -33,12 +33,12 @@ class Door(Protocol):
 
 
 class OurDoor:
-    """A client of ours; its keep-alive events, which are empty, are skipped."""
+    """A client of this package, without the keep-alive events, which are empty."""
 
     def __init__(self, client: ChatClient | GrpcChatClient) -> None:
         self.client = client
 
-    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]:
+    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Generator[Chunk]:
         with self.client.stream(model, messages, **parameters) as events:
             for event in events:
                 if event.usage or any(one["delta"] or one["finish_reason"] for one in event.raw["choices"]):
@@ -53,7 +53,7 @@ class OurDoor:
 
 
 class OpenAIDoor:
-    """OpenAI's client, on the path of a model."""
+    """OpenAI's client, with the path of a model as its base URL."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -62,22 +62,24 @@ class OpenAIDoor:
         base_url = f"http://{self.address}/v2/models/{model}/{endpoint}"
         return openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
 
-    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Iterator[Chunk]:
-        asked = {"stream": True, "stream_options": {"include_usage": True}}
+    def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Generator[Chunk]:
+        request = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}, **parameters}
         with (
             self._client(model, "infer_stream") as client,
-            client.chat.completions.create(model=model, messages=messages, **asked, **parameters) as chunks,
+            client.chat.completions.create(model=model, **request) as chunks,
         ):
             for chunk in chunks:
                 yield chunk.to_dict()
 
     def complete(self, model: str, messages: list[Chunk], **parameters: Any) -> Chunk:
+        request: dict[str, Any] = {"messages": messages, **parameters}
         with self._client(model, "infer") as client:
-            return client.chat.completions.create(model=model, messages=messages, **parameters).to_dict()
+            return client.chat.completions.create(model=model, **request).to_dict()
 
     def failure(self, error: Exception) -> Failure:
         if isinstance(error, openai.APIStatusError):
-            return Failure(str(error.body["message"]), error.status_code, error.code or error.type)
+            body: Any = error.body
+            return Failure(str(body["message"]), error.status_code, error.code or error.type)
         assert isinstance(error, openai.APIError)
         return Failure(error.message, None, error.code or error.type)
 

@@ -1,4 +1,4 @@
-"""A gRPC server that answers by script, with MLServer's own messages."""
+"""A gRPC server that answers by script, with MLServer's messages."""
 
 import contextlib
 import threading
@@ -17,13 +17,15 @@ from llm_streaming import protocol
 HANG = object()
 """A step of a script: the server sends nothing until the client has left."""
 
+SERVICE = "inference.GRPCInferenceService"
+
 Step = bytes | tuple[grpc.StatusCode, str] | Callable[[], object] | object
 """A message, the status to fail with, a function to call, or `HANG`."""
 
 
 @dataclass
 class Call:
-    """A call that the server received; `ended` is set at its end."""
+    """A call of a method that the server received; `ended` is set at its end."""
 
     method: str
     metadata: dict[str, str]
@@ -31,11 +33,14 @@ class Call:
     ended: threading.Event = field(default_factory=threading.Event)
 
 
-class ScriptedServer(grpc.GenericRpcHandler):
-    """Answers every call with the same steps.
+class ScriptedServer:
+    """A server that answers every call with the same steps.
+
+    Args:
+        steps: the steps.
 
     Attributes:
-        address: its ``host:port``.
+        address: the ``host:port`` of the server.
         calls: the calls that it received.
     """
 
@@ -43,39 +48,38 @@ class ScriptedServer(grpc.GenericRpcHandler):
         self.calls: list[Call] = []
         self._steps = steps
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self.server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[self], options=unlimited)
+        methods = {
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._stream),
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(self._unary),
+        }
+        service = grpc.method_handlers_generic_handler(SERVICE, methods)
+        self.server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[service], options=unlimited)
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
 
     def stop(self) -> threading.Event:
         """Cancel all calls; the event is set when the server has stopped."""
         return self.server.stop(None)
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            call = Call(
-                details.method, dict(context.invocation_metadata()), pb.ModelInferRequest.FromString(next(requests))
-            )
-            context.add_callback(call.ended.set)
-            self.calls.append(call)
-            for step in self._steps:
-                if step is HANG:
-                    call.ended.wait()
-                elif isinstance(step, bytes):
-                    yield step
-                elif callable(step):
-                    step()
-                else:
-                    context.abort(*step)
+    def _stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        return self._answer("ModelStreamInfer", next(requests), context)
 
-        def unary(request: bytes, context: grpc.ServicerContext) -> bytes:
-            return next(stream(iter((request,)), context), b"")
+    def _unary(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        return next(self._answer("ModelInfer", request, context), b"")
 
-        match details.method.rpartition("/"):
-            case "/inference.GRPCInferenceService", _, "ModelStreamInfer":
-                return grpc.stream_stream_rpc_method_handler(stream)
-            case "/inference.GRPCInferenceService", _, "ModelInfer":
-                return grpc.unary_unary_rpc_method_handler(unary)
-        return None
+    def _answer(self, method: str, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        call = Call(method, dict(context.invocation_metadata()), pb.ModelInferRequest.FromString(request))
+        context.add_callback(call.ended.set)
+        self.calls.append(call)
+        for step in self._steps:
+            if step is HANG:
+                call.ended.wait()
+            elif isinstance(step, bytes):
+                yield step
+            elif callable(step):
+                step()
+            else:
+                assert isinstance(step, tuple)
+                context.abort(*step)
 
 
 @contextlib.contextmanager
@@ -89,7 +93,7 @@ def scripted(*steps: Step) -> Iterator[ScriptedServer]:
         server.stop().wait()
 
 
-def message(event: protocol.Event, *, raw: bool = False, **parameters: str) -> bytes:
+def message(event: protocol.Event, *, raw: bool = False, **parameters: Any) -> bytes:
     """Serialise an inference response as MLServer does."""
     outputs = [
         ResponseOutput(

@@ -1,4 +1,4 @@
-"""Test doubles for notebooks: they keep what is displayed, and stream scripted texts."""
+"""Test doubles for notebooks: one keeps the displayed outputs, the other streams scripted texts."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +12,7 @@ Bundle = dict[str, str]
 
 
 class Outputs:
-    """Keeps what is displayed, in place of IPython.
+    """Keeps the displayed outputs, in place of IPython.
 
     Attributes:
         by_id: the outputs by their ids.
@@ -47,7 +47,7 @@ class Outputs:
 
 
 class Script:
-    """A stream of texts; an exception among them is raised.
+    """A scripted stream of texts; it raises an exception that stands among them.
 
     Attributes:
         given: the texts that were read.
@@ -72,4 +72,5 @@ class Script:
 
 
 def event(text: str, **more: Any) -> ChatEvent:
+    """Make an event with this text; `more` holds other fields of the event."""
     return ChatEvent(**{"content": text, "finish_reason": None, "usage": None, "tool_calls": [], "raw": {}} | more)

@@ -44,7 +44,7 @@ class ToyController:
         self._http.close()
 
     def _watch(self) -> None:
-        """Handle every change, by one short watch after the other, until the end."""
+        """Handle every change until the controller ends, with one short watch after another."""
         while not self._ended.is_set():
             asked = {"watch": "true", "resourceVersion": self._seen, "timeoutSeconds": "0.5"}
             with contextlib.suppress(httpx.TransportError), self._http.stream("GET", MODELS, params=asked) as events:

@@ -1,40 +1,28 @@
 """The command line without an embedded mesh: usage, manifests, help, and kubectl's verbs on a small API server."""
 
 import re
-import shlex
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from llm_streaming.cli import main
-from llm_streaming.cli.app import app
 from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.manifests import to_yaml
 from llm_streaming.paths import project_root
-from tests.support.api_server import TOKEN, ApiServer
-from tests.support.cluster import HERE, READY, api_server, balanced, model, server, shows, unmet
+from tests.support.api_server import ApiServer
+from tests.support.cluster import HERE, READY, api_server, model, server, shows, unmet
+from tests.support.command_line import COMMAND, Run, runner
+from tests.support.processes import PipedProcess, modules_imported_by
 
 api = pytest.fixture(api_server)
-
-Run = Callable[..., tuple[int, str, str]]
-COMMAND = Path(sys.executable).with_name("llm-streaming")
-DOCUMENTS = [project_root() / "README.md", *sorted((project_root() / "docs").glob("*.md"))]
 
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        status = main(arguments)
-        return (status, *capfd.readouterr())
-
-    return run
+    return runner(capfd)
 
 
 @pytest.fixture
@@ -160,8 +148,7 @@ def test_ctrl_c_while_it_waits_is_status_130(cluster: Run, api: ApiServer, manif
     cluster("apply", "-f", manifest)
     waiting = threading.Event()
     api.on_watch = lambda _: waiting.set()
-    argv = [COMMAND, "wait", "m", "--target", "kubernetes"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with PipedProcess(COMMAND, "wait", "m", "--target", "kubernetes", stderr=subprocess.PIPE) as process:
         assert waiting.wait(timeout=60)
         process.send_signal(signal.SIGINT)
         assert (*process.communicate(timeout=60), process.returncode) == ("", "", 130)
@@ -223,59 +210,6 @@ def test_an_unset_variable_is_refused_as_a_secret_or_a_taint(run: Run) -> None:
     )
 
 
-def doctor(run: Run, *arguments: str) -> tuple[int, dict[str, str]]:
-    """Return the doctor's exit status, and the state and text of each check by its name."""
-    status, out, err = run("doctor", *arguments)
-    assert err == ""
-    lines = [re.fullmatch(r"(ok|wrong|-) +(\S+(?: file)?) +(.+)", line).groups() for line in out.splitlines()]
-    return status, {name: f"{state}: {words}" for state, name, words in lines}
-
-
-def test_the_doctor_on_a_working_cluster(api: ApiServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "secret-that-nobody-may-see")
-    api.add("services", "seldon", "seldon-mesh", balanced(ip="127.0.0.1", port=api.http.server_port))
-    status, found = doctor(run, "--target", "kubernetes")
-    names = "Python, packages, model file, Envoy, ports, mesh, keys, client, kubeconfig, CRDs, service"
-    assert (status, ", ".join(found)) == (0, names)
-    assert (found["keys"], found["kubeconfig"], found["CRDs"], found["service"]) == (
-        "ok: OPENAI_API_KEY is set",
-        f"ok: {HERE}",
-        "ok: Seldon Core 2 is installed, with Models of mlops.seldon.io/v1alpha1",
-        f"ok: seldon-mesh answers at 127.0.0.1:{api.http.server_port}",
-    )
-    assert not {"secret-that-nobody-may-see", TOKEN} & set(" ".join(found.values()).split())
-
-
-def test_the_doctor_skips_the_checks_after_a_failed_one(api: ApiServer, run: Run) -> None:
-    api.has_seldon = False
-    status, found = doctor(run, "--target", "kubernetes")
-    assert (status, found["service"]) == (1, "-: not checked until CRDs is ok")
-    assert found["CRDs"].startswith("wrong: Seldon Core 2 is not installed on this cluster")
-
-
-def test_a_problem_that_the_target_does_not_have_is_no_failure(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    status, found = doctor(run)
-    assert (status, found["kubeconfig"][0], found["CRDs"], found["service"]) == (
-        0,
-        "-",
-        "-: not checked until kubeconfig is ok",
-        "-: not checked until CRDs is ok",
-    )
-    monkeypatch.setenv("LLM_STREAMING_MODEL", str(tmp_path / "none.gguf"))
-    monkeypatch.setenv("OPENAI_API_KEY", "key-with-a-line-break\n")
-    status, found = doctor(run)
-    assert (status, found["model file"], found["keys"]) == (
-        1,
-        f"wrong: LLM_STREAMING_MODEL names {tmp_path}/none.gguf, and there is no such file: correct it or unset it.",
-        "wrong: OPENAI_API_KEY has blanks or line breaks around it: set it again without them",
-    )
-    assert doctor(run, "--target", "kubernetes")[1]["model file"].startswith("-: LLM_STREAMING_MODEL names")
-
-
 def test_help_is_there_for_each_command(run: Run) -> None:
     status, out, err = run()
     assert (status, err, out) == (0, "", run("--help")[1])
@@ -297,54 +231,13 @@ def test_without_typer_it_says_what_to_install(run: Run, monkeypatch: pytest.Mon
 
 
 def test_help_imports_no_client_and_no_server() -> None:
-    script = "import sys, llm_streaming.cli.app; print(*{name.partition('.')[0] for name in sys.modules})"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert {"typer", "llm_streaming"} <= set(loaded)
-    assert not {"httpx", "kubernetes", "mlserver", "openai", "grpc", "rich", "xllamacpp"} & set(loaded)
+    imported = {name.partition(".")[0] for name in modules_imported_by("import llm_streaming.cli.app")}
+    assert {"typer", "llm_streaming"} <= imported
+    assert not {"httpx", "kubernetes", "mlserver", "openai", "grpc", "rich", "xllamacpp"} & imported
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["manifest", "server", "s", "--runtime", "api"]])
 def test_a_pipe_that_closes_early_is_no_traceback(arguments: list[str]) -> None:
-    with subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with PipedProcess(COMMAND, *arguments, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-
-
-def commands_in(text: str) -> list[str]:
-    """Return every ``llm-streaming …`` in Markdown: lines of code blocks, with their continuations, and code spans."""
-    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-    found = [re.search(r"(?:^|[|$(]\s*)(llm-streaming\s.*)", line) for line in [*lines, *spans]]
-    return [match[1] for match in found if match]
-
-
-def parse(words: list[str]) -> None:
-    """Parse a command line without running it."""
-    command = typer.main.get_command(app)
-    name = "llm-streaming"
-    while True:
-        context = command.make_context(name, list(words))
-        if not hasattr(command, "resolve_command"):
-            return
-        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_in_the_documents_are_understood(path: Path) -> None:
-    for line in commands_in(path.read_text()):
-        words = shlex.split(re.split(r"\s[|>&]|\s#|\)", line)[0])[1:]
-        if words and "…" not in words:
-            parse(words)
-
-
-def test_a_command_that_is_not_understood_is_found() -> None:
-    text = "`llm-streaming up`\n```console\n$ llm-streaming apply \\\n    -f x | cat\n$ llm-streaming applied\n```\n"
-    assert [line.split() for line in commands_in(text)] == [
-        ["llm-streaming", "apply", "-f", "x", "|", "cat"],
-        ["llm-streaming", "applied"],
-        ["llm-streaming", "up"],
-    ]
-    parse(["apply", "-f", "x"])
-    with pytest.raises(typer.TyperException, match="No such command"):
-        parse(["applied"])

@@ -1,9 +1,7 @@
-"""Both gRPC clients against a scripted server: the events and exceptions of the HTTP clients."""
+"""Both gRPC clients get the events and exceptions of the HTTP clients from a scripted server."""
 
-import asyncio
 import json
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -14,10 +12,11 @@ from llm_streaming.client.grpc_timeout import MessageTimeout
 from llm_streaming.client.inference_pb2 import ModelInferResponse
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent
+from tests.support import both_clients
+from tests.support.both_clients import CHUNKS, EVENTS, Read
 from tests.support.grpc_server import HANG, ScriptedServer, Step, message, scripted
 from tests.support.provider import answer, chunk, line
 
-MESSAGES = [{"role": "user", "content": "Hello!"}]
 Status = grpc.StatusCode
 
 
@@ -30,26 +29,10 @@ def error_event(words: str, kind: str, code: str | None = None) -> bytes:
     return message(event, error=dict(event)["output_all"].decode())
 
 
-def read_sync(address: str, seen: list[ChatEvent], *, timeout: float = 600, **arguments: Any) -> None:
-    with GrpcChatClient(address, timeout=timeout) as client:
-        seen.extend(client.stream("m", **{"messages": MESSAGES, **arguments}))
+both_readers = both_clients.both_readers(GrpcChatClient, AsyncGrpcChatClient)
 
 
-def read_async(address: str, seen: list[ChatEvent], *, timeout: float = 600, **arguments: Any) -> None:
-    client = AsyncGrpcChatClient(address, timeout=timeout)  # where no loop runs yet
-
-    async def read() -> None:
-        async with client:
-            async for event in client.stream("m", **{"messages": MESSAGES, **arguments}):
-                seen.append(event)  # noqa: PERF401 - what came before a failure has to be there
-
-    asyncio.run(read())
-
-
-both_readers = pytest.mark.parametrize("read", [read_sync, read_async])
-
-
-def stream(read: Callable[..., None], *steps: Step, **arguments: Any) -> tuple[list[ChatEvent], ScriptedServer]:
+def stream(read: Read, *steps: Step, **arguments: Any) -> tuple[list[ChatEvent], ScriptedServer]:
     seen: list[ChatEvent] = []
     with scripted(*steps) as server:
         read(server.address, seen, **arguments)
@@ -58,25 +41,17 @@ def stream(read: Callable[..., None], *steps: Step, **arguments: Any) -> tuple[l
 
 @both_readers
 @pytest.mark.parametrize("raw", [False, True])
-def test_events_come_as_they_were_sent(read: Callable[..., None], raw: bool) -> None:
-    chunks = answer("Hel", "lo", " 🙂")
-    seen, _ = stream(read, *events(*chunks, raw=raw))
-    assert seen == [
-        ChatEvent("", None, None, [], chunks[0]),
-        ChatEvent("Hel", None, None, [], chunks[1]),
-        ChatEvent("lo", None, None, [], chunks[2]),
-        ChatEvent(" 🙂", None, None, [], chunks[3]),
-        ChatEvent("", "stop", None, [], chunks[4]),
-        ChatEvent("", None, {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}, [], chunks[5]),
-    ]
+def test_events_arrive_unchanged(read: Read, raw: bool) -> None:
+    seen, _ = stream(read, *events(*CHUNKS, raw=raw))
+    assert seen == EVENTS
 
 
 @both_readers
-def test_the_request_is_the_contracts(read: Callable[..., None]) -> None:
+def test_the_request_is_the_contracts(read: Read) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
     _, server = stream(read, *events(*answer("x")), tools=[tool], tool_choice="auto", max_tokens=3, stop=["é"])
     [call] = server.calls
-    assert call.method == "/inference.GRPCInferenceService/ModelStreamInfer"
+    assert call.method == "ModelStreamInfer"
     assert call.metadata["seldon-model"] == "m"
     assert (call.request.model_name, len(call.request.id)) == ("m", 32)
     assert [
@@ -99,7 +74,7 @@ BROKE_OFF = "the answer broke off before it was complete ({}): see the server's 
 UNFINISHED = "the stream of model 'm' ended without a finish_reason: the answer is not complete"
 NOT_DEPLOYED = "model 'm' is not deployed here: apply its manifest and wait until it is ready"
 RAW = ModelInferResponse(outputs=[{"name": "content", "datatype": "BYTES", "shape": [1, 1]}])
-FAILURES = {
+FAILURES: dict[str, tuple[list[Step], tuple[str, int | None, str | None, str]]] = {
     "an error event": (
         [
             SO_FAR,
@@ -161,7 +136,7 @@ FAILURES = {
 
 @both_readers
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failure_is_one_sentence_and_loses_nothing(read: Callable[..., None], failure: str) -> None:
+def test_a_failure_is_one_sentence_and_loses_nothing(read: Read, failure: str) -> None:
     steps, expected = FAILURES[failure]
     seen: list[ChatEvent] = []
     with scripted(*steps) as server, pytest.raises(InferenceError) as failed:
@@ -172,14 +147,14 @@ def test_a_failure_is_one_sentence_and_loses_nothing(read: Callable[..., None], 
 
 
 @both_readers
-def test_a_server_that_dies(read: Callable[..., None]) -> None:
+def test_a_server_that_dies(read: Read) -> None:
     with scripted(SO_FAR, lambda: server.stop(), HANG) as server, pytest.raises(InferenceError) as failed:
         read(server.address, [])
     assert (failed.value.message, failed.value.partial) == (BROKE_OFF.format("UNAVAILABLE"), "so far")
 
 
 @both_readers
-def test_silence_ends_the_call(read: Callable[..., None]) -> None:
+def test_silence_ends_the_call(read: Read) -> None:
     with scripted(SO_FAR, HANG) as server, pytest.raises(InferenceError) as failed:
         read(server.address, [], timeout=0.3)
     assert failed.value.message == f"{server.address} sent nothing for longer than the client's timeout"
@@ -188,7 +163,7 @@ def test_silence_ends_the_call(read: Callable[..., None]) -> None:
 
 
 def test_a_slow_reader_is_not_silence() -> None:
-    call = iter((b"1", b"2"))  # which cannot be cancelled
+    call = iter((b"1", b"2"))  # an iterator has no method to cancel it
     with MessageTimeout(call, 0.05) as timeout:
         while timeout.next_message():
             threading.Event().wait(0.2)
@@ -196,7 +171,7 @@ def test_a_slow_reader_is_not_silence() -> None:
 
 
 @both_readers
-def test_nobody_there(read: Callable[..., None]) -> None:
+def test_an_address_without_a_server(read: Read) -> None:
     with scripted() as server:
         pass
     with pytest.raises(InferenceError) as failed:
@@ -209,14 +184,14 @@ def test_nobody_there(read: Callable[..., None]) -> None:
 
 
 @both_readers
-def test_a_malformed_message_is_refused_before_it_is_sent(read: Callable[..., None]) -> None:
+def test_a_malformed_message_is_refused_before_it_is_sent(read: Read) -> None:
     with scripted() as server, pytest.raises(ProtocolError, match="message 0"):
         read(server.address, [], messages=[{"role": "wizard", "content": "Hello!"}])
     assert server.calls == []
 
 
 @both_readers
-def test_messages_may_be_large(read: Callable[..., None]) -> None:
+def test_messages_may_be_large(read: Read) -> None:
     large = "x" * 10_000_000
     event = [("role", b"assistant"), ("content", large.encode()), ("output_all", line(chunk({}, "stop")))]
     seen, server = stream(read, message(event), messages=[{"role": "user", "content": large}])

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 
 import grpc
 import pytest
@@ -15,36 +14,26 @@ from llm_streaming import AsyncGrpcChatClient, GrpcChatClient, protocol
 from llm_streaming.errors import InferenceError
 from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.protocol import Completion
+from tests.support import both_clients
+from tests.support.both_clients import MESSAGES, Complete
 from tests.support.grpc_server import HANG, Step, message, scripted
 from tests.support.provider import answer, chunk
 
-MESSAGES = [{"role": "user", "content": "Hello!"}]
 SOME = message(protocol.encode_chunk(chunk({"content": "so far"}))[0])
 NOT_DEPLOYED = "model 'm' is not deployed here: apply its manifest and wait until it is ready"
 
 
-def complete_sync(address: str, timeout: float) -> Completion:
-    with GrpcChatClient(address, timeout=timeout) as client:
-        return client.complete("m", MESSAGES)
-
-
-def complete_async(address: str, timeout: float) -> Completion:
-    async def complete() -> Completion:
-        async with AsyncGrpcChatClient(address, timeout=timeout) as client:
-            return await client.complete("m", MESSAGES)
-
-    return asyncio.run(complete())
-
-
-both_callers = pytest.mark.parametrize("complete", [complete_sync, complete_async])
+both_callers = both_clients.both_callers(GrpcChatClient, AsyncGrpcChatClient)
 
 
 def interrupt() -> None:
     """Interrupt a reader that waits for a message, as Ctrl-C and Jupyter's stop button do."""
     reader = threading.main_thread().ident
+    assert reader is not None
 
     def is_waiting() -> bool:
-        stack = {frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[reader])}
+        frame = sys._current_frames()[reader]  # noqa: SLF001 - a documented function
+        stack = {frame.f_code.co_name for frame, _ in traceback.walk_stack(frame)}
         return bool(stack & {"result", "next_message"}) and "wait" in stack
 
     assert wait_until(is_waiting, timeout=10)
@@ -53,12 +42,12 @@ def interrupt() -> None:
 
 @both_callers
 @pytest.mark.parametrize("raw", [False, True])
-def test_a_whole_answer(complete: Callable[..., Completion], raw: bool) -> None:
+def test_a_whole_answer(complete: Complete, raw: bool) -> None:
     completion = protocol.accumulate(answer("Hel", "lo"))
     with scripted(message(protocol.encode_completion(completion), raw=raw)) as server:
-        found = complete(server.address, 600)
+        found = complete(server.address)
     [call] = server.calls
-    assert (call.method, call.metadata["seldon-model"]) == ("/inference.GRPCInferenceService/ModelInfer", "m")
+    assert (call.method, call.metadata["seldon-model"]) == ("ModelInfer", "m")
     assert found == Completion("Hello", "stop", completion["usage"], [], completion)
 
 
@@ -82,17 +71,17 @@ ERROR = protocol.encode_error({"error": {"message": "No.", "type": "rate_limit_e
     ],
 )
 def test_a_whole_answer_that_fails(
-    complete: Callable[..., Completion], step: Step, expected: tuple[str, int | None, str | None]
+    complete: Complete, step: Step, expected: tuple[str, int | None, str | None]
 ) -> None:
     with scripted(step) as server, pytest.raises(InferenceError) as failed:
-        complete(server.address, 600)
+        complete(server.address)
     assert (failed.value.message, failed.value.status, failed.value.code) == expected
 
 
 @both_callers
-def test_a_whole_answer_that_takes_too_long(complete: Callable[..., Completion]) -> None:
+def test_a_whole_answer_that_takes_too_long(complete: Complete) -> None:
     with scripted(HANG) as server, pytest.raises(InferenceError) as failed:
-        complete(server.address, 0.3)
+        complete(server.address, timeout=0.3)
     assert failed.value.message == f"{server.address} sent nothing for longer than the client's timeout"
     assert failed.value.status is None
 

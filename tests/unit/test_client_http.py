@@ -1,8 +1,7 @@
-"""Both HTTP clients against a scripted server: the same events, the same exceptions."""
+"""Both HTTP clients get the same events and exceptions from a scripted server."""
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +10,9 @@ from llm_streaming import AsyncChatClient, ChatClient, protocol
 from llm_streaming.client.http import base_url_of
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion
+from tests.support import both_clients
+from tests.support.both_clients import CHUNKS, EVENTS, MESSAGES, Complete, Read
 from tests.support.provider import CUT, Provider, Reply, answer, chunk, failed, line, provider_in_thread, sse
-
-MESSAGES = [{"role": "user", "content": "Hello!"}]
 
 
 def response(event: protocol.Event, **parameters: str) -> dict[str, Any]:
@@ -40,42 +39,15 @@ def error_event(message: str, kind: str, code: str | None = None) -> bytes:
     return sse(response(event, error=dict(event)["output_all"].decode()))
 
 
-def read_sync(address: str, seen: list[ChatEvent], **arguments: Any) -> None:
-    with ChatClient(address) as client:
-        seen.extend(client.stream("m", **{"messages": MESSAGES, **arguments}))
-
-
-def read_async(address: str, seen: list[ChatEvent], **arguments: Any) -> None:
-    async def read() -> None:
-        async with AsyncChatClient(address) as client:
-            async for event in client.stream("m", **{"messages": MESSAGES, **arguments}):
-                seen.append(event)  # noqa: PERF401 - what came before a failure has to be there
-
-    asyncio.run(read())
-
-
-def complete_sync(address: str) -> Completion:
-    with ChatClient(address) as client:
-        return client.complete("m", MESSAGES)
-
-
-def complete_async(address: str) -> Completion:
-    async def complete() -> Completion:
-        async with AsyncChatClient(address) as client:
-            return await client.complete("m", MESSAGES)
-
-    return asyncio.run(complete())
-
-
-both_readers = pytest.mark.parametrize("read", [read_sync, read_async])
-both_callers = pytest.mark.parametrize("complete", [complete_sync, complete_async])
+both_readers = both_clients.both_readers(ChatClient, AsyncChatClient)
+both_callers = both_clients.both_callers(ChatClient, AsyncChatClient)
 
 
 def address_of(provider: Provider) -> str:
     return provider.base_url.removeprefix("http://").removesuffix("/v1")
 
 
-def stream(reply: Reply, read: Callable[..., None], **arguments: Any) -> tuple[list[ChatEvent], Provider]:
+def stream(reply: Reply, read: Read, **arguments: Any) -> tuple[list[ChatEvent], Provider]:
     seen: list[ChatEvent] = []
     with provider_in_thread(reply) as (provider, _):
         read(address_of(provider), seen, **arguments)
@@ -83,21 +55,13 @@ def stream(reply: Reply, read: Callable[..., None], **arguments: Any) -> tuple[l
 
 
 @both_readers
-def test_events_come_as_they_were_sent(read: Callable[..., None]) -> None:
-    chunks = answer("Hel", "lo", " 🙂")
-    seen, _ = stream(Reply(events(*chunks)), read)
-    assert seen == [
-        ChatEvent("", None, None, [], chunks[0]),
-        ChatEvent("Hel", None, None, [], chunks[1]),
-        ChatEvent("lo", None, None, [], chunks[2]),
-        ChatEvent(" 🙂", None, None, [], chunks[3]),
-        ChatEvent("", "stop", None, [], chunks[4]),
-        ChatEvent("", None, {"prompt_tokens": 1, "completion_tokens": 3, "total_tokens": 4}, [], chunks[5]),
-    ]
+def test_events_arrive_unchanged(read: Read) -> None:
+    seen, _ = stream(Reply(events(*CHUNKS)), read)
+    assert seen == EVENTS
 
 
 @both_readers
-def test_events_survive_any_cut_of_the_bytes(read: Callable[..., None]) -> None:
+def test_events_survive_any_cut_of_the_bytes(read: Read) -> None:
     whole = b"".join(events(*answer("a🙂", "b")))
     pieces = [whole[start : start + 7] for start in range(0, len(whole), 7)]
     seen, _ = stream(Reply(pieces), read)
@@ -105,7 +69,7 @@ def test_events_survive_any_cut_of_the_bytes(read: Callable[..., None]) -> None:
 
 
 @both_readers
-def test_the_request_is_the_contracts(read: Callable[..., None]) -> None:
+def test_the_request_is_the_contracts(read: Read) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
     _, provider = stream(Reply(events(*answer("x"))), read, tools=[tool], tool_choice="auto", max_tokens=3)
     request = provider.requests[0]
@@ -164,7 +128,7 @@ FAILURES = {
 
 @both_readers
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_failure_is_one_sentence_and_loses_nothing(read: Callable[..., None], failure: str) -> None:
+def test_a_failure_is_one_sentence_and_loses_nothing(read: Read, failure: str) -> None:
     reply, expected = FAILURES[failure]
     seen: list[ChatEvent] = []
     with provider_in_thread(reply) as (provider, _), pytest.raises(InferenceError) as failed:
@@ -175,7 +139,7 @@ def test_a_failure_is_one_sentence_and_loses_nothing(read: Callable[..., None], 
 
 
 @both_readers
-def test_nobody_there(read: Callable[..., None]) -> None:
+def test_an_address_without_a_server(read: Read) -> None:
     with provider_in_thread() as (provider, _):
         address = address_of(provider)
     with pytest.raises(InferenceError) as failed:
@@ -187,7 +151,7 @@ def test_nobody_there(read: Callable[..., None]) -> None:
 
 
 @both_readers
-def test_a_malformed_message_is_refused_before_it_is_sent(read: Callable[..., None]) -> None:
+def test_a_malformed_message_is_refused_before_it_is_sent(read: Read) -> None:
     with provider_in_thread() as (provider, _), pytest.raises(ProtocolError, match="message 0"):
         read(address_of(provider), [], messages=[{"role": "wizard", "content": "Hello!"}])
     assert provider.requests == []
@@ -206,7 +170,7 @@ def test_leaving_the_loop_ends_the_stream() -> None:
 
 
 @both_callers
-def test_a_whole_answer(complete: Callable[[str], Completion]) -> None:
+def test_a_whole_answer(complete: Complete) -> None:
     completion = protocol.accumulate(answer("Hel", "lo"))
     body = response(protocol.encode_completion(completion))
     with provider_in_thread(Reply([line(body)], headers={"content-type": "application/json"})) as (provider, _):
@@ -223,24 +187,23 @@ def test_a_whole_answer(complete: Callable[[str], Completion]) -> None:
         (Reply([b"<html>"], 200, {}), ("expected an inference response, a JSON object, but got '<html>'", 200)),
     ],
 )
-def test_a_whole_answer_that_fails(
-    complete: Callable[[str], Completion], reply: Reply, expected: tuple[str, int]
-) -> None:
+def test_a_whole_answer_that_fails(complete: Complete, reply: Reply, expected: tuple[str, int]) -> None:
     with provider_in_thread(reply) as (provider, _), pytest.raises(InferenceError) as failed:
         complete(address_of(provider))
     assert (failed.value.message, failed.value.status) == expected
 
 
-def test_an_address_may_be_a_url() -> None:
+@both_readers
+def test_an_address_may_be_a_url(read: Read) -> None:
     with provider_in_thread(Reply(events(*answer("x")))) as (provider, _):
         seen: list[ChatEvent] = []
-        read_sync(f"http://{address_of(provider)}/", seen)
+        read(f"http://{address_of(provider)}/", seen)
     assert "".join(event.content for event in seen) == "x"
 
 
 @pytest.mark.parametrize("client", [ChatClient, AsyncChatClient])
 @pytest.mark.parametrize("address", ["", "http://", "127.0.0.1:port", "ftp://127.0.0.1:21", "http://[::1"])
-def test_what_is_no_address_is_refused(client: type, address: str) -> None:
+def test_a_malformed_address_is_refused(client: type, address: str) -> None:
     with pytest.raises(InferenceError) as refused:
         client(address)
     assert str(refused.value) == f"{address!r} is not an address: pass the mesh's host:port, as in mesh.address"

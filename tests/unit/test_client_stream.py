@@ -1,4 +1,4 @@
-"""The streams that clients return: closed at their end, by `close`, by `with`, and by a failure."""
+"""The streams that clients return are closed at their end, by `close`, by `with`, and by a failure."""
 
 import math
 from collections.abc import AsyncGenerator, Generator
@@ -16,14 +16,14 @@ CLIENTS = pytest.mark.parametrize("client", [ChatClient, AsyncChatClient, GrpcCh
 
 
 def event(message: str) -> ChatEvent:
-    """A message is an event's text, the last of an answer, or an error."""
+    """Decode a message: the text of an event, ``last`` for the end of an answer, or ``error``."""
     if message == "error":
         raise EngineError("the engine broke", status=503)
     return ChatEvent(message, "stop" if message == "last" else None, None, [], {})
 
 
 class Connection:
-    """Sends messages, and knows whether the stream was left."""
+    """Sends messages, and notes whether the stream was closed."""
 
     def __init__(self, *messages: str | BaseException) -> None:
         self.messages = messages
@@ -146,7 +146,7 @@ async def test_an_asynchronous_failure_has_the_text_so_far(last: str | Inference
         ({"stop": {"a"}}, "the request cannot be written as JSON: Object of type set is not JSON serializable"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_at_once(
+def test_a_request_that_cannot_be_encoded_is_refused_at_once(
     client: type, method: str, arguments: dict[str, object], message: str
 ) -> None:
     call = getattr(client("127.0.0.1:1"), method)
@@ -157,7 +157,7 @@ def test_what_cannot_be_sent_is_refused_at_once(
 
 @CLIENTS
 async def test_a_client_is_not_asked_before_its_stream_is_read(client: type) -> None:
-    """Nothing listens at the address: a request would fail."""
+    """No server listens at the address, so a request would fail."""
     stream = client("127.0.0.1:1").stream("m", MESSAGES)
     if isinstance(stream, AsyncChatStream):
         await stream.aclose()

@@ -8,7 +8,7 @@ import pytest
 from llm_streaming.client.timing import Stopwatch, Timing, measure
 from llm_streaming.protocol import ChatEvent
 
-# The first event brings no text, the last only the usage.
+# The first event has no text, and the last has only the usage.
 EVENTS = [
     ChatEvent("", None, None, [], {}),
     ChatEvent("Hel", None, None, [], {}),

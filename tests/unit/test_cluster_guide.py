@@ -1,6 +1,7 @@
 """docs/cluster.md: its manifests are valid, its commands print them, and its links lead to files and headings."""
 
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -8,10 +9,11 @@ import yaml
 from llm_streaming.manifests import Model, Server, read_manifests, to_yaml
 from llm_streaming.paths import project_root
 from tests.support import dockerfile
+from tests.support.documents import code_blocks
 
 GUIDE = project_root() / "docs" / "cluster.md"
 TEXT = GUIDE.read_text()
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+BLOCKS = code_blocks(TEXT, "yaml")
 MANIFESTS = [document for block in BLOCKS for document in yaml.safe_load_all(block)]
 KINDS = {"Model": Model, "Server": Server}
 
@@ -23,7 +25,7 @@ def test_the_guide_shows_the_resources_that_a_cluster_needs() -> None:
 
 
 @pytest.mark.parametrize("manifest", [one for one in MANIFESTS if one["kind"] in KINDS], ids=lambda one: one["kind"])
-def test_every_manifest_has_only_fields_that_there_are(manifest: dict[str, object]) -> None:
+def test_every_manifest_has_only_fields_that_there_are(manifest: dict[str, Any]) -> None:
     (found,) = read_manifests(manifest)
     assert (type(found), found.name) == (KINDS[manifest["kind"]], manifest["metadata"]["name"])
 
@@ -44,7 +46,7 @@ def test_every_image_of_the_dockerfile_is_in_the_guide() -> None:
     assert set(re.findall(r"--target ((?!kubernetes)[a-z-]+)", TEXT)) == set(targets)
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_leads_to_a_file_or_a_heading() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if "://" not in link]
     anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)}
     assert links

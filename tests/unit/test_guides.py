@@ -7,6 +7,7 @@ from pathlib import PurePath
 import pytest
 
 from llm_streaming.paths import project_root
+from tests.support.documents import code_spans, makefile_targets
 
 ROOT = project_root()
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -14,20 +15,15 @@ FOLDERS = {name.partition("/")[0] for name in TRACKED if "/" in name}
 GUIDES = [name for name in TRACKED if re.fullmatch(r"(docs/)?\w+\.md", name)]
 
 
-def in_backquotes(text: str) -> list[str]:
-    """The code in running text; shown programs and commands are left out."""
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
-
-
 def test_readme_names_every_folder() -> None:
     table = (ROOT / "README.md").read_text().partition("## Folders")[2].partition("\n## ")[0]
-    named = {name.partition("/")[0] for name in in_backquotes(table) if "/" in name}
+    named = {name.partition("/")[0] for name in code_spans(table) if "/" in name}
     assert FOLDERS - named == set()
 
 
 def test_the_architecture_page_names_every_part_of_the_package() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
-    named = {name.rstrip("/") for name in in_backquotes(page.partition("## Folders of the package")[2])}
+    named = {name.rstrip("/") for name in code_spans(page.partition("## Folders of the package")[2])}
     inside = (PurePath(name).relative_to("llm_streaming") for name in TRACKED if name.startswith("llm_streaming/"))
     parts = {path.parts[0] for path in inside if path.suffix == ".py" and path.name != "__init__.py"}
     assert parts - named == set()
@@ -35,14 +31,13 @@ def test_the_architecture_page_names_every_part_of_the_package() -> None:
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_every_path_in_a_guide_exists(guide: str) -> None:
-    named = in_backquotes((ROOT / guide).read_text())
+    named = code_spans((ROOT / guide).read_text())
     paths = [name for name in named if name.partition("/")[0] in FOLDERS and not re.search(r"[<…* ]", name)]
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_every_make_target_in_a_guide_exists(guide: str) -> None:
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     text = (ROOT / guide).read_text()
     used = re.findall(r"(?:^\$ |`)make ([a-z-]+)", text, re.MULTILINE)
-    assert [target for target in used if target not in targets] == []
+    assert [target for target in used if target not in makefile_targets()] == []

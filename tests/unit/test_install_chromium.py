@@ -1,4 +1,4 @@
-"""Which Chromium `tools.install_chromium` finds, and its messages if there is none."""
+"""`tools.install_chromium` finds a Chromium, or says how to install one."""
 
 import shutil
 from pathlib import Path

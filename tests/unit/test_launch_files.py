@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from llm_streaming.paths import project_root
+from tests.support.documents import makefile_targets
 
 ROOT = project_root()
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def make_targets(text: str) -> list[str]:
@@ -38,7 +38,7 @@ def test_binder_runs_the_set_up() -> None:
 
 def test_a_container_is_set_up_by_a_target_of_the_makefile(container: dict[str, Any]) -> None:
     assert make_targets(container["postCreateCommand"]) == ["setup"]
-    assert "setup" in TARGETS
+    assert "setup" in makefile_targets()
 
 
 def test_a_container_has_a_python_that_the_project_supports(container: dict[str, Any]) -> None:

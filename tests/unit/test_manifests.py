@@ -1,4 +1,4 @@
-"""Manifests: generated as they stand in the repository, read strictly, refused in one sentence."""
+"""Manifests: those in the repository are up to date, and malformed ones are refused in one sentence."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ def test_a_server_reads_back_as_it_was_written() -> None:
     assert Server.from_dict(yaml.safe_load(to_yaml(server.as_dict()))) == server
 
 
-def test_what_yaml_would_read_as_something_else_stands_in_quotes() -> None:
+def test_strings_that_yaml_would_read_as_other_types_are_quoted() -> None:
     assert to_yaml({"a": "0", "b": "false", "c": "http://x", "d": "plain"}) == (
         'a: "0"\nb: "false"\nc: "http://x"\nd: plain\n'
     )

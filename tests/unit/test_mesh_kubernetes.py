@@ -1,4 +1,4 @@
-"""Models on a cluster: the mesh, and kubectl, apply, wait and delete against a small API server."""
+"""Models on a cluster: the mesh and kubectl apply, wait and delete them on a small API server."""
 
 import shutil
 import subprocess

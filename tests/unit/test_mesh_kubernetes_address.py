@@ -17,7 +17,7 @@ mesh = pytest.fixture(kubernetes_mesh)
 
 
 def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Put a kubectl on PATH that writes down its arguments and runs `body`, in which ``port`` is the local port."""
+    """Put a kubectl on PATH that records its arguments and runs `body`, where ``port`` is the local port."""
     script = folder / "bin" / "kubectl"
     script.parent.mkdir()
     note = f"open({str(folder / 'kubectl.argv')!r}, 'w').write(' '.join(sys.argv[1:]))"
@@ -27,7 +27,7 @@ def install_kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) ->
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent))
-    # It is one of three Pythons that start one after the other, which on a busy machine takes its time.
+    # Three Python processes start one after another, which takes long on a busy machine.
     monkeypatch.setattr(port_forward, "_START_TIMEOUT", 120.0)
 
 

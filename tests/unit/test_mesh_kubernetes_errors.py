@@ -27,8 +27,8 @@ def test_a_conflict_names_the_owner(api: ApiServer, mesh: KubernetesMesh):
     )
 
 
-def test_an_invalid_manifest_is_refused_in_the_servers_words(mesh: KubernetesMesh, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(TYPES, "replicas", str)  # a cluster whose SC2 has other fields than the one known here
+def test_the_message_of_an_invalid_manifest_is_the_servers(mesh: KubernetesMesh, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TYPES, "replicas", str)  # a cluster with another version of SC2
     assert failure(mesh.apply, model(replicas=2)) == (
         'the cluster rejects the manifest: Model.mlops.seldon.io "m" is invalid: spec.replicas: Invalid value: "int": '
         f"spec.replicas in body has the wrong type; {shows('explain model.spec')} shows the allowed fields"
@@ -90,8 +90,8 @@ def test_expired_credentials(api: ApiServer, tmp_path: Path):
     )
 
 
-def test_a_user_whom_the_cluster_does_not_know(api: ApiServer, mesh: KubernetesMesh):
-    """An API server that allows anonymous requests treats unknown credentials as none."""
+def test_unknown_credentials(api: ApiServer, mesh: KubernetesMesh):
+    """An API server that allows anonymous requests ignores credentials that it does not know."""
     api.user = "system:anonymous"
     api.forbidden = {("get", "models")}
     assert failure(mesh.apply, model()) == (

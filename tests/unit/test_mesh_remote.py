@@ -1,20 +1,20 @@
-"""The mesh of another process, with a scripted process on the other side of its socket."""
+"""The mesh of another process, which a scripted server stands in for."""
 
 import json
 import re
-import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from llm_streaming.connection import MESH_VARIABLE, mesh_of_environment
 from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote import mesh as remote_mesh
 from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.requests import user_id
@@ -22,7 +22,12 @@ from llm_streaming.mesh.remote.service import MeshService
 
 
 class Keeper:
-    """The process on the other side. `script` has the lines with which it answers the next request."""
+    """The process that keeps the mesh open.
+
+    Attributes:
+        script: the messages with which it answers each request.
+        requests: the requests that it received.
+    """
 
     def __init__(self, path: Path) -> None:
         keeper = self
@@ -45,14 +50,13 @@ class Keeper:
 
 
 @pytest.fixture
-def keeper() -> Iterator[tuple[Keeper, RemoteMesh]]:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are too deep for a socket's path on macOS
-        path = Path(folder) / "control.sock"
-        keeper = Keeper(path)
-        keeper.script = [{"returned": "127.0.0.1:1"}]
-        yield keeper, RemoteMesh.at(str(path))
-        keeper.server.shutdown()
-        keeper.server.server_close()
+def keeper(short_folder: Path) -> Iterator[tuple[Keeper, RemoteMesh]]:
+    path = short_folder / "control.sock"
+    keeper = Keeper(path)
+    keeper.script = [{"returned": "127.0.0.1:1"}]
+    yield keeper, RemoteMesh.at(str(path))
+    keeper.server.shutdown()
+    keeper.server.server_close()
 
 
 def test_progress_is_repeated_and_the_result_is_returned(keeper, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +99,7 @@ def test_without_a_mesh_at_the_socket(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_stopped_process_is_not_waited_for(keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     other, _ = keeper
-    other.server.shutdown()  # it listens still, and accepts nobody
+    other.server.shutdown()  # the socket still listens, but accepts no connection
     monkeypatch.setattr(remote_mesh, "_CONNECT_TIMEOUT", 0.1)
     with pytest.raises(MeshError) as caught:
         RemoteMesh.at(other.server.server_address)
@@ -108,7 +112,7 @@ def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
     home = tmp_path / ("long" * 30)
     home.mkdir()
     with pytest.raises(MeshError) as caught:
-        MeshService(SimpleNamespace(home=home))
+        MeshService(create_autospec(EmbeddedMesh, instance=True, home=home))
     assert str(caught.value) == (
         f"the mesh cannot listen for other processes at {home}/control.sock (AF_UNIX path too long): set TMPDIR to a "
         "folder with a short path on this machine, such as /tmp"

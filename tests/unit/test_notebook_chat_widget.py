@@ -1,16 +1,16 @@
-"""The chat widget: it remembers the conversation, its stop button ends an answer, and it shows failures."""
+"""The chat widget remembers the conversation, stops an answer at a click, and shows failures."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import IPython
 import pytest
 
-from llm_streaming import ChatClient
+from llm_streaming import AsyncChatClient, ChatClient
+from llm_streaming.client.stream import AsyncChatStream
 from llm_streaming.errors import InferenceError
 from llm_streaming.notebook import chat
 from llm_streaming.notebook.chat_cell import ChatCellError
@@ -19,16 +19,28 @@ from llm_streaming.protocol import ChatEvent
 from tests.support.notebook_outputs import event
 
 
-class Client:
-    """A client that answers by script: texts, events to wait for, and errors to raise."""
+class Client(AsyncChatClient):
+    """A client that answers by script: texts, events to wait for, and errors to raise.
+
+    Attributes:
+        asked: the arguments of each call.
+        left: how many streams have ended or were closed.
+        loops: the event loop of each stream.
+    """
 
     def __init__(self, *answers: list[str | asyncio.Event | Exception]) -> None:
+        super().__init__("127.0.0.1:1")
         self._answers = list(answers)
         self.asked: list[tuple[str, Any, Any]] = []
         self.left = 0
+        self.loops: list[asyncio.AbstractEventLoop] = []
 
-    async def stream(self, model: str, messages: Any, **parameters: Any) -> AsyncIterator[ChatEvent]:
+    def stream(self, model: str, messages: Any, **parameters: Any) -> AsyncChatStream:
         self.asked.append((model, messages, parameters))
+        return AsyncChatStream(model, self._events(), lambda event: event)
+
+    async def _events(self) -> AsyncGenerator[ChatEvent, None]:
+        self.loops.append(asyncio.get_running_loop())
         try:
             for step in self._answers.pop(0):
                 if isinstance(step, asyncio.Event):
@@ -37,6 +49,7 @@ class Client:
                     raise step
                 else:
                     yield event(step)
+            yield event("", finish_reason="stop")
         finally:
             self.left += 1
 
@@ -79,7 +92,7 @@ async def test_each_question_carries_the_conversation() -> None:
     first = ("<b>One &lt;1&gt;?</b>", "<p><strong>A</strong>nswer</p>\n")
     await person.until(*first)
     person.question.value = " Two? "
-    person.question._handle_custom_msg({"event": "submit"}, [])  # Enter
+    person.question._handle_custom_msg({"event": "submit"}, [])  # noqa: SLF001 - presses Enter
     await person.until(*first, "<b>Two?</b>", "<p>Another.</p>\n")
     one, answer = {"role": "user", "content": "One <1>?"}, {"role": "assistant", "content": "**A**nswer"}
     two = {"role": "user", "content": "Two?"}
@@ -104,26 +117,19 @@ async def test_the_stop_button_ends_the_answer_and_keeps_it() -> None:
     assert widget.conversation.messages[-1] == {"role": "assistant", "content": "one <b>"}
 
 
-async def test_what_another_thread_hears_is_done_in_the_kernels_loop() -> None:
-    """JupyterLab runs callbacks in a thread with its own event loop; a client's connections belong to the kernel's."""
-    loops = []
-
-    class Noting(Client):
-        async def stream(self, model: str, messages: Any, **parameters: Any) -> AsyncIterator[ChatEvent]:
-            loops.append(asyncio.get_running_loop())
-            async with aclosing(super().stream(model, messages, **parameters)) as events:
-                async for each in events:
-                    yield each
+async def test_callbacks_of_another_thread_run_in_the_kernels_loop() -> None:
+    """JupyterLab runs callbacks in a thread with its own event loop, and a client's connections need the kernel's."""
 
     async def heard(call: Callable[[], None]) -> None:
         call()
 
-    person = Person(ChatWidget(Noting(["begun", asyncio.Event()]), "m", {}))
+    client = Client(["begun", asyncio.Event()])
+    person = Person(ChatWidget(client, "m", {}))
     await asyncio.to_thread(asyncio.run, heard(lambda: person.ask("Count.")))
     await person.until("<b>Count.</b>", '<pre style="white-space: pre-wrap; overflow-wrap: anywhere">begun</pre>')
     await asyncio.to_thread(asyncio.run, heard(person.stop.click))
     await person.until("<b>Count.</b>", "<p>begun</p>\n", "<i>stopped</i>")
-    assert loops == [asyncio.get_running_loop()]
+    assert client.loops == [asyncio.get_running_loop()]
 
 
 async def test_a_failure_is_said_and_forgotten() -> None:
@@ -145,7 +151,8 @@ async def test_nothing_is_asked_where_nothing_was_typed() -> None:
 
 
 def test_a_synchronous_client_is_refused() -> None:
-    with ChatClient("127.0.0.1:1") as client, pytest.raises(ChatCellError) as refused:
+    client: Any = ChatClient("127.0.0.1:1")
+    with client, pytest.raises(ChatCellError) as refused:
         chat(client, "m")
     assert str(refused.value) == (
         "chat needs an asynchronous client, because the stop button has no effect while a synchronous one waits: pass "
@@ -153,7 +160,7 @@ def test_a_synchronous_client_is_refused() -> None:
     )
 
 
-def test_where_nobody_can_type_it_says_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_runs_the_notebook_gets_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     chat(Client(), "m")
     assert capsys.readouterr().out == "Run this cell in JupyterLab to chat with m.\n"
 

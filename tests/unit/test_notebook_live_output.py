@@ -41,7 +41,7 @@ def test_a_slow_stream_is_shown_at_once() -> None:
     assert shown == ["one ", "one two ", "one two three"]
 
 
-def test_what_waits_is_shown_when_time_has_passed_without_text() -> None:
+def test_waiting_text_is_shown_when_time_has_passed_without_text() -> None:
     clock, shown = Clock(), list[str]()
     text = GrowingText(shown.append, 20, clock)
     text.add("one ")
@@ -64,7 +64,7 @@ def failing_once(shown: list[str], error: BaseException) -> Callable[[str], None
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the browser is gone")])
-def test_what_could_not_be_shown_is_kept(error: BaseException) -> None:
+def test_text_that_could_not_be_shown_is_kept(error: BaseException) -> None:
     shown = list[str]()
     text = GrowingText(failing_once(shown, error), 20)
     with pytest.raises(type(error)):

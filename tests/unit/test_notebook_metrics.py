@@ -55,7 +55,7 @@ def test_samples_are_summed_by_the_labels_that_are_named() -> None:
     assert metrics.by("active", "error") == {}
 
 
-def test_what_is_no_page_of_metrics_is_refused() -> None:
+def test_a_page_without_metrics_is_refused() -> None:
     with pytest.raises(MeshError, match=r"^these metrics are not in Prometheus' text format: "):
         Metrics("<html>\n", 0.0)
 
@@ -81,7 +81,7 @@ async def test_a_load_ends_with_the_reading_of_metrics() -> None:
             await load
 
 
-async def test_what_the_load_raises_is_raised() -> None:
+async def test_an_exception_of_the_load_is_raised() -> None:
     async def fail() -> None:
         raise LookupError("the load")
 

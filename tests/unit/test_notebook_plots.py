@@ -1,7 +1,11 @@
-"""The figures of the course: what they draw, and their alternative text."""
+"""The figures of the notebooks: their lines, bars and labels, and their alternative texts."""
 
+from typing import cast
+
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from llm_streaming.client.timing import Timing
 from llm_streaming.errors import LLMStreamingError
@@ -13,14 +17,14 @@ LONGER = Timing(arrivals=(0.1, 2.0), total=2.5, tokens=6)
 
 
 def lines(axes: Axes) -> list[tuple[list[float], list[float]]]:
-    return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    return [(np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()) for line in axes.lines]
 
 
 def test_a_timeline_has_a_bar_of_waiting_and_a_dot_for_each_arrival() -> None:
     figure, alt = plots.timeline({"infer_stream": STREAMED, "infer": WHOLE})
     (axes,) = figure.axes
     assert lines(axes) == [([0.1, 0.5, 0.9], [0, 0, 0]), ([1.2], [1])]
-    assert [bar.get_width() for bar in axes.patches] == [0.1, 1.2]
+    assert [bar.get_width() for bar in cast(list[Rectangle], axes.patches)] == [0.1, 1.2]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["text arrives", "nothing to read yet"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["infer_stream", "infer"]
     assert alt == ("infer_stream: text arrived 3 times, from 0.10 to 0.90 s. infer: text arrived once, after 1.20 s.")
@@ -49,7 +53,7 @@ def test_waits_of_users_are_drawn_each_and_by_their_median() -> None:
     )
 
 
-def test_capacity_is_what_all_get_together_until_the_last_has_everything() -> None:
+def test_capacity_is_the_rate_of_all_users_until_the_last_answer_is_complete() -> None:
     figure, alt = plots.capacity({1: [STREAMED], 2: [STREAMED, LONGER]}, slots=2)
     rate, wait = figure.axes
     assert lines(rate) == [([1, 2], [3.0, 3.6]), ([2, 2], [0, 1])]  # the second marks the slots

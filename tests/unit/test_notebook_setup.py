@@ -1,4 +1,4 @@
-"""The set-up check of a notebook, and its figures."""
+"""The check at the start of a notebook, and the figures with their alternative texts."""
 
 import base64
 import re
@@ -12,6 +12,7 @@ from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.notebook import SetupError, check_setup, display_figure
 from tests.support.api_server import ApiServer
 from tests.support.cluster import HERE, api_server, balanced
+from tests.support.command_line import checks_in
 
 api = pytest.fixture(api_server)
 
@@ -22,8 +23,9 @@ def found(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
     whole = re.sub(r"\n {19}", " ", out)
-    lines = [re.fullmatch(r"(ok|wrong) +(\S+(?: file)?) +(.+)", line) for line in whole.splitlines()]
-    return {line[2]: f"{line[1]}: {line[3]}" for line in lines}
+    checks = checks_in(whole)
+    assert not [name for name, text in checks.items() if text.startswith("-")]
+    return checks
 
 
 def test_it_prints_versions_and_what_the_target_needs(
@@ -47,7 +49,7 @@ def test_on_a_cluster_it_prints_what_is_needed_there(api: ApiServer, capsys: pyt
     assert said["kubeconfig"] == f"ok: {HERE}"
 
 
-def test_what_is_wrong_is_said_with_what_to_do(
+def test_a_problem_is_printed_with_its_solution(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(MESH_VARIABLE, str(tmp_path / "gone"))

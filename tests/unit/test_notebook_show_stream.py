@@ -1,8 +1,6 @@
-"""Showing one stream, printed or as Markdown: all of its text is shown, and an interrupt ends it."""
+"""One stream that is printed or shown as Markdown: all of its text is shown, and an interrupt ends it."""
 
 import io
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -15,13 +13,14 @@ from llm_streaming.errors import InferenceError, LLMStreamingError
 from llm_streaming.notebook import StreamInterrupted
 from llm_streaming.notebook.live_output import markdown_renderer
 from tests.support.notebook_outputs import Outputs, Script
+from tests.support.processes import modules_imported_by
 
 MODES = pytest.mark.parametrize("pretty", [False, True], ids=["plain", "pretty"])
 STOPPED = "the cell was interrupted and the generation stopped; the text that had arrived is shown"
 
 
 class Terminal(io.StringIO):
-    """Standard output that counts its flushes, and can raise KeyboardInterrupt at one."""
+    """Standard output that counts its flushes, and raises KeyboardInterrupt at the flush `interrupt_at`."""
 
     flushes = 0
     interrupt_at = -1
@@ -65,14 +64,14 @@ def test_an_answer_without_text_prints_nothing(terminal: Terminal) -> None:
 
 
 @MODES
-def test_nothing_floods(pretty: bool, outputs: Outputs, terminal: Terminal) -> None:
+def test_a_fast_stream_is_shown_at_a_limited_rate(pretty: bool, outputs: Outputs, terminal: Terminal) -> None:
     """The script sends many thousand tokens per second."""
     words = [f"{number} " for number in range(20_000)]
     started = time.perf_counter()
     show(Script(*words), terminal, pretty)
     elapsed = time.perf_counter() - started
     messages, per_second = (outputs.updates, 10) if pretty else (terminal.flushes, 20)
-    assert messages <= elapsed * per_second + 3  # the first, the last, and what ends it
+    assert messages <= elapsed * per_second + 3  # the first text, the last text and the end of the line
     assert shown(pretty, outputs, terminal) == "".join(words)
 
 
@@ -95,6 +94,7 @@ def test_an_interrupt_while_waiting_ends_the_stream_and_loses_nothing(
         show(script, terminal, pretty)
     assert shown(pretty, outputs, terminal) == stopped.value.partial == "one two"
     assert (script.closed, script.given) == (True, ["one ", "two"])
+    assert isinstance(stopped.value.timing, Timing)
     assert stopped.value.timing.first_token is not None
     assert stopped.value._render_traceback_() == [f"StreamInterrupted: {STOPPED}"]
     assert isinstance(stopped.value, KeyboardInterrupt)
@@ -140,7 +140,7 @@ def test_pretty_shows_the_text_and_then_its_markdown(outputs: Outputs, terminal:
         ("```html\n<b>\n```", '<pre><code class="language-html">&lt;b&gt;\n</code></pre>\n'),
     ],
 )
-def test_what_a_model_writes_runs_and_loads_nothing(markdown: str, page: str) -> None:
+def test_markdown_of_a_model_runs_and_loads_nothing(markdown: str, page: str) -> None:
     assert markdown_renderer()(markdown) == page
 
 
@@ -157,7 +157,6 @@ def test_an_asynchronous_stream_is_refused(show: Callable[[object], object]) -> 
 
 
 def test_showing_text_needs_no_notebook() -> None:
-    """The command line uses it."""
-    script = "import sys; from llm_streaming.notebook import show, recorded; print(*sys.modules)"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"IPython", "ipywidgets", "matplotlib", "markdown_it", "mlserver", "httpx"} & set(found)
+    """The command line imports these modules too."""
+    found = modules_imported_by("from llm_streaming.notebook import show, recorded")
+    assert not {"IPython", "ipywidgets", "matplotlib", "markdown_it", "mlserver", "httpx"} & found

@@ -1,4 +1,4 @@
-"""Showing several streams at once: each is shown completely, also if another fails."""
+"""Several streams that are shown at once: each is shown completely, also if another fails."""
 
 import threading
 import time
@@ -52,7 +52,7 @@ def test_they_run_at_once(outputs: Outputs) -> None:
     assert outputs.only["text/plain"].count("one two") == 2
 
 
-def test_nothing_floods(outputs: Outputs) -> None:
+def test_a_fast_stream_is_shown_at_a_limited_rate(outputs: Outputs) -> None:
     words = [f"{number} " for number in range(20_000)]
     started = time.perf_counter()
     show_side_by_side({label: Script(*words).stream() for label in "ab"})
@@ -106,5 +106,6 @@ def test_an_interrupt_ends_them_all(outputs: Outputs) -> None:
     assert threading.active_count() == before
     assert left == {"a", "b"}
     assert stopped.value.partial == {label: "".join(texts) for label, texts in given.items()}
+    assert isinstance(stopped.value.timing, dict)
     assert set(stopped.value.timing) == {"a", "b"}
     assert outputs.only["text/plain"].startswith(f"a\n{stopped.value.partial['a']}\n(")

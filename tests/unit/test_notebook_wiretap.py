@@ -1,4 +1,4 @@
-"""The relay that records what a server sends, and the hexadecimal view of it."""
+"""The relay that records the bytes of a server, and their hexadecimal view."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from llm_streaming.notebook.wiretap import Wiretap, hex_view
 
 @asynccontextmanager
 async def server(left: asyncio.Event) -> AsyncIterator[str]:
-    """Run a server that sends each line back twice; it sets `left` at an empty line, or when its client has left."""
+    """Run a server that sends each line back twice. At an empty line or the client's end it sets `left`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (line := await reader.readline()).strip():

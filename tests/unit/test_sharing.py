@@ -1,9 +1,10 @@
-"""The parts of a shared mesh: the invitation, the certificate, and what guests may not do."""
+"""The parts of a shared mesh: the invitation, the certificate, and the limits of guests."""
 
 import ssl
-import tempfile
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from cryptography import x509
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote.requests import Reset
 from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.certificate import self_signed
@@ -59,11 +61,13 @@ def test_a_certificate_fits_its_key_and_its_fingerprint(tmp_path) -> None:
     assert self_signed().fingerprint != certificate.fingerprint
 
 
-def mesh_with(*names: str) -> SimpleNamespace:
-    return SimpleNamespace(resources=lambda _: [{"metadata": {"name": name}} for name in names])
+def mesh_with(*names: str) -> Any:
+    mesh = create_autospec(EmbeddedMesh, instance=True)
+    mesh.resources.return_value = [{"metadata": {"name": name}} for name in names]
+    return mesh
 
 
-def model(**fields: object) -> Model:
+def model(**fields: Any) -> Model:
     return Model(**{"name": "m", "storage_uri": "models/m", **fields})
 
 
@@ -89,14 +93,13 @@ def test_guests_may_deploy_a_limited_number_of_models() -> None:
     check_manifest(model(name="m7"), mesh_with(*full))
 
 
-def test_guests_may_not_reset() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are too deep for a socket's path on macOS
-        mesh = SimpleNamespace(home=Path(folder))
-        with MeshService(mesh) as service, GuestService(mesh, service) as guests:
-            with pytest.raises(MeshError) as caught:
-                guests.answer(Reset())
-            assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"
-        assert list(mesh.home.iterdir()) == []
+def test_guests_may_not_reset(short_folder: Path) -> None:
+    mesh = create_autospec(EmbeddedMesh, instance=True, home=short_folder)
+    with MeshService(mesh) as service, GuestService(mesh, service) as guests:
+        with pytest.raises(MeshError) as caught:
+            guests.answer(Reset())
+        assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"
+    assert list(short_folder.iterdir()) == []
 
 
 def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +112,7 @@ def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) 
 
     for kind in (MeshError, ManifestError):
         with pytest.raises(kind, match=r"^<OPENAI_API_KEY> again$"):
-            masked(lambda kind=kind: fail(kind))
+            masked(partial(fail, kind))
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_an_absolute_path_stands_for_itself(models: Path) -> None:
         ("/etc", "storageUri /etc points outside the models folder, {models}"),
     ],
 )
-def test_what_resolves_nowhere_or_outside_is_refused(models: Path, uri: str, message: str) -> None:
+def test_an_address_without_a_folder_or_outside_is_refused(models: Path, uri: str, message: str) -> None:
     with pytest.raises(ManifestError) as refused:
         storage.resolve(uri, models)
     assert str(refused.value) == message.format(models=models)

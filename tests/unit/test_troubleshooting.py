@@ -10,21 +10,21 @@ from llm_streaming.paths import project_root
 
 ROOT = project_root()
 ROW = re.compile(r"^\| (`+)(?P<message>.+?)\1 \|", re.MULTILINE)
-ANY = "…"  # stands for a part that varies: on the page, and here for the values in an f-string
+ANY = "…"  # stands for the part of a message that varies
 
 
 def quoted() -> list[str]:
-    """The messages in the tables whose first column is headed ``message``."""
+    """Return the messages in the tables whose first column is headed ``message``."""
     page = (ROOT / "docs/troubleshooting.md").read_text()
     tables = re.findall(r"^\| message \|.*?(?:\n\n|\Z)", page, re.MULTILINE | re.DOTALL)
     return [row["message"] for table in tables for row in ROW.finditer(table)]
 
 
 def texts(source: str) -> Iterator[str]:
-    """The strings in a module's source; `ANY` stands for the values in f-strings."""
+    """Return the strings in a module's source; `ANY` stands for the values in f-strings."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else ANY for part in node.values)
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else ANY for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
@@ -36,7 +36,7 @@ def said() -> str:
 
 
 @pytest.mark.parametrize("message", quoted())
-def test_the_code_says_it(message: str, said: str) -> None:
+def test_the_code_contains_the_message(message: str, said: str) -> None:
     words = [re.escape(piece) for piece in message.split(ANY) if piece.strip()]
     assert re.search(".*".join(words), said)
 

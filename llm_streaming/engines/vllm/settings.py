@@ -55,7 +55,8 @@ class VLLMSettings:
         parameters = (frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS) | UNSEEN
         kwargs = read_generate_kwargs(given.pop(_KWARGS, {}), "vLLM", parameters)
         parser = _parser()
-        known = {action.dest: action for action in parser._actions if action.dest in _names()}
+        actions = parser._actions  # noqa: SLF001 - argparse has no public list of its options
+        known = {action.dest: action for action in actions if action.dest in _names()}
         refuse_unknown("vLLM", "setting", given, {*known, _KWARGS})
         if not isinstance(given.get("model"), str) or not given["model"]:
             raise bad_request("The setting model is missing: name a folder, or a model of the Hugging Face hub.")
