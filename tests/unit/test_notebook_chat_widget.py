@@ -13,8 +13,7 @@ import pytest
 from llm_streaming import ChatClient
 from llm_streaming.errors import InferenceError
 from llm_streaming.notebook import chat
-from llm_streaming.notebook.chat_cell import ChatCellError
-from llm_streaming.notebook.chat_widget import ChatWidget
+from llm_streaming.notebook.chat_widget import ChatCellError, ChatWidget
 from llm_streaming.protocol import ChatEvent
 from tests.support.notebook_outputs import event
 
@@ -161,7 +160,6 @@ def test_where_nobody_can_type_it_says_what_it_is_for(capsys: pytest.CaptureFixt
 def test_without_ipywidgets_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": True}})
     monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
-    monkeypatch.delitem(sys.modules, "llm_streaming.notebook.chat_widget")
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(ChatCellError) as refused:
         chat(Client(), "m")
