@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
+
+import orjson
 
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
@@ -43,9 +44,11 @@ TOKENS = ("One,", " two,", " three.")
 
 _CRASH = Refusal(500, "The model has crashed.", "server_error", None)
 _PAUSE = 0.02  # seconds between the tokens of an endless answer
+_HEAD = {"id": "chatcmpl-1", "created": 1, "model": "faulty"}
+_USAGE = {"prompt_tokens": 1, "completion_tokens": len(TOKENS), "total_tokens": 1 + len(TOKENS)}
 
 
-class FaultyProvider:
+class FaultyProvider(ThreadingHTTPServer):
     """Serves OpenAI's chat completions; the text of a chat's last message selects the failure.
 
     Args:
@@ -53,6 +56,7 @@ class FaultyProvider:
         retry_after: whole seconds in the ``retry-after`` header of a 429.
 
     Attributes:
+        base_url: the base URL for OpenAI's clients.
         asked: the last messages of all requests so far.
         left: set when a client has closed its connection before the end of its answer.
         closed: set when the provider is closed.
@@ -64,27 +68,20 @@ class FaultyProvider:
     """
 
     def __init__(self, *, silence: float = 2.0, retry_after: int = 1) -> None:
+        super().__init__((LOOPBACK, 0), _Handler)
         self.silence = silence
         self.retry_after = retry_after
+        self.base_url = f"http://{LOOPBACK}:{self.server_port}/v1"
         self.asked: list[str] = []
         self.left = threading.Event()
         self.closed = threading.Event()
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), lambda *connection: _Handler(self, *connection))
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @property
-    def base_url(self) -> str:
-        """The base URL for OpenAI's clients."""
-        return f"http://{LOOPBACK}:{self._server.server_port}/v1"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self) -> None:
         """Stop the server, and end the answers that it still sends."""
         self.closed.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
+        self.shutdown()
+        self.server_close()
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -94,91 +91,84 @@ class _Handler(BaseHTTPRequestHandler):
     """Handles one request."""
 
     protocol_version = "HTTP/1.1"
-
-    def __init__(self, provider: FaultyProvider, *connection: Any) -> None:  # noqa: ANN401 - http.server's
-        self._provider = provider
-        super().__init__(*connection)
+    server: FaultyProvider
 
     def do_POST(self) -> None:
         """Answer a chat completion, or fail."""
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        text = request["messages"][-1]["content"]
-        self._provider.asked.append(text)
+        request = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
+        text, streamed = request["messages"][-1]["content"], request.get("stream", False)
+        self.server.asked.append(text)
         try:
-            if refusal := self._refusal(text):
-                self._refuse(refusal)
-            elif request.get("stream"):
+            if refusal := self._refusal(text, streamed):
+                self._send(refusal.status, _error(refusal))
+            elif streamed:
                 self._stream(text)
-            elif text == "crashes":
-                self._refuse(_CRASH)
             else:
                 self._complete(text)
         except ConnectionError:
-            self._provider.left.set()
+            self.server.left.set()
 
-    def _refusal(self, text: str) -> Refusal | None:
-        busy = text == BUSY and self._provider.asked.count(BUSY) <= 2
-        return REFUSALS["too often"] if busy else REFUSALS.get(text)
-
-    def _refuse(self, refusal: Refusal) -> None:
-        body = _line(_error(refusal))
-        wait = {"retry-after": str(self._provider.retry_after)} if refusal.status == 429 else {}
-        self._begin(refusal.status, {"content-type": "application/json", "content-length": str(len(body)), **wait})
-        self.wfile.write(body)
+    def _refusal(self, text: str, streamed: bool) -> Refusal | None:
+        if text == BUSY and self.server.asked.count(BUSY) <= 2:
+            return REFUSALS["too often"]
+        if text == "crashes" and not streamed:
+            return _CRASH
+        return REFUSALS.get(text)
 
     def _complete(self, text: str) -> None:
         if text == "falls silent":
-            self._provider.closed.wait(self._provider.silence)
+            self.server.closed.wait(self.server.silence)
         message = {"role": "assistant", "content": "".join(TOKENS)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        body = _line({**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _USAGE})
-        self._begin(200, {"content-type": "application/json", "content-length": str(len(body))})
-        self.wfile.write(body[:20] if text == "breaks off" else body)
+        completion = {**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _USAGE}
+        self._send(200, completion, cut=text == "breaks off")
 
     def _stream(self, text: str) -> None:
         self._begin(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
-        for event in self._events(text):
-            data = b"data: %b\n\n" % event
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
-        if text != "breaks off":  # without its last chunk, the body is incomplete
+        for chunk in self._chunks(text):
+            self._send_event(orjson.dumps(chunk))
+        if text != "breaks off":  # without its last part, the body is incomplete
+            self._send_event(b"[DONE]")
             self.wfile.write(b"0\r\n\r\n")
 
-    def _events(self, text: str) -> Iterator[bytes]:
+    def _chunks(self, text: str) -> Iterator[dict[str, Any]]:
         for token in TOKENS:
-            yield _line(_chunk({"content": token}))
-        while text == ENDLESS and not self._provider.closed.wait(_PAUSE):
-            yield _line(_chunk({"content": " more"}))
+            yield _chunk({"content": token})
+        while text == ENDLESS and not self.server.closed.wait(_PAUSE):
+            yield _chunk({"content": " more"})
         if text == "falls silent":
-            self._provider.closed.wait(self._provider.silence)
+            self.server.closed.wait(self.server.silence)
         if text == "crashes":
-            yield _line(_error(_CRASH))
+            yield _error(_CRASH)
         elif text != "breaks off":
-            yield _line(_chunk({}, "stop"))
-            yield _line({**_HEAD, "object": "chat.completion.chunk", "choices": [], "usage": _USAGE})
-            yield b"[DONE]"
+            yield _chunk({}, "stop")
+            yield {**_HEAD, "object": "chat.completion.chunk", "choices": [], "usage": _USAGE}
+
+    def _send(self, status: int, value: dict[str, Any], *, cut: bool = False) -> None:
+        body = orjson.dumps(value)
+        self._begin(status, {"content-type": "application/json", "content-length": str(len(body))})
+        self.wfile.write(body[:20] if cut else body)
+
+    def _send_event(self, data: bytes) -> None:
+        event = b"data: %b\n\n" % data
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
 
     def _begin(self, status: int, headers: Mapping[str, str]) -> None:
         self.send_response(status)
         for name, value in {**headers, "connection": "close"}.items():
             self.send_header(name, value)
+        if status == 429:
+            self.send_header("retry-after", str(self.server.retry_after))
         self.end_headers()
 
-    def log_message(self, *_: Any) -> None:  # noqa: ANN401 - http.server's
+    def log_message(self, *_: object) -> None:
         """Keep the access log out of the notebook."""
 
 
-_HEAD = {"id": "chatcmpl-1", "created": 1, "model": "faulty"}
-_USAGE = {"prompt_tokens": 1, "completion_tokens": len(TOKENS), "total_tokens": 1 + len(TOKENS)}
-
-
-def _chunk(delta: Mapping[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+def _chunk(delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
     return {**_HEAD, "object": "chat.completion.chunk", "choices": [choice]}
 
 
 def _error(refusal: Refusal) -> dict[str, Any]:
     return {"error": {"message": refusal.message, "type": refusal.type, "code": refusal.code}}
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()

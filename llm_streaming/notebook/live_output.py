@@ -1,12 +1,12 @@
-"""Outputs of a cell that grow with a stream: how often they change, and the HTML that they show."""
+"""Shows text that grows, at a limited rate, and an output of a cell that can be replaced."""
 
 from __future__ import annotations
 
 import html
 import math
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 
 from llm_streaming.errors import LLMStreamingError
 
@@ -29,12 +29,7 @@ class LiveOutput:
         display({"text/plain": ""}, raw=True, display_id=self._id)
 
     def replace(self, page: str, text: str) -> None:
-        """Replace what the output shows; the same page again changes nothing.
-
-        Args:
-            page: HTML.
-            text: the same content as plain text, for viewers without HTML.
-        """
+        """Show an HTML page, and the same content as plain text for viewers without HTML."""
         from IPython.display import update_display
 
         if page != self._page:
@@ -46,18 +41,14 @@ class GrowingText:
     """Collects a text and shows it as it grows, at a limited rate.
 
     Args:
-        show: called with the whole text so far. If it raises, the next call gets the same text again, and what has been
-            added.
-        per_second: how often `show` is called at most, not counting `flush`.
-        clock: returns the time in seconds.
+        show: called with the whole text so far. If it raises an exception, the next call gets the same text again, and
+            what has been added.
+        per_second: how often `show` is called at most.
     """
 
-    def __init__(
-        self, show: Callable[[str], None], per_second: float, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, show: Callable[[str], None], per_second: float = PER_SECOND) -> None:
         self._show = show
         self._interval = 1 / per_second
-        self._clock = clock
         self._pieces: list[str] = []
         self._shown, self._shown_at = 0, -math.inf
 
@@ -67,17 +58,12 @@ class GrowingText:
         return "".join(self._pieces)
 
     def add(self, text: str) -> None:
-        """Add a piece of text, and show the whole if enough time has passed."""
+        """Add a piece of text, and show the whole text if it has grown and enough time has passed."""
         if text:
             self._pieces.append(text)
-        if self._clock() - self._shown_at >= self._interval:
-            self.flush()
-
-    def flush(self) -> None:
-        """Show the text now, unless all of it is shown."""
-        if len(self._pieces) > self._shown:
+        if len(self._pieces) > self._shown and perf_counter() - self._shown_at >= self._interval:
             self._show(self.text)
-            self._shown, self._shown_at = len(self._pieces), self._clock()
+            self._shown, self._shown_at = len(self._pieces), perf_counter()
 
 
 def escaped(text: str) -> str:
@@ -87,12 +73,15 @@ def escaped(text: str) -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return an HTML table of texts. It stays readable on pages that drop styles, such as GitHub's."""
-    width = 100 // max(len(heads), 1)
-    head = "".join(
-        f'<th scope="col" width="{width}%" {_ALIGNMENT} style="{_ALIGNED}">{html.escape(text)}</th>' for text in heads
-    )
+    column = f'<th scope="col" width="{100 // max(len(heads), 1)}%" {_ALIGNMENT} style="{_ALIGNED}">'
+    head = "".join(f"{column}{html.escape(text)}</th>" for text in heads)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f'<table width="100%"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(text: str) -> str:
+    lines = html.escape(text).replace("\n", "<br>")
+    return f'<td {_ALIGNMENT} style="{_ALIGNED}; {_WRAPPED}">{lines}</td>'
 
 
 def markdown_renderer() -> Callable[[str], str]:
@@ -113,8 +102,3 @@ def markdown_renderer() -> Callable[[str], str]:
             "`pip install 'llm-streaming[notebooks]'`"
         ) from None
     return MarkdownIt("js-default").disable("image").render
-
-
-def _cell(text: str) -> str:
-    lines = html.escape(text).replace("\n", "<br>")
-    return f'<td {_ALIGNMENT} style="{_ALIGNED}; {_WRAPPED}">{lines}</td>'

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterator
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from llm_streaming.errors import MeshError
 
@@ -37,20 +39,18 @@ class Metrics:
 
     def total(self, name: str, **labels: str) -> float:
         """Return the sum of all samples with this name and these labels; 0 if the server has counted none yet."""
-        return sum(value for _, value in self._find(name, labels))
+        return sum(sample.value for sample in self._find(name, labels))
 
     def by(self, name: str, label: str, **labels: str) -> dict[str, float]:
         """Return the same sum for each value of one more label, in the order of the server."""
-        sums: dict[str, float] = {}
-        for found, value in self._find(name, labels):
-            if label in found:
-                sums[found[label]] = sums.get(found[label], 0.0) + value
-        return sums
+        sums: defaultdict[str, float] = defaultdict(float)
+        for sample in self._find(name, labels):
+            if label in sample.labels:
+                sums[sample.labels[label]] += sample.value
+        return dict(sums)
 
-    def _find(self, name: str, labels: dict[str, str]) -> Iterator[tuple[dict[str, str], float]]:
-        for sample in self._samples:
-            if sample.name == name and labels.items() <= sample.labels.items():
-                yield sample.labels, sample.value
+    def _find(self, name: str, labels: dict[str, str]) -> list[Sample]:
+        return [each for each in self._samples if each.name == name and labels.items() <= each.labels.items()]
 
 
 async def read_metrics(address: str) -> Metrics:

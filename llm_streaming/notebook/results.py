@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,10 +37,9 @@ def display_figure(figure: Figure, alt: str) -> None:
             text.
     """
     import matplotlib.pyplot as plt
+    from IPython.core.pylabtools import print_figure
     from IPython.display import display
 
-    image = io.BytesIO()
-    figure.savefig(image, format="png", bbox_inches="tight")
+    image = print_figure(figure, base64=True)
     plt.close(figure)  # otherwise Jupyter shows it again at the end of the cell
-    encoded = base64.b64encode(image.getvalue()).decode()
-    display({"image/png": encoded, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)
+    display({"image/png": image, "text/plain": alt}, metadata={"image/png": {"alt": alt}}, raw=True)

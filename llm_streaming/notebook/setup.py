@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
+from llm_streaming.doctor import State, Target, all_checks, examine
 from llm_streaming.errors import LLMStreamingError
 
 _WIDTH = 100  # characters; web pages cut longer lines
@@ -24,17 +25,14 @@ def check_setup(target: str = "embedded") -> None:
     Raises:
         SetupError: the target is unknown, or something is missing; the printed findings say what to do.
     """
-    from llm_streaming.doctor import State, Target, all_checks, examine
-
     if target not in list(Target):
         raise SetupError(f"there is no target '{target}': set the parameter target to {' or '.join(Target)}")
     needed = [check for check in all_checks() if target in check.needed_for]
     wrong = []
-    for name, state, words, _ in examine(needed, Target(target)):
+    for name, state, text, _ in examine(needed, Target(target)):
         head = f"{state:<5}  {name:<10}  "
-        print(
-            textwrap.fill(words, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
-        )
+        indent = " " * len(head)
+        print(textwrap.fill(text, _WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False))
         if state is State.WRONG:
             wrong.append(name)
     if wrong:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import re
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Self
 
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
 _READ_SIZE = 65_536  # bytes read from a connection at once
-_PRINTABLE = range(0x20, 0x7F)
+_LINE = 16  # bytes in a line of the hexadecimal view
 
 
 class Wiretap:
@@ -31,11 +33,11 @@ class Wiretap:
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         self._target = host, int(port)
+        self._connections: list[asyncio.Task[None]] = []
         self.received: list[bytes] = []
 
     async def __aenter__(self) -> Self:
-        self._connections: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, 0)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0)
         self.address = f"{LOOPBACK}:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -45,50 +47,34 @@ class Wiretap:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if connection := asyncio.current_task():
-            self._connections.add(connection)
-            connection.add_done_callback(self._connections.discard)
-        with closing(writer), suppress(ConnectionError, asyncio.CancelledError):
+    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self._connections.append(asyncio.create_task(self._relay(reader, writer)))
+
+    async def _relay(self, reader: StreamReader, writer: StreamWriter) -> None:
+        with closing(writer), suppress(ConnectionError):
             answers, questions = await asyncio.open_connection(*self._target)
-            with closing(questions):
-                await _until_one_ends(_copy(reader, questions), _copy(answers, writer, self.received.append))
+            await asyncio.gather(_copy(reader, questions), _copy(answers, writer, self.received.append))
 
 
-def hex_view(data: bytes, *, width: int = 16) -> str:
+async def _copy(reader: StreamReader, writer: StreamWriter, record: Callable[[bytes], None] = lambda _: None) -> None:
+    """Copy until the sender closes its connection, then close the receiver's. That ends the copy the other way too."""
+    with closing(writer), suppress(ConnectionError):
+        while data := await reader.read(_READ_SIZE):
+            record(data)
+            writer.write(data)
+            await writer.drain()
+
+
+def hex_view(data: bytes) -> str:
     r"""Format bytes in lines: the offset, each byte in hexadecimal, and the printable ASCII characters.
 
-    Args:
-        data: the bytes.
-        width: bytes per line.
-
     Example:
-        >>> print(hex_view(b"data: {}\n\n", width=8))
-        0000  64 61 74 61 3a 20 7b 7d  data: {}
-        0008  0a 0a                    ..
+        >>> print(hex_view(b"data: {}\n\n"))
+        0000  64 61 74 61 3a 20 7b 7d 0a 0a                    data: {}..
     """
     lines = []
-    for start in range(0, len(data), width):
-        line = data[start : start + width]
-        text = "".join(chr(byte) if byte in _PRINTABLE else "." for byte in line)
-        lines.append(f"{start:04x}  {line.hex(' '):<{3 * width - 1}}  {text}")
+    for start in range(0, len(data), _LINE):
+        line = data[start : start + _LINE]
+        text = re.sub(rb"[^ -~]", b".", line).decode()
+        lines.append(f"{start:04x}  {line.hex(' '):<{3 * _LINE - 1}}  {text}")
     return "\n".join(lines)
-
-
-async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: Callable[[bytes], None] = lambda _: None
-) -> None:
-    while data := await reader.read(_READ_SIZE):
-        record(data)
-        writer.write(data)
-        await writer.drain()
-
-
-async def _until_one_ends(*copies: Coroutine[None, None, None]) -> None:
-    tasks = [asyncio.ensure_future(copy) for copy in copies]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

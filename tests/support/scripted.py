@@ -1,4 +1,4 @@
-"""A mesh whose models relay to a scripted provider: what the provider does is up to the test."""
+"""A mesh whose models relay to a provider that replies as a test says."""
 
 import asyncio
 import json
@@ -15,20 +15,29 @@ NO_SCRIPT = failed(500, {"error": {"message": "no script for this"}})
 
 
 class Scripted:
-    """The mesh, its models, and the provider's replies by the text of a request's last message."""
+    """The mesh, its models, and the provider's replies.
+
+    Args:
+        replies: the replies by the text of a request's last message.
+        provider: the provider.
+        loop: the provider's event loop.
+        mesh: the mesh.
+    """
 
     model = "scripted"
     impatient = "impatient"
-    """The same, but it waits for the provider no longer than a second."""
+    """A model like `model`, which waits for the provider for one second at most."""
 
-    def __init__(self) -> None:
-        self.replies: dict[str, Reply] = {}
-        self.mesh: EmbeddedMesh
-        self._provider: Provider
-        self._loop: asyncio.AbstractEventLoop
+    def __init__(
+        self, replies: dict[str, Reply], provider: Provider, loop: asyncio.AbstractEventLoop, mesh: EmbeddedMesh
+    ) -> None:
+        self.replies = replies
+        self.mesh = mesh
+        self._provider = provider
+        self._loop = loop
 
     def last_request(self) -> dict[str, Any]:
-        """The body of the request that the provider got last, without the provider's name of the model."""
+        """The body of the last request to the provider, without the provider's name of the model."""
         return {name: value for name, value in self._provider.requests[-1].body.items() if name != "model"}
 
     def wait_for_disconnection(self) -> None:
@@ -37,34 +46,34 @@ class Scripted:
         asyncio.run_coroutine_threadsafe(gone, self._loop).result(timeout=20)
 
     def call_soon(self, call: Callable[[], None]) -> None:
-        """Have the provider's loop make a call, such as setting an event of a reply."""
+        """Call a function in the provider's event loop, such as the setter of a reply's event."""
         self._loop.call_soon_threadsafe(call)
 
     def log(self) -> str:
-        """What the server has logged."""
+        """The server's log."""
         return self.mesh.logs(self.model)
-
-    def _reply(self, request: Request) -> Reply:
-        content = request.body["messages"][-1]["content"]
-        return self.replies.get(content if isinstance(content, str) else content[0]["text"], NO_SCRIPT)
 
 
 @contextmanager
 def scripted_mesh(folder: Path) -> Iterator[Scripted]:
     """Open the mesh, with `folder` for its manifests and models."""
-    scripted = Scripted()
-    with provider_in_thread(respond=scripted._reply) as (scripted._provider, scripted._loop):
+    replies: dict[str, Reply] = {}
+
+    def respond(request: Request) -> Reply:
+        content = request.body["messages"][-1]["content"]
+        return replies.get(content if isinstance(content, str) else content[0]["text"], NO_SCRIPT)
+
+    with provider_in_thread(respond=respond) as (provider, loop):
         (folder / "servers").mkdir()
         server = Server(name="api", capabilities=("scripted",))
         (folder / "servers" / "api.yaml").write_text(to_yaml(server.as_dict()))
-        _write_settings(folder, scripted.model, base_url=scripted._provider.base_url)
-        _write_settings(folder, scripted.impatient, base_url=scripted._provider.base_url, timeout=1)
-        with EmbeddedMesh(servers=folder / "servers", models=folder / "models") as scripted.mesh:
-            for name in (scripted.model, scripted.impatient):
-                model = Model(name=name, storage_uri=f"models/{name}", requirements=("scripted",))
-                scripted.mesh.apply(model.as_dict())
-            scripted.mesh.wait()
-            yield scripted
+        _write_settings(folder, Scripted.model, base_url=provider.base_url)
+        _write_settings(folder, Scripted.impatient, base_url=provider.base_url, timeout=1)
+        with EmbeddedMesh(servers=folder / "servers", models=folder / "models") as mesh:
+            for name in (Scripted.model, Scripted.impatient):
+                mesh.apply(Model(name=name, storage_uri=f"models/{name}", requirements=("scripted",)))
+            mesh.wait()
+            yield Scripted(replies, provider, loop, mesh)
 
 
 def _write_settings(folder: Path, name: str, **config: Any) -> None:

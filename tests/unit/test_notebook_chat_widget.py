@@ -13,8 +13,7 @@ from llm_streaming import AsyncChatClient, ChatClient
 from llm_streaming.client.stream import AsyncChatStream
 from llm_streaming.errors import InferenceError
 from llm_streaming.notebook import chat
-from llm_streaming.notebook.chat_cell import ChatCellError
-from llm_streaming.notebook.chat_widget import ChatWidget
+from llm_streaming.notebook.chat_widget import ChatCellError, ChatWidget
 from llm_streaming.protocol import ChatEvent
 from tests.support.notebook_outputs import event
 
@@ -168,7 +167,6 @@ def test_a_program_that_runs_the_notebook_gets_a_sentence(capsys: pytest.Capture
 def test_without_ipywidgets_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": True}})
     monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
-    monkeypatch.delitem(sys.modules, "llm_streaming.notebook.chat_widget")
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(ChatCellError) as refused:
         chat(Client(), "m")

@@ -23,7 +23,7 @@ def lines(axes: Axes) -> list[tuple[list[float], list[float]]]:
 def test_a_timeline_has_a_bar_of_waiting_and_a_dot_for_each_arrival() -> None:
     figure, alt = plots.timeline({"infer_stream": STREAMED, "infer": WHOLE})
     (axes,) = figure.axes
-    assert lines(axes) == [([0.1, 0.5, 0.9], [0, 0, 0]), ([1.2], [1])]
+    assert lines(axes) == [([0.1, 0.5, 0.9, 1.2], [0, 0, 0, 1])]
     assert [bar.get_width() for bar in cast(list[Rectangle], axes.patches)] == [0.1, 1.2]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["text arrives", "nothing to read yet"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["infer_stream", "infer"]

@@ -21,7 +21,7 @@ def actions() -> dict[str, argparse.Action]:
     parser.add_argument("--enforce-eager", action=argparse.BooleanOptionalAction)
     parser.add_argument("--disable-log-stats", action="store_true")
     parser.add_argument("--served-model-name", nargs="+")
-    return {action.dest: action for action in parser._actions}
+    return {action.dest: action for action in parser._actions}  # noqa: SLF001 - argparse has no public list
 
 
 @pytest.mark.parametrize(
