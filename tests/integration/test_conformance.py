@@ -28,7 +28,7 @@ def to_script(request: pytest.FixtureRequest, scripted: Scripted) -> Door:
     return door(request.param, scripted.mesh)
 
 
-def ask(door: Door, mode: str, model: str, messages: list[dict], **parameters: Any) -> dict[str, Any]:
+def ask(door: Door, mode: str, model: str, messages: list[dict[str, Any]], **parameters: Any) -> dict[str, Any]:
     """One completion, however it came."""
     if mode == "complete":
         return door.complete(model, messages, **parameters)
@@ -56,7 +56,7 @@ def test_every_way_gives_the_same_answer(mesh: Mesh, model: str) -> None:
     assert answers == dict.fromkeys(answers, expected)
 
 
-CONVERSATION = [
+CONVERSATION: list[dict[str, Any]] = [
     {"role": "system", "content": "You are brief."},
     {"role": "developer", "content": "Answer in English."},
     {"role": "user", "content": [{"type": "text", "text": "Name a colour."}, {"type": "text", "text": "Or two."}]},
@@ -79,7 +79,7 @@ def test_the_small_model_takes_a_conversation(through: Door) -> None:
     assert completion["choices"][0]["message"]["content"]
 
 
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "weather",
@@ -87,7 +87,7 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
-CALLS = [
+CALLS: list[dict[str, Any]] = [
     {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}},
     {"id": "call_2", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}},
 ]
@@ -103,7 +103,10 @@ def interleaved_calls() -> Reply:
         for half in (slice(0, 7), slice(7, None))
         for index, call in enumerate(CALLS)
     ]
-    deltas = [{"role": "assistant", "content": None}, *({"tool_calls": [one]} for one in (*heads, *halves))]
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "content": None},
+        *({"tool_calls": [one]} for one in (*heads, *halves)),
+    ]
     usage = {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}
     chunks = [*map(chunk, deltas), chunk({}, "tool_calls"), chunk(usage=usage)]
     return Reply([sse(one) for one in chunks])
@@ -127,7 +130,9 @@ def test_a_tool_call_goes_round(scripted: Scripted, to_script: Door) -> None:
     assert (request["tools"], request["tool_choice"], request["parallel_tool_calls"]) == ([TOOL], "auto", True)
 
     called = {"role": "assistant", "content": None, "tool_calls": CALLS}
-    results = [{"role": "tool", "tool_call_id": call["id"], "content": f"It rains ({call['id']})."} for call in CALLS]
+    results: list[dict[str, Any]] = [
+        {"role": "tool", "tool_call_id": call["id"], "content": f"It rains ({call['id']})."} for call in CALLS
+    ]
     scripted.replies[results[-1]["content"]] = streamed("Rain.")
     final = ask(to_script, "stream", scripted.model, [question, called, *results], tools=[TOOL])
     assert final["choices"][0]["message"]["content"] == "Rain."

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import httpx
@@ -16,6 +15,7 @@ from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.processes.ports import wait_until
 from tests.conftest import CPU
 from tests.support.doors import DOORS, door
+from tests.support.processes import python
 from tests.support.provider import Reply, chunk, sse
 from tests.support.scripted import Scripted
 
@@ -70,9 +70,7 @@ def test_a_process_that_ends_leaves(scripted: Scripted, number: signal.Signals) 
         f"for event in ChatClient({scripted.mesh.address!r}).stream({scripted.model!r}, {QUESTION!r}):\n"
         "    print(event.content, flush=True)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as client:
+    with python(script, stderr=subprocess.DEVNULL) as client:
         assert "one\n" in client.stdout
         client.send_signal(number)
     scripted.wait_for_disconnection()
@@ -91,21 +89,22 @@ def test_the_local_model_stops_too(mesh: Mesh, kind: str) -> None:
     assert is_idle(mesh, "local", CPU)
 
 
-def endless() -> Iterator[bytes]:
-    """More text than any buffer on the way holds: 400 MB."""
-    piece = sse(chunk({"content": "x" * 4000}))
-    for _ in range(100_000):
-        endless.sent += 1
-        yield piece
+class Endless:
+    """More text than all buffers on the way hold: 400 MB; counts the pieces that were sent."""
 
+    sent = 0
 
-endless.sent = 0
+    def __iter__(self) -> Iterator[bytes]:
+        piece = sse(chunk({"content": "x" * 4000}))
+        for _ in range(100_000):
+            self.sent += 1
+            yield piece
 
 
 @pytest.mark.parametrize("kind", DOORS)
 def test_a_reader_that_stops_reading_stops_the_provider(scripted: Scripted, kind: str) -> None:
-    endless.sent = 0
-    scripted.replies["Count."] = Reply(endless())
+    text = Endless()
+    scripted.replies["Count."] = Reply(text)
     server = next(
         process
         for process in psutil.process_iter(["cmdline"])
@@ -118,12 +117,12 @@ def test_a_reader_that_stops_reading_stops_the_provider(scripted: Scripted, kind
 
     def stands_still() -> bool:
         nonlocal stands
-        stands, was = endless.sent, stands
+        stands, was = text.sent, stands
         return stands == was
 
     assert wait_until(stands_still, timeout=60, interval=1)
     grown = server.memory_info().rss - before
     chunks.close()
     scripted.wait_for_disconnection()
-    assert endless.sent < 20_000
+    assert text.sent < 20_000
     assert grown < 50_000_000

@@ -11,7 +11,7 @@ from tests.support.provider import Reply, accumulated, failed, streamed
 from tests.support.scripted import Scripted
 
 
-def figures(scripted: Scripted, model: str) -> dict[tuple[str, str], float]:
+def figures(scripted: Scripted, model: str) -> dict[tuple[str, ...], float]:
     """Counts, sums of whole numbers, and the gauge, by name and by the label that is not the model."""
     text = httpx.get(f"http://{scripted.mesh.metrics_address('api')}/metrics").text
     found = {}

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -25,7 +25,7 @@ DONE = b"data: [DONE]\n\n"
 class Reply:
     """The reply to one request; a step is the bytes of one HTTP chunk, an event to wait for, or `CUT`."""
 
-    steps: Sequence[bytes | asyncio.Event | object] = ()
+    steps: Iterable[Any] = ()
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
 

@@ -26,7 +26,10 @@ from llm_streaming.runtimes.settings import APISettings, LocalSettings, read_set
 ROOT = project_root()
 PAGE = (ROOT / "docs" / "contract.md").read_text()
 SECTIONS = ["Request", "Response", "Errors", "Model settings", "SC2 resources and routes", "Kubernetes API server"]
-SETTINGS = {"mlserver_llm_api.LLMRuntime": APISettings, "mlserver_llm_local.runtime.Local": LocalSettings}
+SETTINGS: dict[str, Any] = {
+    "mlserver_llm_api.LLMRuntime": APISettings,
+    "mlserver_llm_local.runtime.Local": LocalSettings,
+}
 
 FOLDERS = ("benchmarks", "docs", "llm_streaming", "mlserver_llm_api", "mlserver_llm_local", "tests", "tools")
 KINDS = (".ipynb", ".json", ".md", ".proto", ".py", ".rst", ".yaml", ".yml")

@@ -1,5 +1,7 @@
 """A streamed event is what MLServer would have made of it the slow way."""
 
+from typing import Any
+
 import pytest
 from mlserver.grpc.converters import ModelInferResponseConverter
 from mlserver.rest.responses import ServerSentEvent
@@ -21,14 +23,14 @@ events = pytest.mark.parametrize("event", [TEXT, CALL, [TEXT[1]]], ids=["text", 
 told = pytest.mark.parametrize("told", [{}, TOLD], ids=["plain", "with an error"])
 
 
-def slow(event: Event, told: dict) -> object:
+def slow(event: Event, told: dict[str, Any]) -> Any:
     response = whole_response("m", "1", event)
     response.id = "7"
     response.parameters = Parameters.model_validate(told)
     return response
 
 
-def fast(event: Event, told: dict) -> object:
+def fast(event: Event, told: dict[str, Any]) -> Any:
     response = StreamedResponse("m", "1", Parameters(headers={}), [event], told)
     response.id = "7"
     return response
@@ -49,7 +51,7 @@ def test_over_grpc(event: Event, told: dict, raw: bool) -> None:
 
 
 def test_events_that_are_sent_together() -> None:
-    response = StreamedResponse("m", "1", Parameters(headers={}), [TEXT, CALL])
+    response: Any = StreamedResponse("m", "1", Parameters(headers={}), [TEXT, CALL])
     response.id = "7"
     each = [ServerSentEvent(slow(event, {})).encode() for event in (TEXT, CALL)]
     assert ServerSentEvent(response).encode() == b"".join(each)

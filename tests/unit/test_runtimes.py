@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mlserver.errors import MLServerError
 from mlserver.settings import ModelParameters, ModelSettings
-from mlserver.types import InferenceRequest, InferenceResponse
+from mlserver.types import InferenceRequest, InferenceResponse, Parameters
 
 from llm_streaming.protocol import ChatRequest, encode_request
 from llm_streaming.runtimes.responses import StreamedResponse
@@ -110,7 +110,8 @@ async def test_the_provider_gets_the_request_and_never_the_headers() -> None:
         model = api(provider.base_url, llm_parameters={"temperature": 0.5, "top_p": 0.9})
         await model.load()
         request = payload(parameters={"temperature": 0.1, "made_up": 1})
-        request.parameters.headers = {"authorization": "Bearer secret-of-the-client"}
+        headers = {"authorization": "Bearer secret-of-the-client"}
+        request.parameters = Parameters.model_validate({**dict(request.parameters or {}), "headers": headers})
         await stream(model, request)
         await model.unload()
         sent = provider.requests[0]
@@ -135,7 +136,7 @@ async def test_only_the_outputs_asked_for_are_sent() -> None:
     assert events_of(*responses) == [{"content": text} for text in ("", "", "x", "", "")]
 
 
-FAILURES = {
+FAILURES: dict[str, tuple[Reply, dict[str, Any], int]] = {
     "refused": (
         failed(400, {"error": {"message": "Too long.", "type": "invalid_request_error", "code": "too_long"}}),
         {"message": "Too long.", "type": "invalid_request_error", "code": "too_long"},
@@ -256,7 +257,8 @@ async def test_a_model_whose_engine_has_died_is_not_ready_any_more() -> None:
     seen = [model.ready]
     model.ready = await model.load()
     seen.append(model.ready)
-    model.opened().alive = False
+    engine: Any = model.opened()
+    engine.alive = False
     seen.append(model.ready)
     await model.unload()
     assert seen == [False, True, False]

@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from llm_streaming.engines.vllm import plugin
 from llm_streaming.engines.vllm.plugin import LoadFailure
+from tests.support.processes import PipedProcess
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -67,7 +67,7 @@ if __name__ == "__main__":
 def test_engine_and_worker_end_with_a_server_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
     script = tmp_path / "server.py"  # a file, because spawned processes import it
     script.write_text(ENGINE)
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as server:
+    with PipedProcess(sys.executable, script) as server:
         children = [psutil.Process(int(pid)) for pid in server.stdout.readline().split()]
         assert len(children) == 2
         server.send_signal(number)

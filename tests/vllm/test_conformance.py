@@ -32,7 +32,7 @@ def http(mesh: EmbeddedMesh) -> Door:
     return door("http", mesh)
 
 
-def ask(door: Door, mode: str, messages: list[dict] = QUESTION, **parameters: Any) -> dict[str, Any]:
+def ask(door: Door, mode: str, messages: list[dict[str, Any]] = QUESTION, **parameters: Any) -> dict[str, Any]:
     """One completion, however it came."""
     if mode == "complete":
         return door.complete(MODEL, messages, **parameters)
@@ -71,7 +71,7 @@ def extra(kind: str, **parameters: Any) -> dict[str, Any]:
 
 def test_every_way_gives_the_same_answer(mesh: EmbeddedMesh) -> None:
     """The settings fix the seed; without them two answers at this temperature would hardly be the same."""
-    asked = {"max_tokens": 12, "temperature": 1.5}
+    asked: dict[str, Any] = {"max_tokens": 12, "temperature": 1.5}
     answers = {(kind, mode): gist(ask(door(kind, mesh), mode, **asked)) for kind in DOORS for mode in MODES}
     expected = answers["http", "complete"]
     assert (expected[0], bool(expected[1]), expected[2]) == ("assistant", True, "length")
@@ -203,7 +203,7 @@ def test_a_call_that_need_not_be_made_is_not_made(through: Door, choice: str) ->
 
 
 def test_a_conversation_is_taken(through: Door) -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "You are brief."},
         {"role": "user", "content": [{"type": "text", "text": "Name a colour."}, {"type": "text", "text": "Or two."}]},
         {"role": "assistant", "content": "Red <&> 🙂."},
@@ -214,7 +214,7 @@ def test_a_conversation_is_taken(through: Door) -> None:
 
 LONG = [{"role": "user", "content": "hello " * 3000}]
 _INVALID = "invalid_request_error"  # where there is no code, the type tells
-REFUSED = {
+REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str, str]] = {
     "too long": (LONG, {"max_tokens": 4}, "maximum context length is 2048 tokens", "context_length_exceeded"),
     "unknown": (
         QUESTION,
