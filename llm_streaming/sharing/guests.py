@@ -12,8 +12,8 @@ from typing import Any
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model, Server
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.remote import requests
-from llm_streaming.mesh.remote.service import MeshService, RequestServer
+from llm_streaming.mesh.remote.requests import Request, RequestServer
+from llm_streaming.mesh.remote.service import MeshService
 
 # A Model's parameters override its settings. Most are refused: `base_url` would send the presenter's key to an address
 # of the guest's choice, `model_id` may choose a more expensive model, and `model_settings` can name files.
@@ -38,14 +38,14 @@ class GuestService(RequestServer):
         self._service = service
         super().__init__(mesh.home / "guests.sock")
 
-    def answer(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
+    def answer(self, request: Request) -> Any:  # noqa: ANN401 - each method returns a type of its own
         """Carry out a guest's request.
 
         Raises:
             ManifestError: as `MeshService.answer` does.
             MeshError: the same, or guests may not do this.
         """
-        if isinstance(request, requests.Reset):
+        if request.method == "reset":
             raise MeshError("only the presenter can reset a shared mesh, in a shell on their machine")
         user, check = f"guest {request.user}", partial(check_manifest, mesh=self._mesh)
         return masked(lambda: self._service.answer(request, user, check))

@@ -12,7 +12,7 @@ from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.environment import bypass_proxies
 from llm_streaming.mesh.processes.group import ProcessGroup, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
-from llm_streaming.mesh.remote.mesh import RemoteMesh, RequestClient
+from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
 from llm_streaming.sharing.invitation import Invitation
 
@@ -29,20 +29,15 @@ class SharedMesh(RemoteMesh):
 
     def __init__(self, invitation: str) -> None:
         to = Invitation.read(invitation)
-        self._tunnel_address, self._tunnel = start_tunnel(to)
+        address, self._tunnel = start_tunnel(to)
         absent = "the tunnel to the shared mesh has ended: connect again"
-        client = RequestClient(f"http://{self._tunnel_address}", absent=absent)
-        super().__init__(client, command=f"`llm-streaming up` at {to.address}")
+        super().__init__(f"http://{address}", absent=absent, command=f"`llm-streaming up` at {to.address}")
+        self._address = address  # the mesh's own is on loopback of the presenter's machine
 
     @property
     def closed(self) -> bool:
         """Whether the mesh can no longer be used, because it was closed here or the tunnel has ended."""
         return super().closed or self._tunnel.ended() is not None
-
-    @property
-    def address(self) -> str:
-        """``host:port`` of the tunnel on this machine, for HTTP and gRPC."""
-        return self._tunnel_address
 
     def metrics_address(self, server: str) -> str:
         """``host:port/path`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does.

@@ -59,7 +59,12 @@ def test_progress_is_repeated_and_the_result_is_returned(keeper, capsys: pytest.
     other, mesh = keeper
     other.script = [{"progress": "one"}, {"progress": "two"}, {"returned": None}]
     mesh.wait("m", timeout=5)
-    assert other.requests[-1] == {"method": "wait", "user": user_id(), "names": ["m"], "timeout": 5.0}
+    assert other.requests[-1] == {
+        "method": "wait",
+        "arguments": ["m"],
+        "options": {"timeout": 5},
+        "user": user_id(),
+    }
     assert capsys.readouterr().out == "one\ntwo\n"
 
 

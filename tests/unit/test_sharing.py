@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
-from llm_streaming.mesh.remote.requests import Reset
+from llm_streaming.mesh.remote.requests import Request
 from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.certificate import self_signed
 from llm_streaming.sharing.gateway import Gateway
@@ -94,7 +94,7 @@ def test_guests_may_not_reset() -> None:
         mesh = SimpleNamespace(home=Path(folder))
         with MeshService(mesh) as service, GuestService(mesh, service) as guests:
             with pytest.raises(MeshError) as caught:
-                guests.answer(Reset())
+                guests.answer(Request(method="reset"))
             assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"
         assert list(mesh.home.iterdir()) == []
 
