@@ -30,7 +30,9 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
         )
     spec, port = service["spec"], service["spec"]["ports"][0]
     ingress = (service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}])[0]
-    if host := ingress.get("ip") or _resolvable(ingress.get("hostname"), connection):
+    host = ingress.get("ip") or ingress.get("hostname")
+    if host:
+        _check_hostname(host, connection)
         return _join(host, port["port"])
     if connection.context is None:
         return _join(spec["clusterIP"], port["port"])
@@ -39,17 +41,15 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
     return forwards.open(f"svc/{SERVICE}", port["port"])
 
 
-def _resolvable(hostname: str | None, connection: Connection) -> str | None:
-    """Return a load balancer's hostname if it can be resolved. On AWS, a new one cannot for some minutes."""
-    if hostname:
-        try:
-            socket.getaddrinfo(hostname, None)
-        except OSError:
-            raise MeshError(
-                f"the hostname of the service {SERVICE}, {hostname}, cannot be resolved: wait a few minutes if it is "
-                f"new; {connection.kubectl(f'get svc {SERVICE}')} shows it"
-            ) from None
-    return hostname
+def _check_hostname(hostname: str, connection: Connection) -> None:
+    """Check that a load balancer's hostname can be resolved. On AWS, a new one cannot for some minutes."""
+    try:
+        socket.getaddrinfo(hostname, None)
+    except OSError:
+        raise MeshError(
+            f"the hostname of the service {SERVICE}, {hostname}, cannot be resolved: wait a few minutes if it is new; "
+            f"{connection.kubectl(f'get svc {SERVICE}')} shows it"
+        ) from None
 
 
 def _node_address(cluster: Cluster) -> str | None:

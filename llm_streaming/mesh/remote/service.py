@@ -19,8 +19,8 @@ from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import Request, RequestServer, not_understood
 
-Check = Callable[[Model | Server], None]
-"""Raises an error if a user may not apply a manifest."""
+Check = Callable[[Model], None]
+"""Raises an error if a user may not apply a Model."""
 
 
 class MeshService(RequestServer):
@@ -47,7 +47,7 @@ class MeshService(RequestServer):
         Args:
             request: the request.
             user: the user who sends it; by default the person who keeps the mesh open, from any process.
-            check: the check of a manifest to apply; by default the user may apply any.
+            check: the check of a Model to apply; by default the user may apply any.
         """
         mesh, users = self._mesh, self._users
         mesh.check()
@@ -84,25 +84,27 @@ class ModelUsers:
         self._changing = threading.Lock()
 
     def apply(self, user: str, check: Check, manifest: dict[str, Any]) -> None:
-        """Deploy a manifest if `check` allows it, and count the user of a Model.
+        """Deploy a manifest if `check` allows its Model, and count the user.
 
         Raises:
             ManifestError: as `EmbeddedMesh.apply` does.
             MeshError: as `EmbeddedMesh.apply` or `check` does, or others use a different model of this name.
         """
         (resource,) = read_manifests(manifest)
+        if isinstance(resource, Server):
+            self._mesh.apply(resource)  # which refuses to change it
+            return
         check(resource)
         with self._changing:
-            if isinstance(resource, Model):
-                others = self._users_of(resource.name) - {user}
-                if others and self._mesh.would_change(resource):
-                    raise MeshError(
-                        f"model '{resource.name}' is in use with another manifest ({_count(others)}): give your model "
-                        "another name, or wait until they have deleted theirs"
-                    )
+            users = self._users_of(resource.name)
+            others = users - {user}
+            if others and self._mesh.would_change(resource):
+                raise MeshError(
+                    f"model '{resource.name}' is in use with another manifest ({_count(others)}): give your model "
+                    "another name, or wait until they have deleted theirs"
+                )
             self._mesh.apply(resource)
-            if isinstance(resource, Model):
-                self._users[resource.name].add(user)
+            users.add(user)
 
     def delete(self, user: str, manifest: dict[str, Any]) -> None:
         """Stop counting the user of a Model, and remove the Model if it has no other users.
