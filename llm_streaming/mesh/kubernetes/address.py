@@ -22,7 +22,7 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
         MeshError: there is no such service, its hostname cannot be resolved, or the port-forward fails.
     """
     connection = cluster.connection
-    service = cluster.get("Service", SERVICE, api_version="v1")
+    service = cluster.get("Service", SERVICE)
     if service is None:
         raise MeshError(
             f"there is no service {SERVICE} in {connection}: connect with the namespace in which "
@@ -30,8 +30,7 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
         )
     spec, port = service["spec"], service["spec"]["ports"][0]
     ingress = (service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}])[0]
-    host = ingress.get("ip") or ingress.get("hostname")
-    if host:
+    if host := ingress.get("ip") or ingress.get("hostname"):
         _check_hostname(host, connection)
         return _join(host, port["port"])
     if connection.context is None:
@@ -55,7 +54,7 @@ def _check_hostname(hostname: str, connection: Connection) -> None:
 def _node_address(cluster: Cluster) -> str | None:
     """Return an address of a node, preferably an external one; None if the user may not list nodes, as most may not."""
     try:
-        nodes = cluster.list("Node", api_version="v1")
+        nodes = cluster.list("Node")
     except MeshError:
         return None
     found = [address for node in nodes for address in node["status"].get("addresses", [])]

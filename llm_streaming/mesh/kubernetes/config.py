@@ -47,7 +47,8 @@ class Connection:
         """Return the words of a kubectl command, with the options for this namespace of this cluster."""
         words = ["kubectl", *shlex.split(command), "-n", self.namespace]
         words += ["--context", self.context] if self.context else []
-        return words + (["--kubeconfig", str(self.kubeconfig)] if self.chosen else [])
+        words += ["--kubeconfig", str(self.kubeconfig)] if self.chosen else []
+        return words
 
     def kubectl(self, command: str) -> str:
         """Write a kubectl command for a message."""
@@ -55,7 +56,7 @@ class Connection:
 
     def environment(self) -> dict[str, str]:
         """Return an environment in which kubectl finds the cluster from any folder."""
-        return {**os.environ, **({"KUBECONFIG": self.kubeconfig} if self.kubeconfig else {})}
+        return os.environ | ({"KUBECONFIG": self.kubeconfig} if self.kubeconfig else {})
 
 
 def is_configured() -> bool:
@@ -99,17 +100,17 @@ def _in_pod() -> bool:
 
 
 def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, chosen: bool) -> Connection:
-    from kubernetes.client import ApiClient
-    from kubernetes.config import ConfigException, load_kube_config
+    from kubernetes import client, config
 
     configuration = _configuration()
     try:
         context, own_namespace = _choose_context(path, context)
-        load_kube_config(path, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+        config.load_kube_config(path, context, configuration)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).partition("{")[0].split())  # the client repeats whole entries, with their tokens
         raise MeshError(f"the kubeconfig {path} cannot be used ({reason}): `kubectl config view` shows it") from None
-    return Connection(ApiClient(configuration), namespace or own_namespace or DEFAULT_NAMESPACE, context, path, chosen)
+    namespace = namespace or own_namespace or DEFAULT_NAMESPACE
+    return Connection(client.ApiClient(configuration), namespace, context, path, chosen)
 
 
 def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:
@@ -132,16 +133,15 @@ def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:
 
 
 def _from_service_account(namespace: str | None) -> Connection:
-    from kubernetes.client import ApiClient
-    from kubernetes.config import ConfigException, load_incluster_config
+    from kubernetes import client, config
 
     configuration = _configuration()
     try:
-        load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         own_namespace = (_SERVICE_ACCOUNT / "namespace").read_text().strip()
-    except (ConfigException, OSError) as error:
+    except (config.ConfigException, OSError) as error:
         raise MeshError(f"this pod's service account cannot be used: {error}") from None
-    return Connection(ApiClient(configuration), namespace or own_namespace)
+    return Connection(client.ApiClient(configuration), namespace or own_namespace)
 
 
 def _configuration() -> Configuration:

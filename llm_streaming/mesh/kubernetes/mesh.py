@@ -16,9 +16,7 @@ from llm_streaming.mesh.status import ModelStatus
 
 _DELETE_TIMEOUT = 300.0  # seconds; a few are usual
 _METRICS_PORT = 8082  # MLServer's; the metrics of SC2's agent, on 9006, do not include those of the runtimes
-
-# The label of a Server's pods (SeldonIO/seldon-core, operator/pkg/constants).
-_SERVER_LABEL = "seldon-server-name"
+_SERVER_LABEL = "seldon-server-name"  # of a Server's pods (SeldonIO/seldon-core, operator/pkg/constants)
 
 
 class KubernetesMesh(Mesh):
@@ -88,7 +86,7 @@ class KubernetesMesh(Mesh):
         for resource in self._read(manifest):
             kind, name = resource.kind, resource.name
             before = self._cluster.get(kind, name)
-            after = self._cluster.apply(self._with_namespace(resource))
+            after = self._cluster.apply(resource.document)
             result = "created" if before is None else _change(before, after)
             if kind == Model.kind and (result != "unchanged" or name not in self._applied):
                 self._applied[name] = ModelStatus.of(before) if before and result == "configured" else None
@@ -150,7 +148,7 @@ class KubernetesMesh(Mesh):
         if found is None:
             raise self._absent("Model", model)
         label = f"{_SERVER_LABEL}={self._server_of(Model.from_dict(found))}"
-        pods = self._cluster.list("Pod", api_version="v1", labels=label)
+        pods = self._cluster.list("Pod", labels=label)
         return "\n".join(self._cluster.log(pod["metadata"]["name"], "mlserver") for pod in pods)
 
     def close(self) -> None:
@@ -173,10 +171,6 @@ class KubernetesMesh(Mesh):
                     f"namespace='{own}'"
                 )
         return resources
-
-    def _with_namespace(self, resource: Model | Server) -> Resource:
-        metadata = {**resource.document["metadata"], "namespace": self._connection.namespace}
-        return {**resource.document, "metadata": metadata}
 
     def _absent(self, kind: str, name: str) -> MeshError:
         return MeshError(
