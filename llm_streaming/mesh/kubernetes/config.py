@@ -119,15 +119,12 @@ def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:
 
     config: Any = KubeConfigMerger(path).config.value  # type: ignore[no-untyped-call]
     contexts = {entry["name"]: entry["context"] for entry in config["contexts"]}
-    known = f"it has {', '.join(contexts)}" if contexts else "it has none"
     name = context or config.get("current-context")
-    if not name:
-        raise MeshError(
-            f"the kubeconfig {path} has no current context ({known}): set it with `kubectl config use-context`"
-        )
     if name not in contexts:
+        missing = f"context '{name}'" if name else "current context"
         raise MeshError(
-            f"the kubeconfig {path} has no context '{name}' ({known}): `kubectl config get-contexts` lists them"
+            f"the kubeconfig {path} has no {missing} (it has {', '.join(contexts) or 'none'}): choose another, or set "
+            "the current one with `kubectl config use-context`"
         )
     return name, contexts[name].safe_get("namespace")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -131,7 +130,7 @@ class RemoteMesh(Mesh):
                 if answer.is_error:  # an Envoy on the way to a shared mesh says why
                     raise self._not_reached(answer.read().decode(errors="replace"))
                 for line in answer.iter_lines():
-                    message = json.loads(line)
+                    message = msgspec.json.decode(line)
                     if "raised" in message:
                         raise _ERRORS.get(message["raised"], MeshError)(message["message"])
                     if "returned" in message:

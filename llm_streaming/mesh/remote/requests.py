@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
 import threading
@@ -128,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, **message: object) -> None:
         with contextlib.suppress(OSError):  # the client has left; its request is carried out all the same
-            self.wfile.write(json.dumps(message, default=str).encode() + b"\n")
+            self.wfile.write(msgspec.json.encode(message, enc_hook=str) + b"\n")
 
 
 def not_understood(reason: str) -> MeshError:

@@ -26,6 +26,9 @@ Check = Callable[[Model], None]
 class MeshService(RequestServer):
     """Lets this user's other processes use an embedded mesh, through a socket that only this user can open.
 
+    It counts the users who have applied each model. A user who leaves without `delete` still counts. Their models stay,
+    which does no harm, until `reset`.
+
     Args:
         mesh: the mesh. From now on only this service may change its models.
 
@@ -38,7 +41,8 @@ class MeshService(RequestServer):
 
     def __init__(self, mesh: EmbeddedMesh) -> None:
         self._mesh = mesh
-        self._users = ModelUsers(mesh)
+        self._users: dict[str, set[str]] = defaultdict(set)
+        self._changing = threading.Lock()
         super().__init__(mesh.home / "control.sock")
 
     def answer(self, request: Request, user: str = "presenter", check: Check = lambda _: None) -> Any:  # noqa: ANN401
@@ -49,17 +53,17 @@ class MeshService(RequestServer):
             user: the user who sends it; by default the person who keeps the mesh open, from any process.
             check: the check of a Model to apply; by default the user may apply any.
         """
-        mesh, users = self._mesh, self._users
+        mesh = self._mesh
         mesh.check()
         methods: dict[str, Callable[..., Any]] = {
             "address": lambda: mesh.address,
             "metrics_address": mesh.metrics_address,
-            "apply": partial(users.apply, user, check),
+            "apply": partial(self._apply, user, check),
             "wait": mesh.wait,
-            "delete": partial(users.delete, user),
+            "delete": partial(self._delete, user),
             "resources": mesh.resources,
             "logs": mesh.logs,
-            "reset": users.reset,
+            "reset": self._reset,
         }
         if request.method not in methods:
             raise not_understood(f"there is no method {request.method}")
@@ -68,28 +72,8 @@ class MeshService(RequestServer):
         except ValidationError as error:
             raise not_understood(str(error.errors()[0]["msg"])) from None
 
-
-class ModelUsers:
-    """The models of a mesh and the users who have applied them.
-
-    A user who leaves without `delete` still counts. Their models stay, which does no harm, until `reset`.
-
-    Args:
-        mesh: the mesh. Nothing else may change its models.
-    """
-
-    def __init__(self, mesh: EmbeddedMesh) -> None:
-        self._mesh = mesh
-        self._users: dict[str, set[str]] = defaultdict(set)
-        self._changing = threading.Lock()
-
-    def apply(self, user: str, check: Check, manifest: dict[str, Any]) -> None:
-        """Deploy a manifest if `check` allows its Model, and count the user.
-
-        Raises:
-            ManifestError: as `EmbeddedMesh.apply` does.
-            MeshError: as `EmbeddedMesh.apply` or `check` does, or others use a different model of this name.
-        """
+    def _apply(self, user: str, check: Check, manifest: dict[str, Any]) -> None:
+        """Deploy a manifest and count the user, unless others use a different model of this name."""
         (resource,) = read_manifests(manifest)
         if isinstance(resource, Server):
             self._mesh.apply(resource)  # which refuses to change it
@@ -106,13 +90,8 @@ class ModelUsers:
             self._mesh.apply(resource)
             users.add(user)
 
-    def delete(self, user: str, manifest: dict[str, Any]) -> None:
-        """Stop counting the user of a Model, and remove the Model if it has no other users.
-
-        Raises:
-            ManifestError: the manifest is not that of a Model.
-            MeshError: as `EmbeddedMesh.delete` does, or only others use the model.
-        """
+    def _delete(self, user: str, manifest: dict[str, Any]) -> None:
+        """Stop counting the user of a Model, and remove the Model if it has no other users."""
         model = Model.from_dict(manifest)
         with self._changing:
             users = self._users_of(model.name)
@@ -124,12 +103,8 @@ class ModelUsers:
             else:
                 self._mesh.delete(model)
 
-    def reset(self) -> None:
-        """Remove all models of all users.
-
-        Raises:
-            MeshError: one of the servers has ended.
-        """
+    def _reset(self) -> None:
+        """Remove all models of all users."""
         with self._changing:
             self._users.clear()
             for resource in self._mesh.resources("Model"):
