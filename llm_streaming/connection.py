@@ -72,11 +72,7 @@ def open_mesh(target: str, **options: Any) -> Mesh:  # noqa: ANN401 - each targe
 
 
 def mesh_of_environment() -> RemoteMesh | None:
-    """Open the mesh that ``LLM_STREAMING_MESH`` leads to; returns None if the variable is not set.
-
-    Raises:
-        MeshError: no mesh can be reached there.
-    """
+    """Open the mesh that ``LLM_STREAMING_MESH`` leads to, if it is set; raises `MeshError` if none can be reached."""
     value = os.environ.get(MESH_VARIABLE)
     if not value:
         return None

@@ -15,9 +15,10 @@ import pytest
 
 from llm_streaming.connection import MESH_VARIABLE, mesh_of_environment
 from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote import mesh as remote_mesh
 from llm_streaming.mesh.remote.mesh import RemoteMesh
-from llm_streaming.mesh.remote.requests import user_id
+from llm_streaming.mesh.remote.requests import Request, user_id
 from llm_streaming.mesh.remote.service import MeshService
 
 
@@ -125,3 +126,36 @@ def test_a_mesh_without_its_socket_is_closed(keeper) -> None:
     assert not mesh.closed
     Path(other.server.server_address).unlink()
     assert mesh.closed
+
+
+class Open(EmbeddedMesh):
+    """An embedded mesh without processes."""
+
+    home = Path()
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def check(self) -> None:
+        """Everything is well."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (Request(method="__init__"), "there is no method __init__"),
+        (Request(method="wait", options={"timeout": "soon"}), "Input should be a valid number, unable to parse"),
+        (Request(method="apply", arguments=("/etc/passwd",)), "Input should be a valid dictionary"),
+        (Request(method="logs"), "Missing required argument"),
+    ],
+)
+def test_a_call_that_no_method_takes_is_refused(asked: Request, reason: str) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        MeshService(Open(Path(folder))) as service,
+        pytest.raises(MeshError) as caught,
+    ):
+        service.answer(asked)
+    words = str(caught.value)
+    assert words.startswith(f"the mesh does not understand the request ({reason}")
+    assert words.endswith("): use the version of llm-streaming that opened it")

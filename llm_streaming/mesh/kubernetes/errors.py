@@ -24,12 +24,9 @@ def is_transient(error: ApiException | HTTPError) -> bool:
 
 
 def explain(error: ApiException | HTTPError, connection: Connection, subject: str = "model") -> MeshError:
-    """Say why a call to the API server failed (contract §6). The message repeats nothing of the request.
+    """Say why a call to the API server failed (contract §6), without repeating anything of the request.
 
-    Args:
-        error: the client's error.
-        connection: the connection to the cluster.
-        subject: the resource of the call, as kubectl names it: ``model/<name>``.
+    The subject is the resource of the call, as kubectl names it: ``model/<name>``.
     """
     if not isinstance(error, ApiException):
         reason = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
@@ -63,7 +60,7 @@ def no_api_server(connection: Connection) -> MeshError:
 
 def _refusal(error: ApiException, connection: Connection, subject: str) -> str:
     answer = _status(error)
-    message, details = answer.get("message") or error.reason, answer.get("details") or {}
+    message, details = str(answer.get("message") or error.reason), answer.get("details") or {}
     if error.status == 401 or _ANONYMOUS in message:
         return (
             f"the cluster refuses the credentials for {connection}, which may have expired: log in again; "

@@ -68,11 +68,7 @@ class KubernetesMesh(Mesh):
         Raises:
             MeshError: there is no server of this name, or it cannot be reached.
         """
-        self._check()
-        if self._cluster.get("Server", server) is None:
-            raise MeshError(
-                f"there is no server '{server}' in {self}: {self._connection.kubectl('get servers')} lists them"
-            )
+        self._get("Server", server)
         return self._forwards.open(f"pod/{server}-0", _METRICS_PORT)
 
     def apply(self, manifest: Manifest) -> None:
@@ -143,11 +139,8 @@ class KubernetesMesh(Mesh):
         Raises:
             MeshError: the model is not deployed, or several servers could hold it.
         """
-        self._check()
-        found = self._cluster.get("Model", model)
-        if found is None:
-            raise self._absent("Model", model)
-        label = f"{_SERVER_LABEL}={self._server_of(Model.from_dict(found))}"
+        found = Model.from_dict(self._get("Model", model))
+        label = f"{_SERVER_LABEL}={self._server_of(found)}"
         pods = self._cluster.list("Pod", labels=label)
         return "\n".join(self._cluster.log(pod["metadata"]["name"], "mlserver") for pod in pods)
 
@@ -171,6 +164,13 @@ class KubernetesMesh(Mesh):
                     f"namespace='{own}'"
                 )
         return resources
+
+    def _get(self, kind: str, name: str) -> Resource:
+        self._check()
+        found = self._cluster.get(kind, name)
+        if found is None:
+            raise self._absent(kind, name)
+        return found
 
     def _absent(self, kind: str, name: str) -> MeshError:
         return MeshError(

@@ -97,11 +97,7 @@ class RemoteMesh(Mesh):
         return self._call(Mesh.logs, model)
 
     def reset(self) -> None:
-        """Remove all models of all users.
-
-        Raises:
-            MeshError: the mesh is shared by another machine; only its presenter can reset it.
-        """
+        """Remove all models of all users; raises `MeshError` if another machine shares the mesh."""
         self._call(RemoteMesh.reset)
 
     def close(self) -> None:
@@ -114,12 +110,7 @@ class RemoteMesh(Mesh):
         return result
 
     def _send(self, request: Request, timeout: float | None = None) -> Any:  # noqa: ANN401 - each method has its own
-        """Send a request and return what the method returned; most methods may take any time.
-
-        Raises:
-            ManifestError: raised by the mesh.
-            MeshError: raised by the mesh, or the mesh cannot be reached or does not answer.
-        """
+        """Send a request and return what the method returned. Most methods may take any time."""
         if self._http.is_closed:
             raise MeshError("the mesh is closed: connect again")
         limits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)

@@ -60,10 +60,10 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 class RequestServer(ThreadingUnixStreamServer, ABC):
-    """Receives requests on a unix socket and sends the answers back, until it is closed. Use as a context manager.
+    """Receives requests on a unix socket and sends the answers back. Use as a context manager.
 
-    Args:
-        path: the path at which the socket is made.
+    Attributes:
+        path: the path of the socket.
 
     Raises:
         MeshError: there can be no socket at this path.

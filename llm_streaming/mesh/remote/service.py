@@ -32,9 +32,6 @@ class MeshService(RequestServer):
     Args:
         mesh: the mesh. From now on only this service may change its models.
 
-    Attributes:
-        path: the path of the socket, in the mesh's private folder.
-
     Raises:
         MeshError: the mesh's folder can hold no socket.
     """
