@@ -15,8 +15,6 @@ from llm_streaming.mesh.progress import report
 if TYPE_CHECKING:
     from llm_streaming.mesh.remote.mesh import RemoteMesh
 
-__all__ = ["MESH_VARIABLE", "Mesh", "connect", "get_mesh_ip", "mesh_of_environment", "open_mesh", "open_meshes"]
-
 MESH_VARIABLE = "LLM_STREAMING_MESH"
 """The environment variable that leads to a mesh of another process: the path of its socket, or an invitation."""
 
@@ -39,15 +37,11 @@ def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 -
         ManifestError: a Server's manifest cannot be read.
     """
     arguments = {"target": target, **options}
-    where = "in" if target == "kubernetes" else "at"
     _forget_closed()
-    for known, mesh in open_meshes:
-        if known == arguments:
-            report(f"The {target} mesh is already open {where} {mesh}.")
-            return mesh
-    mesh = open_mesh(target, **options)
-    open_meshes.append((arguments, mesh))
-    report(f"The {target} mesh is open {where} {mesh}.")
+    mesh = next((mesh for known, mesh in open_meshes if known == arguments), None)
+    state = "already open" if mesh else "open"
+    mesh = mesh or _open_and_remember(arguments)
+    report(f"The {target} mesh is {state} {'in' if target == 'kubernetes' else 'at'} {mesh}.")
     return mesh
 
 
@@ -62,18 +56,12 @@ def get_mesh_ip() -> str:
     """
     _forget_closed()
     if not open_meshes:
-        target = _default_target()
-        open_meshes.append(({"target": target}, open_mesh(target)))
+        _open_and_remember({"target": _default_target()})
     return open_meshes[-1][1].address
 
 
 def open_mesh(target: str, **options: Any) -> Mesh:  # noqa: ANN401 - each target has its own
-    """Open a mesh as `connect` does, without remembering it and without a message. The caller closes it.
-
-    Raises:
-        MeshError: there is no such target or option, or the mesh does not start.
-        ManifestError: a Server's manifest cannot be read.
-    """
+    """Open a mesh as `connect` does, without remembering it and without a message. The caller closes it."""
     if target == "embedded" and not options and (mesh := mesh_of_environment()):
         return mesh
     kind = _mesh_class(target)
@@ -84,11 +72,7 @@ def open_mesh(target: str, **options: Any) -> Mesh:  # noqa: ANN401 - each targe
 
 
 def mesh_of_environment() -> RemoteMesh | None:
-    """Open the mesh that ``LLM_STREAMING_MESH`` leads to; returns None if the variable is not set.
-
-    Raises:
-        MeshError: no mesh can be reached there.
-    """
+    """Open the mesh that ``LLM_STREAMING_MESH`` leads to, if it is set; raises `MeshError` if none can be reached."""
     value = os.environ.get(MESH_VARIABLE)
     if not value:
         return None
@@ -101,11 +85,17 @@ def mesh_of_environment() -> RemoteMesh | None:
     return RemoteMesh.at(value)
 
 
+def _open_and_remember(arguments: dict[str, Any]) -> Mesh:
+    mesh = open_mesh(**arguments)
+    open_meshes.append((arguments, mesh))
+    return mesh
+
+
 def _forget_closed() -> None:
-    for _, mesh in open_meshes:
+    for arguments, mesh in open_meshes.copy():
         if mesh.closed:
             mesh.close()  # a mesh that has lost a server still runs the others
-    open_meshes[:] = [(arguments, mesh) for arguments, mesh in open_meshes if not mesh.closed]
+            open_meshes.remove((arguments, mesh))
 
 
 def _default_target() -> str:

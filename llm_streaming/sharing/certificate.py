@@ -10,13 +10,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate and its private key, both in PEM.
-
-    Args:
-        chain: the certificate.
-        key: its private key.
-        fingerprint: SHA-256 of the certificate in DER, in hexadecimal digits.
-    """
+    """A certificate and its private key in PEM, and the SHA-256 of the certificate in hexadecimal digits."""
 
     chain: str
     key: str = field(repr=False)
@@ -43,9 +37,6 @@ def self_signed() -> Certificate:
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Certificate(
-        chain=certificate.public_bytes(pem).decode(),
-        key=private.decode(),
-        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
-    )
+    chain = certificate.public_bytes(pem).decode()
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    return Certificate(chain, private, certificate.fingerprint(hashes.SHA256()).hex())

@@ -6,7 +6,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes import envoy
@@ -43,28 +43,34 @@ class Gateway:
     def __init__(
         self, mesh: int, metrics: Mapping[str, int], guests: Path, *, host: str = EVERYWHERE, port: int | None = None
     ) -> None:
-        address = (host, port or free_ports(1)[0])
-        _check_free(*address)
+        port = port or free_ports(1)[0]
+        if reason := why_taken(host, port):
+            raise MeshError(
+                f"the mesh cannot be shared at {host}:{port} ({reason}): choose another port with --share-port, or an "
+                "address of this machine with --share-host"
+            )
         certificate, token = self_signed(), secrets.token_urlsafe()
         public_host = _network_address() if host == EVERYWHERE else host
-        self.invitation = Invitation(public_host, address[1], token, certificate.fingerprint)
+        self.invitation = Invitation(public_host, port, token, certificate.fingerprint)
         clusters = [
             envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.AS_IT_CAME),
             envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1),
-            *(
-                envoy.cluster(f"metrics-{name}", envoy.socket_address(LOOPBACK, of), envoy.HTTP1)
-                for name, of in metrics.items()
-            ),
         ]
-        config = envoy.bootstrap([_listener(address, token, certificate, list(metrics))], clusters)
-        self._group = envoy.start_envoy("gateway", config, address)
+        # Guests may call these, but not MLServer's repository API.
+        routes = [
+            envoy.route({"path": PATH}, "guests", idle_timeout="0s"),
+            envoy.route({"prefix": "/v2/models/"}, "mesh"),
+            envoy.route({"prefix": "/inference.GRPCInferenceService/Model"}, "mesh"),
+        ]
+        for name, metrics_port in metrics.items():
+            cluster, path = f"metrics-{name}", f"{METRICS_PATH}/{name}/metrics"
+            clusters.append(envoy.cluster(cluster, envoy.socket_address(LOOPBACK, metrics_port), envoy.HTTP1))
+            routes.append(envoy.route({"path": path}, cluster, prefix_rewrite="/metrics"))
+        listener = _listener((host, port), routes, token, certificate)
+        self._group = envoy.start_envoy("gateway", envoy.bootstrap([listener], clusters), (host, port))
 
     def check(self) -> None:
-        """Check that the gateway is running.
-
-        Raises:
-            MeshError: it has ended; the message has its last lines.
-        """
+        """Raise `MeshError` with the gateway's last lines if it has ended."""
         if ended := self._group.ended():
             raise ended
 
@@ -79,10 +85,19 @@ class Gateway:
         self.close()
 
 
-def _listener(address: tuple[str, int], token: str, certificate: Certificate, servers: list[str]) -> dict[str, Any]:
+def _listener(at: tuple[str, int], routes: list[envoy.Part], token: str, certificate: Certificate) -> envoy.Part:
+    host = {
+        "name": "gateway",
+        "domains": ["*"],
+        "routes": routes,
+        # MLServer hands every header of a request to the model. The token must not get there.
+        "request_headers_to_remove": ["authorization"],
+    }
+    # The token filter answers 403, which Envoy itself does for no other reason.
+    refusal = envoy.local_reply(403, REFUSED, status_code=401)
     manager = {
-        "route_config": {"name": "gateway", "virtual_hosts": [_virtual_host(servers)]},
-        "local_reply_config": {"mappers": [_refusal()]},
+        "route_config": {"name": "gateway", "virtual_hosts": [host]},
+        "local_reply_config": {"mappers": [refusal]},
         "use_remote_address": True,
         # Match paths as the servers behind the gateway read them.
         "normalize_path": True,
@@ -90,59 +105,19 @@ def _listener(address: tuple[str, int], token: str, certificate: Certificate, se
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "request_headers_timeout": "10s",  # half a request must not hold a connection for ever
     }
-    pair = {
-        "certificate_chain": {"inline_string": certificate.chain},
-        "private_key": {"inline_string": certificate.key},
-    }
+    chain, key = {"inline_string": certificate.chain}, {"inline_string": certificate.key}
     tls = {
-        "@type": f"{envoy.TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        "common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [pair]},
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_certificates": [{"certificate_chain": chain, "private_key": key}],
     }
-    return envoy.listener("gateway", address, manager, filters=[_token_filter(token)], tls=tls)
+    return envoy.listener("gateway", at, manager, filters=[_token_filter(token)], tls=tls)
 
 
-def _virtual_host(servers: list[str]) -> dict[str, Any]:
-    """Route what guests may call: requests to the mesh, metrics and models, but not MLServer's repository API."""
-    requests = {"match": {"path": PATH}, "route": {"cluster": "guests", "timeout": "0s", "idle_timeout": "0s"}}
-    metrics = [
-        {
-            "match": {"path": f"{METRICS_PATH}/{name}/metrics"},
-            "route": {"cluster": f"metrics-{name}", "prefix_rewrite": "/metrics"},
-        }
-        for name in servers
-    ]
-    models = [
-        {"match": {"prefix": prefix}, "route": {"cluster": "mesh", "timeout": "0s"}}
-        for prefix in ("/v2/models/", "/inference.GRPCInferenceService/Model")
-    ]
-    return {
-        "name": "gateway",
-        "domains": ["*"],
-        "routes": [requests, *metrics, *models],
-        # MLServer hands every header of a request to the model. The token must not get there.
-        "request_headers_to_remove": ["authorization"],
-    }
-
-
-def _token_filter(token: str) -> dict[str, Any]:
+def _token_filter(token: str) -> envoy.Part:
     invited = {"header": {"name": "authorization", "string_match": {"exact": f"Bearer {token}"}}}
     rules = {"action": "ALLOW", "policies": {"invited": {"permissions": [{"any": True}], "principals": [invited]}}}
     kind = f"{envoy.TYPES}.extensions.filters.http.rbac.v3.RBAC"
     return {"name": "envoy.filters.http.rbac", "typed_config": {"@type": kind, "rules": rules}}
-
-
-def _refusal() -> dict[str, Any]:
-    """Rewrite the token filter's 403 to 401, with a hint. Envoy itself answers 403 for no other reason."""
-    is_403 = {"comparison": {"op": "EQ", "value": {"default_value": 403, "runtime_key": "refusal"}}}
-    return {"filter": {"status_code_filter": is_403}, "status_code": 401, "body": {"inline_string": REFUSED}}
-
-
-def _check_free(host: str, port: int) -> None:
-    if reason := why_taken(host, port):
-        raise MeshError(
-            f"the mesh cannot be shared at {host}:{port} ({reason}): choose another port with --share-port, or an "
-            "address of this machine with --share-host"
-        )
 
 
 def _network_address() -> str:

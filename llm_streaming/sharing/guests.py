@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any
 
 from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import Model, Server
+from llm_streaming.manifests import Model
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.remote import requests
-from llm_streaming.mesh.remote.service import MeshService, RequestServer
+from llm_streaming.mesh.remote.requests import Request, RequestServer
+from llm_streaming.mesh.remote.service import MeshService
 
 # A Model's parameters override its settings. Most are refused: `base_url` would send the presenter's key to an address
 # of the guest's choice, `model_id` may choose a more expensive model, and `model_settings` can name files.
@@ -26,46 +26,34 @@ _MIN_SECRET = 8  # characters; shorter values are part of ordinary words
 
 
 class GuestService(RequestServer):
-    """Lets guests use a shared mesh, through a socket of their own that the gateway leads to.
-
-    Args:
-        mesh: the shared mesh.
-        service: the mesh's service, which carries out the requests.
-    """
+    """Lets guests use a shared mesh, through a socket of their own that the gateway leads to."""
 
     def __init__(self, mesh: EmbeddedMesh, service: MeshService) -> None:
         self._mesh = mesh
         self._service = service
         super().__init__(mesh.home / "guests.sock")
 
-    def answer(self, request: requests.AnyRequest) -> Any:  # noqa: ANN401 - each request returns a type of its own
-        """Carry out a guest's request.
-
-        Raises:
-            ManifestError: as `MeshService.answer` does.
-            MeshError: the same, or guests may not do this.
-        """
-        if isinstance(request, requests.Reset):
+    def answer(self, request: Request) -> Any:  # noqa: ANN401 - each method returns a type of its own
+        """Carry out a guest's request as `MeshService.answer` does, if guests may do this."""
+        if request.method == "reset":
             raise MeshError("only the presenter can reset a shared mesh, in a shell on their machine")
-        user, check = f"guest {request.user}", partial(check_manifest, mesh=self._mesh)
+        user, check = f"guest {request.user}", partial(check_model, mesh=self._mesh)
         return masked(lambda: self._service.answer(request, user, check))
 
 
-def check_manifest(manifest: Model | Server, mesh: EmbeddedMesh) -> None:
-    """Check that a guest may apply a manifest.
+def check_model(model: Model, mesh: EmbeddedMesh) -> None:
+    """Check that a guest may apply a Model.
 
     Raises:
-        MeshError: it is a Model with parameters that a guest may not set, or there are too many models already.
+        MeshError: it has parameters that a guest may not set, or there are too many models already.
     """
-    if isinstance(manifest, Server):  # a mesh on one machine changes no servers
-        return
-    if refused := sorted(manifest.parameters.keys() - _PARAMETERS):
+    if refused := sorted(model.parameters.keys() - _PARAMETERS):
         raise MeshError(
-            f"model '{manifest.name}': a shared mesh does not accept {', '.join(refused)} in spec.parameters, only "
+            f"model '{model.name}': a shared mesh does not accept {', '.join(refused)} in spec.parameters, only "
             f"{', '.join(sorted(_PARAMETERS))}"
         )
-    deployed = {model["metadata"]["name"] for model in mesh.resources("Model")}
-    if manifest.name not in deployed and len(deployed) >= _MAX_MODELS:
+    deployed = {resource["metadata"]["name"] for resource in mesh.resources("Model")}
+    if model.name not in deployed and len(deployed) >= _MAX_MODELS:
         raise MeshError(
             f"the shared mesh holds {_MAX_MODELS} models already, which is the limit: use one of "
             f"{', '.join(sorted(deployed))}, or ask the presenter to run `llm-streaming reset`"
@@ -73,12 +61,7 @@ def check_manifest(manifest: Model | Server, mesh: EmbeddedMesh) -> None:
 
 
 def masked(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
-    """Make a call and replace this process's secrets, those in its environment, in what it returns or raises.
-
-    Raises:
-        ManifestError: raised by the call.
-        MeshError: raised by the call.
-    """
+    """Make a call, and replace the secrets in this process's environment in the result or the error of the call."""
     try:
         return json.loads(_mask(json.dumps(call(), default=str)))
     except (ManifestError, MeshError) as error:

@@ -18,7 +18,7 @@ class Invitation:
         host: the name or address of the presenter's machine.
         port: the port of the gateway there.
         token: the secret that admits a participant.
-        fingerprint: SHA-256 of the gateway's certificate, in hexadecimal digits.
+        fingerprint: the SHA-256 of the gateway's certificate, in hexadecimal digits.
     """
 
     host: str

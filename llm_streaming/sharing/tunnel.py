@@ -6,22 +6,17 @@ own, in plain HTTP and gRPC, without a token.
 
 from __future__ import annotations
 
-from typing import Any
-
 from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.environment import bypass_proxies
 from llm_streaming.mesh.processes.group import ProcessGroup, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
-from llm_streaming.mesh.remote.mesh import RemoteMesh, RequestClient
+from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
 from llm_streaming.sharing.invitation import Invitation
 
 
 class SharedMesh(RemoteMesh):
-    """The mesh that an invitation leads to. Closing it here closes the tunnel and leaves the mesh open there.
-
-    Args:
-        invitation: the text of the invitation (see `Invitation`).
+    """The mesh that the text of an `Invitation` leads to. Closing it here leaves the mesh open there.
 
     Raises:
         MeshError: the invitation is incomplete, the tunnel cannot be opened, or the mesh cannot be reached.
@@ -29,27 +24,19 @@ class SharedMesh(RemoteMesh):
 
     def __init__(self, invitation: str) -> None:
         to = Invitation.read(invitation)
-        self._tunnel_address, self._tunnel = start_tunnel(to)
+        address, self._tunnel = start_tunnel(to)
         absent = "the tunnel to the shared mesh has ended: connect again"
-        client = RequestClient(f"http://{self._tunnel_address}", absent=absent)
-        super().__init__(client, command=f"`llm-streaming up` at {to.address}")
+        super().__init__(f"http://{address}", absent=absent, command=f"`llm-streaming up` at {to.address}")
+        self._address = address  # the mesh's own is on loopback of the other machine
 
     @property
     def closed(self) -> bool:
         """Whether the mesh can no longer be used, because it was closed here or the tunnel has ended."""
         return super().closed or self._tunnel.ended() is not None
 
-    @property
-    def address(self) -> str:
-        """``host:port`` of the tunnel on this machine, for HTTP and gRPC."""
-        return self._tunnel_address
-
     def metrics_address(self, server: str) -> str:
-        """``host:port/path`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does.
-
-        The servers' own ports are on loopback of the presenter's machine.
-        """
-        super().metrics_address(server)  # raises if there is no such server
+        """``host:port/path`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does."""
+        super().metrics_address(server)  # raises if there is no such server; its own port is on the other machine
         return f"{self.address}{METRICS_PATH}/{server}"
 
     def close(self) -> None:
@@ -59,10 +46,7 @@ class SharedMesh(RemoteMesh):
 
 
 def start_tunnel(invitation: Invitation) -> tuple[str, ProcessGroup]:
-    """Start a tunnel to the mesh of an invitation. It ends with this process, if not before.
-
-    Returns:
-        The tunnel's ``host:port`` on loopback, and its process.
+    """Start a tunnel to a shared mesh; returns its ``host:port`` on loopback, and its process.
 
     Raises:
         MeshError: Envoy is not installed, or does not start.
@@ -76,62 +60,49 @@ def start_tunnel(invitation: Invitation) -> tuple[str, ProcessGroup]:
     return retry_if_port_taken(start)
 
 
-def _config(port: int, invitation: Invitation) -> dict[str, Any]:
-    routes = [
-        # A request may wait for a model for longer than Envoy lets a stream be silent.
-        {"match": {"path": PATH}, "route": {"cluster": "mesh", "timeout": "0s", "idle_timeout": "0s"}},
-        {"match": {"prefix": "/"}, "route": {"cluster": "mesh", "timeout": "0s"}},
-    ]
+def _config(port: int, invitation: Invitation) -> envoy.Part:
     authorization = {
         "header": {"key": "authorization", "value": f"Bearer {invitation.token}"},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",  # OpenAI's client always sends a token of its own
     }
+    # A request may wait for a model for longer than Envoy lets a stream be silent.
+    routes = [envoy.route({"path": PATH}, "mesh", idle_timeout="0s"), envoy.route({"prefix": "/"}, "mesh")]
     host = {"name": "mesh", "domains": ["*"], "routes": routes, "request_headers_to_add": [authorization]}
     manager = {
         "route_config": {"name": "mesh", "virtual_hosts": [host]},
         "local_reply_config": {"mappers": _error_messages(invitation.address)},
     }
-    tls = {
-        "@type": f"{envoy.TYPES}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "common_tls_context": {"validation_context": {"verify_certificate_hash": [invitation.fingerprint]}},
-    }
+    tls = {"validation_context": {"verify_certificate_hash": [invitation.fingerprint]}}
+    keepalive = {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
     mesh = envoy.cluster(
         "mesh",
         envoy.socket_address(invitation.host, invitation.port),
         envoy.AS_IT_CAME,
         type="STRICT_DNS",  # the host may be a name
         connect_timeout="5s",
-        transport_socket=envoy.transport_socket(tls),
+        transport_socket=envoy.transport_socket("UpstreamTlsContext", tls),
         # Cut the streams when the presenter's machine sleeps or has left the network.
-        upstream_connection_options={
-            "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
-        },
+        upstream_connection_options={"tcp_keepalive": keepalive},
     )
     return envoy.bootstrap([envoy.listener("mesh", (LOOPBACK, port), manager)], [mesh])
 
 
-def _error_messages(address: str) -> list[dict[str, Any]]:
+def _error_messages(address: str) -> list[envoy.Part]:
     """Say why the mesh cannot be reached, in place of Envoy's own words. The first filter that matches applies."""
+    lost = (
+        f"the shared mesh at {address} cannot be reached: is `llm-streaming up --share` running there, and is this "
+        "machine in the same network?"
+    )
+    other = (
+        f"the mesh at {address} is another one than the invitation is for, or was opened again: run the line that "
+        "`llm-streaming up --share` printed last"
+    )
     is_other = {
         "@type": f"{envoy.TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
         "expression": 'upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")',
     }
-    is_503 = {"comparison": {"op": "EQ", "value": {"default_value": 503, "runtime_key": "lost"}}}
+    by_expression = {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": is_other}
     return [
-        {
-            "filter": {
-                "extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": is_other}
-            },
-            "body": {
-                "inline_string": f"the mesh at {address} is another one than the invitation is for, or was opened "
-                "again: run the line that `llm-streaming up --share` printed last"
-            },
-        },
-        {
-            "filter": {"status_code_filter": is_503},
-            "body": {
-                "inline_string": f"the shared mesh at {address} cannot be reached: is `llm-streaming up --share` "
-                "running there, and is this machine in the same network?"
-            },
-        },
+        {"filter": {"extension_filter": by_expression}, "body": {"inline_string": other}},
+        envoy.local_reply(503, lost),
     ]

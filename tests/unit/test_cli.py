@@ -158,8 +158,8 @@ def test_the_options_namespace_and_context(api: ApiServer, run: Run) -> None:
     assert run("get", "--target", "kubernetes", "--context", "other") == (
         1,
         "",
-        f"error: the kubeconfig {api.kubeconfig} has no context 'other' (it has test): `kubectl config "
-        "get-contexts` lists them\n",
+        f"error: the kubeconfig {api.kubeconfig} has no context 'other' (it has test): choose another, or set "
+        "the current one with `kubectl config use-context`\n",
     )
     api.add("namespaces", None, "elsewhere", {})
     api.add("models", "elsewhere", "there", model("there"))

@@ -134,5 +134,6 @@ def test_logs_are_those_of_the_only_server_that_can_hold_the_model(api: ApiServe
         "--context test` shows a server's log"
     )
     assert failure(mesh.metrics_address, "absent") == (
-        f"there is no server 'absent' in {HERE}: {shows('get servers')} lists them"
+        f"server 'absent' is not deployed in {HERE}: apply its manifest first; {shows('get servers')} lists those that "
+        "are"
     )

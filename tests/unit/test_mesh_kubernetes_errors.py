@@ -52,7 +52,7 @@ def test_a_manifest_is_checked_before_it_is_sent(api: ApiServer, mesh: Kubernete
 
 
 @pytest.mark.parametrize("verb", ["get", "patch", "delete", "watch"])
-def test_a_forbidden_verb_names_the_role(api: ApiServer, mesh: KubernetesMesh, verb: str):
+def test_a_forbidden_verb_is_named(api: ApiServer, mesh: KubernetesMesh, verb: str):
     if verb in ("delete", "watch"):
         mesh.apply(model())
     api.forbidden = {(verb, "models")}
@@ -60,8 +60,8 @@ def test_a_forbidden_verb_names_the_role(api: ApiServer, mesh: KubernetesMesh, v
     name = "" if verb == "watch" else "m"
     assert failure(call, model()) == (
         f'the cluster forbids this (models.mlops.seldon.io "{name}" is forbidden: User "reader" cannot {verb} resource '
-        '"models" in API group "mlops.seldon.io" in the namespace "seldon"): ask for a role that allows to '
-        f"{verb} models.mlops.seldon.io in namespace 'seldon'; {shows('auth can-i --list')} shows what you may do"
+        '"models" in API group "mlops.seldon.io" in the namespace "seldon"): ask for a role that allows it; '
+        f"{shows('auth can-i --list')} shows what you may do"
     )
 
 
@@ -141,11 +141,13 @@ def test_the_namespace_comes_from_option_environment_and_context(api: ApiServer,
 def test_a_wrong_context(api: ApiServer, tmp_path: Path):
     path = tmp_path / "config"
     assert failure(KubernetesMesh, context="prod") == (
-        f"the kubeconfig {path} has no context 'prod' (it has test): `kubectl config get-contexts` lists them"
+        f"the kubeconfig {path} has no context 'prod' (it has test): choose another, or set the current one with "
+        "`kubectl config use-context`"
     )
     path.write_text(path.read_text().replace("current-context: test", "current-context: ''"))
     assert failure(KubernetesMesh) == (
-        f"the kubeconfig {path} has no current context (it has test): set it with `kubectl config use-context`"
+        f"the kubeconfig {path} has no current context (it has test): choose another, or set the current one with "
+        "`kubectl config use-context`"
     )
     assert str(KubernetesMesh(context="test")) == HERE
 

@@ -17,7 +17,7 @@ from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote import mesh as remote_mesh
 from llm_streaming.mesh.remote.mesh import RemoteMesh
-from llm_streaming.mesh.remote.requests import user_id
+from llm_streaming.mesh.remote.requests import Request, user_id
 from llm_streaming.mesh.remote.service import MeshService
 
 
@@ -63,7 +63,12 @@ def test_progress_is_repeated_and_the_result_is_returned(keeper, capsys: pytest.
     other, mesh = keeper
     other.script = [{"progress": "one"}, {"progress": "two"}, {"returned": None}]
     mesh.wait("m", timeout=5)
-    assert other.requests[-1] == {"method": "wait", "user": user_id(), "names": ["m"], "timeout": 5.0}
+    assert other.requests[-1] == {
+        "method": "wait",
+        "arguments": ["m"],
+        "options": {"timeout": 5},
+        "user": user_id(),
+    }
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
@@ -124,3 +129,32 @@ def test_a_mesh_without_its_socket_is_closed(keeper) -> None:
     assert not mesh.closed
     Path(other.server.server_address).unlink()
     assert mesh.closed
+
+
+class Open(EmbeddedMesh):
+    """An embedded mesh without processes."""
+
+    home = Path()
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def check(self) -> None:
+        """Everything is well."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (Request(method="__init__"), "there is no method __init__"),
+        (Request(method="wait", options={"timeout": "soon"}), "Input should be a valid number, unable to parse"),
+        (Request(method="apply", arguments=("/etc/passwd",)), "Input should be a valid dictionary"),
+        (Request(method="logs"), "Missing required argument"),
+    ],
+)
+def test_a_call_that_no_method_takes_is_refused(short_folder: Path, asked: Request, reason: str) -> None:
+    with MeshService(Open(short_folder)) as service, pytest.raises(MeshError) as caught:
+        service.answer(asked)
+    words = str(caught.value)
+    assert words.startswith(f"the mesh does not understand the request ({reason}")
+    assert words.endswith("): use the version of llm-streaming that opened it")

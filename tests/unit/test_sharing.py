@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import hashes
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.remote.requests import Reset
+from llm_streaming.mesh.remote.requests import Request
 from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.certificate import self_signed
 from llm_streaming.sharing.gateway import Gateway
-from llm_streaming.sharing.guests import GuestService, check_manifest, masked
+from llm_streaming.sharing.guests import GuestService, check_model, masked
 from llm_streaming.sharing.invitation import Invitation
 
 TOKEN = "t0ken-_t0ken-_t0ken-_t0ken"
@@ -73,31 +73,29 @@ def model(**fields: Any) -> Model:
 
 def test_guests_may_not_set_parameters_that_cost_or_reveal() -> None:
     with pytest.raises(MeshError) as caught:
-        check_manifest(
-            model(parameters={"base_url": "http://192.0.2.9", "keep_alive": "1", "model_id": "x"}), mesh_with()
-        )
+        check_model(model(parameters={"base_url": "http://192.0.2.9", "keep_alive": "1", "model_id": "x"}), mesh_with())
     assert str(caught.value) == (
         "model 'm': a shared mesh does not accept base_url, model_id in spec.parameters, only keep_alive"
     )
-    check_manifest(model(parameters={"keep_alive": "1"}), mesh_with())
+    check_model(model(parameters={"keep_alive": "1"}), mesh_with())
 
 
 def test_guests_may_deploy_a_limited_number_of_models() -> None:
     full = [f"m{number}" for number in range(8)]
     with pytest.raises(MeshError) as caught:
-        check_manifest(model(name="one-more"), mesh_with(*full))
+        check_model(model(name="one-more"), mesh_with(*full))
     assert str(caught.value) == (
         "the shared mesh holds 8 models already, which is the limit: use one of m0, m1, m2, m3, m4, m5, m6, m7, or "
         "ask the presenter to run `llm-streaming reset`"
     )
-    check_manifest(model(name="m7"), mesh_with(*full))
+    check_model(model(name="m7"), mesh_with(*full))
 
 
 def test_guests_may_not_reset(short_folder: Path) -> None:
     mesh = create_autospec(EmbeddedMesh, instance=True, home=short_folder)
     with MeshService(mesh) as service, GuestService(mesh, service) as guests:
         with pytest.raises(MeshError) as caught:
-            guests.answer(Reset())
+            guests.answer(Request(method="reset"))
         assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"
     assert list(short_folder.iterdir()) == []
 

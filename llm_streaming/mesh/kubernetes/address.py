@@ -22,7 +22,7 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
         MeshError: there is no such service, its hostname cannot be resolved, or the port-forward fails.
     """
     connection = cluster.connection
-    service = cluster.get("Service", SERVICE, api_version="v1")
+    service = cluster.get("Service", SERVICE)
     if service is None:
         raise MeshError(
             f"there is no service {SERVICE} in {connection}: connect with the namespace in which "
@@ -30,7 +30,8 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
         )
     spec, port = service["spec"], service["spec"]["ports"][0]
     ingress = (service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}])[0]
-    if host := ingress.get("ip") or _resolvable(ingress.get("hostname"), connection):
+    if host := ingress.get("ip") or ingress.get("hostname"):
+        _check_hostname(host, connection)
         return _join(host, port["port"])
     if connection.context is None:
         return _join(spec["clusterIP"], port["port"])
@@ -39,23 +40,21 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
     return forwards.open(f"svc/{SERVICE}", port["port"])
 
 
-def _resolvable(hostname: str | None, connection: Connection) -> str | None:
-    """Return a load balancer's hostname if it can be resolved. On AWS, a new one cannot for some minutes."""
-    if hostname:
-        try:
-            socket.getaddrinfo(hostname, None)
-        except OSError:
-            raise MeshError(
-                f"the hostname of the service {SERVICE}, {hostname}, cannot be resolved: wait a few minutes if it is "
-                f"new; {connection.kubectl(f'get svc {SERVICE}')} shows it"
-            ) from None
-    return hostname
+def _check_hostname(hostname: str, connection: Connection) -> None:
+    """Check that a load balancer's hostname can be resolved. On AWS, a new one cannot for some minutes."""
+    try:
+        socket.getaddrinfo(hostname, None)
+    except OSError:
+        raise MeshError(
+            f"the hostname of the service {SERVICE}, {hostname}, cannot be resolved: wait a few minutes if it is new; "
+            f"{connection.kubectl(f'get svc {SERVICE}')} shows it"
+        ) from None
 
 
 def _node_address(cluster: Cluster) -> str | None:
     """Return an address of a node, preferably an external one; None if the user may not list nodes, as most may not."""
     try:
-        nodes = cluster.list("Node", api_version="v1")
+        nodes = cluster.list("Node")
     except MeshError:
         return None
     found = [address for node in nodes for address in node["status"].get("addresses", [])]

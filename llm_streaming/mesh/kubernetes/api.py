@@ -14,7 +14,7 @@ from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 from kubernetes.watch import Watch
 from urllib3.exceptions import HTTPError
 
-from llm_streaming.manifests import API_VERSION
+from llm_streaming.manifests import API_VERSION, Model, Server
 from llm_streaming.mesh.kubernetes.config import Connection
 from llm_streaming.mesh.kubernetes.errors import explain, is_transient, no_api_server, not_installed
 
@@ -46,9 +46,6 @@ class Cluster:
 
     Every method raises `MeshError` if the API server refuses the request, fails or cannot be reached.
 
-    Args:
-        connection: the connection to the cluster.
-
     Raises:
         MeshError: the cluster cannot be reached, refuses the credentials, or has no Seldon Core 2.
     """
@@ -58,36 +55,35 @@ class Cluster:
         try:
             with self._errors():
                 self._client = _Client(connection.client, cache_file=_NO_CACHE)  # type: ignore[no-untyped-call]
-            self._resource("Model", API_VERSION)
+                self._resource("Model")
         except (AttributeError, KeyError, TypeError, ValueError):  # the client cannot read the answer, say a login page
             raise no_api_server(connection) from None
 
-    def get(self, kind: str, name: str, *, api_version: str = API_VERSION) -> Resource | None:
+    def get(self, kind: str, name: str) -> Resource | None:
         """Return a resource, or None if there is no such resource."""
         with self._errors():
-            return self._find(kind, name, api_version)
+            return self._find(kind, name)
 
-    def list(self, kind: str, *, api_version: str = API_VERSION, labels: str | None = None) -> list[Resource]:
+    def list(self, kind: str, *, labels: str | None = None) -> list[Resource]:
         """Return all resources of a kind, or those that a label selector selects."""
         with self._errors():
-            items: list[Resource] = self._read(kind, api_version, label_selector=labels)["items"]
+            items: list[Resource] = self._read(kind, label_selector=labels)["items"]
             return items
 
     def apply(self, manifest: Mapping[str, Any]) -> Resource:
         """Create or change a resource by server-side apply, and return its new state."""
-        resource = self._resource(manifest["kind"], manifest["apiVersion"])
-        with self._errors(f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"):
-            applied: Resource = resource.server_side_apply(
-                body=dict(manifest), namespace=self.connection.namespace, field_manager=FIELD_MANAGER
-            ).to_dict()
+        kind, metadata, namespace = manifest["kind"], manifest["metadata"], self.connection.namespace
+        body = {**manifest, "metadata": {**metadata, "namespace": namespace}}
+        with self._errors(f"{kind.lower()}/{metadata['name']}"):
+            apply = self._resource(kind).server_side_apply
+            applied: Resource = apply(body=body, namespace=namespace, field_manager=FIELD_MANAGER).to_dict()
             return applied
 
     def delete(self, kind: str, name: str) -> str | None:
         """Start the deletion of a resource; returns its uid, or None if there is no such resource."""
-        resource = self._resource(kind, API_VERSION)
         with self._errors():
             try:
-                answer = resource.delete(name=name, namespace=self.connection.namespace).to_dict()
+                answer = self._resource(kind).delete(name=name, namespace=self.connection.namespace).to_dict()
             except NotFoundError:
                 return None
         # The answer is a Status if the resource is gone, or the resource itself if a finalizer holds it.
@@ -95,14 +91,10 @@ class Cluster:
         return uid
 
     def follow(self, kind: str, name: str, *, deadline: float) -> Iterator[Resource | None]:
-        """Yield a resource and each of its later states, until the deadline; None if it is absent, which is the last.
+        """Yield a resource and its later states until the deadline, in seconds of `time.monotonic`.
 
-        A watch may end at any time, with 410, 504 or a broken connection. The resource is then read again.
-
-        Args:
-            kind: the resource's kind.
-            name: its name.
-            deadline: when to stop, in seconds of `time.monotonic`.
+        The last state is None if the resource is absent. A watch may end at any time, with 410, 504 or a broken
+        connection. The resource is then read again.
         """
         away_since: float | None = None
         while True:
@@ -129,14 +121,14 @@ class Cluster:
 
     def _watch(self, kind: str, name: str, deadline: float) -> Iterator[Resource | None]:
         """Yield a resource and its later states until one watch ends."""
-        current = self._find(kind, name, API_VERSION)
+        current = self._find(kind, name)
         yield current
         remaining = deadline - time.monotonic()
         if current is None or remaining <= 0:
             return
         seconds = math.ceil(min(_WATCH_TIME, remaining))
         events = Watch().stream(  # type: ignore[no-untyped-call]
-            self._resource(kind, API_VERSION).get,
+            self._resource(kind).get,
             namespace=self.connection.namespace,
             field_selector=f"metadata.name={name}",
             resource_version=current["metadata"]["resourceVersion"],
@@ -147,21 +139,20 @@ class Cluster:
         for event in filter(None, events):  # None stands for a line that is no JSON, from a broken connection
             yield None if event["type"] == "DELETED" else event["object"]
 
-    def _find(self, kind: str, name: str, api_version: str) -> Resource | None:
+    def _find(self, kind: str, name: str) -> Resource | None:
         try:
-            return self._read(kind, api_version, name=name)
+            return self._read(kind, name=name)
         except NotFoundError:
             return None
 
-    def _read(self, kind: str, api_version: str, **selection: str | None) -> Resource:
-        resource = self._resource(kind, api_version)
-        found: Resource = resource.get(namespace=self.connection.namespace, **selection).to_dict()
+    def _read(self, kind: str, **selection: str | None) -> Resource:
+        found: Resource = self._resource(kind).get(namespace=self.connection.namespace, **selection).to_dict()
         return found
 
-    def _resource(self, kind: str, api_version: str) -> Any:  # noqa: ANN401 - the client's is not typed
+    def _resource(self, kind: str) -> Any:  # noqa: ANN401 - the client's is not typed
+        api_version = API_VERSION if kind in (Model.kind, Server.kind) else "v1"
         try:
-            with self._errors():
-                return self._client.resources.get(api_version=api_version, kind=kind)
+            return self._client.resources.get(api_version=api_version, kind=kind)
         except ResourceNotFoundError:
             raise not_installed(kind, self.connection) from None
 

@@ -15,9 +15,7 @@ from llm_streaming.errors import MeshError
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
 
-# The namespace of Seldon's own walkthroughs, which is used if nothing else is configured.
-DEFAULT_NAMESPACE = "seldon"
-
+_DEFAULT_NAMESPACE = "seldon"  # that of Seldon's own walkthroughs
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -29,14 +27,14 @@ class Connection:
         client: the official client, with the user's credentials.
         namespace: the namespace of the models.
         context: the kubeconfig's context, or None inside a pod.
-        kubeconfig: the paths of the kubeconfig's files, separated as in ``KUBECONFIG``, or None inside a pod.
+        kubeconfig: the absolute paths of the kubeconfig's files, separated as in ``KUBECONFIG``; empty inside a pod.
         chosen: whether the caller chose these files, so that kubectl would not find them by itself.
     """
 
     client: ApiClient
     namespace: str
     context: str | None = None
-    kubeconfig: str | None = None
+    kubeconfig: str = ""
     chosen: bool = False
 
     def __str__(self) -> str:
@@ -47,36 +45,29 @@ class Connection:
         """Return the words of a kubectl command, with the options for this namespace of this cluster."""
         words = ["kubectl", *shlex.split(command), "-n", self.namespace]
         words += ["--context", self.context] if self.context else []
-        return words + (["--kubeconfig", str(self.kubeconfig)] if self.chosen else [])
+        words += ["--kubeconfig", self.kubeconfig] if self.chosen else []
+        return words
 
     def kubectl(self, command: str) -> str:
         """Write a kubectl command for a message."""
         return f"`{shlex.join(self.argv(command))}`"
 
-    def environment(self) -> dict[str, str]:
-        """Return an environment in which kubectl finds the cluster from any folder."""
-        return {**os.environ, **({"KUBECONFIG": self.kubeconfig} if self.kubeconfig else {})}
-
 
 def is_configured() -> bool:
     """Whether kubectl would find a cluster."""
-    return _find_kubeconfig(None) is not None or _in_pod()
+    return bool(_find_kubeconfig(None)) or _in_pod()
 
 
 def find_connection(*, namespace: str | None, context: str | None, kubeconfig: str | None) -> Connection:
     """Find a cluster as kubectl does: by a kubeconfig, or inside a pod by its service account.
 
-    Args:
-        namespace: by default ``SELDON_NAMESPACE``, then the context's own (a pod's own), then `DEFAULT_NAMESPACE`.
-        context: by default the kubeconfig's current context.
-        kubeconfig: by default the files that ``KUBECONFIG`` names, then ``~/.kube/config``.
+    `KubernetesMesh` describes the arguments and what is used in place of those that are None.
 
     Raises:
         MeshError: there is no configuration, it cannot be read, or it has no such context.
     """
     namespace = namespace or os.environ.get("SELDON_NAMESPACE")
-    path = _find_kubeconfig(kubeconfig)
-    if path is not None:
+    if path := _find_kubeconfig(kubeconfig):
         return _from_kubeconfig(path, context, namespace, chosen=kubeconfig is not None)
     if kubeconfig is None and context is None and _in_pod():
         return _from_service_account(namespace)
@@ -87,11 +78,11 @@ def find_connection(*, namespace: str | None, context: str | None, kubeconfig: s
     )
 
 
-def _find_kubeconfig(option: str | None) -> str | None:
-    """Return the absolute paths of the files that exist, separated as in ``KUBECONFIG``, or None."""
+def _find_kubeconfig(option: str | None) -> str:
+    """Return the absolute paths of the files that exist, separated as in ``KUBECONFIG``."""
     value = option or os.environ.get("KUBECONFIG") or "~/.kube/config"
     paths = [Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part]
-    return os.pathsep.join(str(path) for path in paths if path.is_file()) or None
+    return os.pathsep.join(str(path) for path in paths if path.is_file())
 
 
 def _in_pod() -> bool:
@@ -99,17 +90,17 @@ def _in_pod() -> bool:
 
 
 def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, chosen: bool) -> Connection:
-    from kubernetes.client import ApiClient
-    from kubernetes.config import ConfigException, load_kube_config
+    from kubernetes import client, config
 
     configuration = _configuration()
     try:
         context, own_namespace = _choose_context(path, context)
-        load_kube_config(path, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+        config.load_kube_config(path, context, configuration)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).partition("{")[0].split())  # the client repeats whole entries, with their tokens
         raise MeshError(f"the kubeconfig {path} cannot be used ({reason}): `kubectl config view` shows it") from None
-    return Connection(ApiClient(configuration), namespace or own_namespace or DEFAULT_NAMESPACE, context, path, chosen)
+    namespace = namespace or own_namespace or _DEFAULT_NAMESPACE
+    return Connection(client.ApiClient(configuration), namespace, context, path, chosen)
 
 
 def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:
@@ -118,30 +109,26 @@ def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:
 
     config: Any = KubeConfigMerger(path).config.value  # type: ignore[no-untyped-call]
     contexts = {entry["name"]: entry["context"] for entry in config["contexts"]}
-    known = f"it has {', '.join(contexts)}" if contexts else "it has none"
     name = context or config.get("current-context")
-    if not name:
-        raise MeshError(
-            f"the kubeconfig {path} has no current context ({known}): set it with `kubectl config use-context`"
-        )
     if name not in contexts:
+        missing = f"context '{name}'" if name else "current context"
         raise MeshError(
-            f"the kubeconfig {path} has no context '{name}' ({known}): `kubectl config get-contexts` lists them"
+            f"the kubeconfig {path} has no {missing} (it has {', '.join(contexts) or 'none'}): choose another, or set "
+            "the current one with `kubectl config use-context`"
         )
     return name, contexts[name].safe_get("namespace")
 
 
 def _from_service_account(namespace: str | None) -> Connection:
-    from kubernetes.client import ApiClient
-    from kubernetes.config import ConfigException, load_incluster_config
+    from kubernetes import client, config
 
     configuration = _configuration()
     try:
-        load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         own_namespace = (_SERVICE_ACCOUNT / "namespace").read_text().strip()
-    except (ConfigException, OSError) as error:
+    except (config.ConfigException, OSError) as error:
         raise MeshError(f"this pod's service account cannot be used: {error}") from None
-    return Connection(ApiClient(configuration), namespace or own_namespace)
+    return Connection(client.ApiClient(configuration), namespace or own_namespace)
 
 
 def _configuration() -> Configuration:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from kubernetes.client import ApiException
@@ -16,10 +15,7 @@ from llm_streaming.mesh.kubernetes.config import Connection
 # The API server is busy or restarts, or a watch has become too old (contract §6).
 _TRANSIENT = {410, 429, 500, 502, 503, 504}
 
-# The user name of unauthenticated requests, on clusters that allow them.
-_ANONYMOUS = "system:anonymous"
-
-_FORBIDDEN = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
+_ANONYMOUS = "system:anonymous"  # the user of unauthenticated requests, on clusters that allow them
 
 
 def is_transient(error: ApiException | HTTPError) -> bool:
@@ -28,20 +24,21 @@ def is_transient(error: ApiException | HTTPError) -> bool:
 
 
 def explain(error: ApiException | HTTPError, connection: Connection, subject: str = "model") -> MeshError:
-    """Say why a call to the API server failed (contract §6). The message repeats nothing of the request.
+    """Say why a call to the API server failed (contract §6), without repeating anything of the request.
 
-    Args:
-        error: the client's error.
-        connection: the connection to the cluster.
-        subject: the resource of the call, as kubectl names it: ``model/<name>``.
+    The subject is the resource of the call, as kubectl names it: ``model/<name>``.
     """
     if not isinstance(error, ApiException):
-        return _unreachable(str(getattr(error.__cause__, "strerror", None) or error.__cause__ or error), connection)
-    if not error.status:  # the TLS handshake failed
-        return _unreachable(" ".join(str(error.reason).split()), connection)
-    status = _status(error)
-    message = str(status.get("message") or error.reason)
-    return MeshError(_sentence(error.status, message, status.get("details") or {}, connection, subject))
+        reason = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
+    elif error.status:
+        return MeshError(_refusal(error, connection, subject))
+    else:
+        reason = error.reason  # the TLS handshake failed
+    return MeshError(
+        f"the cluster of {connection} cannot be reached at {connection.client.configuration.host} "
+        f"({' '.join(str(reason).split())}): start it, or choose another context; "
+        f"{connection.kubectl('cluster-info')} shows more"
+    )
 
 
 def not_installed(kind: str, connection: Connection) -> MeshError:
@@ -61,53 +58,36 @@ def no_api_server(connection: Connection) -> MeshError:
     )
 
 
-def _sentence(status: int, message: str, details: dict[str, Any], connection: Connection, subject: str) -> str:
-    if status == 401 or _ANONYMOUS in message:
+def _refusal(error: ApiException, connection: Connection, subject: str) -> str:
+    answer = _status(error)
+    message, details = str(answer.get("message") or error.reason), answer.get("details") or {}
+    if error.status == 401 or _ANONYMOUS in message:
         return (
             f"the cluster refuses the credentials for {connection}, which may have expired: log in again; "
             f"{connection.kubectl('auth whoami')} shows whether that helped"
         )
-    if status == 403:
-        return _forbidden(message, details, connection)
-    if status == 404 and details.get("kind") == "namespaces":
+    if error.status == 403:
+        return (
+            f"the cluster forbids this ({message}): ask for a role that allows it; "
+            f"{connection.kubectl('auth can-i --list')} shows what you may do"
+        )
+    if error.status == 404 and details.get("kind") == "namespaces":
         name = details.get("name")
         return (
             f"the cluster has no namespace '{name}': create it with `kubectl create namespace {name}`, or choose one "
             f"of those that {connection.kubectl('get namespaces')} shows"
         )
-    if status == 409 and details.get("causes"):
-        return _conflict(details["causes"], connection, subject)
-    if status == 422:
+    if error.status == 409 and (causes := details.get("causes")):
+        fields = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
+        return (
+            f"{subject} was not applied, because other managers own fields that it would change ({fields}): change "
+            "them with those managers, or delete it and apply it again; "
+            f"{connection.kubectl(f'get {subject} -o yaml --show-managed-fields')} shows the owners"
+        )
+    if error.status == 422:
         schema = connection.kubectl(f"explain {subject.partition('/')[0]}.spec")
         return f"the cluster rejects the manifest: {message}; {schema} shows the allowed fields"
-    return f"the cluster answered {status}: {message}; {connection.kubectl('get events')} shows more"
-
-
-def _forbidden(message: str, details: dict[str, Any], connection: Connection) -> str:
-    role = "a role that allows it"
-    if found := _FORBIDDEN.search(message):
-        resource = ".".join(filter(None, (found["resource"], details.get("group"))))
-        role = f"a role that allows to {found['verb']} {resource}"
-    return (
-        f"the cluster forbids this ({message}): ask for {role} in namespace '{connection.namespace}'; "
-        f"{connection.kubectl('auth can-i --list')} shows what you may do"
-    )
-
-
-def _conflict(causes: list[dict[str, str]], connection: Connection, subject: str) -> str:
-    fields = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
-    return (
-        f"{subject} was not applied, because other managers own fields that it would change ({fields}): change them "
-        "with those managers, or delete it and apply it again; "
-        f"{connection.kubectl(f'get {subject} -o yaml --show-managed-fields')} shows the owners"
-    )
-
-
-def _unreachable(reason: str, connection: Connection) -> MeshError:
-    return MeshError(
-        f"the cluster of {connection} cannot be reached at {connection.client.configuration.host} ({reason}): start "
-        f"it, or choose another context; {connection.kubectl('cluster-info')} shows more"
-    )
+    return f"the cluster answered {error.status}: {message}; {connection.kubectl('get events')} shows more"
 
 
 def _status(error: ApiException) -> dict[str, Any]:

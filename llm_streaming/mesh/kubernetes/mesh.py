@@ -16,9 +16,7 @@ from llm_streaming.mesh.status import ModelStatus
 
 _DELETE_TIMEOUT = 300.0  # seconds; a few are usual
 _METRICS_PORT = 8082  # MLServer's; the metrics of SC2's agent, on 9006, do not include those of the runtimes
-
-# The label of a Server's pods (SeldonIO/seldon-core, operator/pkg/constants).
-_SERVER_LABEL = "seldon-server-name"
+_SERVER_LABEL = "seldon-server-name"  # of a Server's pods (SeldonIO/seldon-core, operator/pkg/constants)
 
 
 class KubernetesMesh(Mesh):
@@ -70,11 +68,7 @@ class KubernetesMesh(Mesh):
         Raises:
             MeshError: there is no server of this name, or it cannot be reached.
         """
-        self._check()
-        if self._cluster.get("Server", server) is None:
-            raise MeshError(
-                f"there is no server '{server}' in {self}: {self._connection.kubectl('get servers')} lists them"
-            )
+        self._get("Server", server)
         return self._forwards.open(f"pod/{server}-0", _METRICS_PORT)
 
     def apply(self, manifest: Manifest) -> None:
@@ -88,7 +82,7 @@ class KubernetesMesh(Mesh):
         for resource in self._read(manifest):
             kind, name = resource.kind, resource.name
             before = self._cluster.get(kind, name)
-            after = self._cluster.apply(self._with_namespace(resource))
+            after = self._cluster.apply(resource.document)
             result = "created" if before is None else _change(before, after)
             if kind == Model.kind and (result != "unchanged" or name not in self._applied):
                 self._applied[name] = ModelStatus.of(before) if before and result == "configured" else None
@@ -145,12 +139,9 @@ class KubernetesMesh(Mesh):
         Raises:
             MeshError: the model is not deployed, or several servers could hold it.
         """
-        self._check()
-        found = self._cluster.get("Model", model)
-        if found is None:
-            raise self._absent("Model", model)
-        label = f"{_SERVER_LABEL}={self._server_of(Model.from_dict(found))}"
-        pods = self._cluster.list("Pod", api_version="v1", labels=label)
+        found = Model.from_dict(self._get("Model", model))
+        label = f"{_SERVER_LABEL}={self._server_of(found)}"
+        pods = self._cluster.list("Pod", labels=label)
         return "\n".join(self._cluster.log(pod["metadata"]["name"], "mlserver") for pod in pods)
 
     def close(self) -> None:
@@ -174,9 +165,12 @@ class KubernetesMesh(Mesh):
                 )
         return resources
 
-    def _with_namespace(self, resource: Model | Server) -> Resource:
-        metadata = {**resource.document["metadata"], "namespace": self._connection.namespace}
-        return {**resource.document, "metadata": metadata}
+    def _get(self, kind: str, name: str) -> Resource:
+        self._check()
+        found = self._cluster.get(kind, name)
+        if found is None:
+            raise self._absent(kind, name)
+        return found
 
     def _absent(self, kind: str, name: str) -> MeshError:
         return MeshError(

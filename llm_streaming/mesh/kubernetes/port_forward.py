@@ -6,6 +6,7 @@ restarts it whenever it ends, unless it has never listened: then its output is t
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -25,11 +26,7 @@ _LISTENS = "Forwarding from "  # kubectl prints this when it listens
 
 
 class PortForwards:
-    """Ports on loopback that lead into the cluster, for as long as this process lives.
-
-    Args:
-        connection: the connection to the cluster.
-    """
+    """Ports on loopback that lead into a cluster, for as long as this process lives."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -56,8 +53,10 @@ class PortForwards:
         local = free_ports(1)[0]
         command = f"port-forward {target} {local}:{port}"
         argv = [sys.executable, "-m", __name__, kubectl, *self._connection.argv(command)[1:]]
+        # The supervisor has another working directory, so the paths have to be absolute.
+        environment = {**os.environ, "KUBECONFIG": self._connection.kubeconfig}
         group = ProcessGroup()
-        group.start([Process("kubectl", argv, self._connection.environment())])
+        group.start([Process("kubectl", argv, environment)])
         try:
             group.wait_until_ready(lambda: answers(LOOPBACK, local), timeout=_START_TIMEOUT)
         except MeshError:

@@ -50,7 +50,7 @@ def listener(
         at: host and port.
         manager: the fields of its HTTP connection manager, the routes at least.
         filters: the HTTP filters that a request passes before it is routed.
-        tls: the TLS context; by default the listener uses no TLS.
+        tls: the settings of its TLS; by default the listener uses no TLS.
     """
     router = {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}
     config = {
@@ -64,7 +64,7 @@ def listener(
     }
     chain: Part = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": config}]}
     if tls:
-        chain["transport_socket"] = transport_socket(tls)
+        chain["transport_socket"] = transport_socket("DownstreamTlsContext", tls)
     return {
         "name": name,
         "address": socket_address(*at),
@@ -108,11 +108,28 @@ def pipe_address(path: Path) -> Part:
     return {"pipe": {"path": str(path)}}
 
 
-def transport_socket(tls: Part) -> Part:
-    """Build a transport socket from a TLS context. It uses TLS 1.3 only, because Envoy is at both ends."""
+def route(match: Part, cluster: str, **more: object) -> Part:
+    """Build a route to a cluster. An answer may stream for as long as it takes; `more` has further fields."""
+    return {"match": match, "route": {"cluster": cluster, "timeout": "0s", **more}}
+
+
+def local_reply(status: int, text: str, **more: object) -> Part:
+    """Build a mapper that replaces the body of Envoy's own answers of a status; `more` has further fields."""
+    is_status = {"comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unused"}}}
+    return {"filter": {"status_code_filter": is_status}, "body": {"inline_string": text}, **more}
+
+
+def transport_socket(context: str, settings: Part) -> Part:
+    """Build a TLS transport socket from ``UpstreamTlsContext`` or ``DownstreamTlsContext``, and their common settings.
+
+    It uses TLS 1.3 only, because Envoy is at both ends.
+    """
     versions = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
-    common = {"tls_params": versions, **tls["common_tls_context"]}
-    return {"name": "envoy.transport_sockets.tls", "typed_config": {**tls, "common_tls_context": common}}
+    tls = {
+        "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.{context}",
+        "common_tls_context": {"tls_params": versions, **settings},
+    }
+    return {"name": "envoy.transport_sockets.tls", "typed_config": tls}
 
 
 def envoy_process(name: str, config: Part, path: Path) -> Process:
