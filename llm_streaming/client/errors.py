@@ -47,12 +47,7 @@ def not_deployed(model: str) -> str:
 
 
 def reported_error(error: EngineError | ProtocolError, status: int | None = None) -> InferenceError:
-    """The error of an answer that reports a failure, or that cannot be read.
-
-    Args:
-        error: what decoding the answer raised.
-        status: the HTTP status of an answer that cannot be read.
-    """
+    """The error of an answer that reports a failure, or that cannot be read; then with the HTTP status it came with."""
     if isinstance(error, ProtocolError):
         return InferenceError(str(error), status=status)
     return InferenceError(str(error), status=error.status, code=error.code or error.type, retry_after=error.retry_after)
@@ -99,6 +94,5 @@ def grpc_error(
         message = not_deployed(model)
     if status == "RESOURCE_EXHAUSTED" and "larger than max" in message:
         http_status = 413  # gRPC servers take 4 MB unless they are configured otherwise
-    return InferenceError(
-        message or f"the call to model '{model}' failed with gRPC status {status}", status=http_status
-    )
+    message = message or f"the call to model '{model}' failed with gRPC status {status}"
+    return InferenceError(message, status=http_status)

@@ -10,12 +10,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from llm_streaming.client.base import to_json
-from llm_streaming.client.inference_pb2 import (
-    InferParameter,
-    InferTensorContents,
-    ModelInferRequest,
-    ModelInferResponse,
-)
+from llm_streaming.client.inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatEvent, decode_event, decode_text_event
 
@@ -23,24 +18,21 @@ _LENGTH = struct.Struct("<I")  # precedes each string in raw contents
 
 
 def encode_message(model: str, body: dict[str, Any]) -> bytes:
-    """Serialise an inference request. Parameters become one JSON string each, because gRPC cannot nest them.
+    """Serialise the body of an inference request (contract §1).
 
-    Args:
-        model: the model's name.
-        body: the request as JSON, with BYTES inputs (contract §1).
+    Each parameter becomes a JSON string, because gRPC cannot nest parameters.
 
     Raises:
         ProtocolError: JSON cannot hold a parameter.
     """
-    parameters = {
-        name: InferParameter(string_param=to_json(value).decode()) for name, value in body.get("parameters", {}).items()
-    }
+    texts = {name: to_json(value).decode() for name, value in body.get("parameters", {}).items()}
+    parameters = {name: InferParameter(string_param=text) for name, text in texts.items()}
     inputs = [
         ModelInferRequest.InferInputTensor(
             name=tensor["name"],
             datatype=tensor["datatype"],
             shape=tensor["shape"],
-            contents=InferTensorContents(bytes_contents=[element.encode() for element in tensor["data"]]),
+            contents={"bytes_contents": [element.encode() for element in tensor["data"]]},
         )
         for tensor in body["inputs"]
     ]
