@@ -22,8 +22,7 @@ def chat(
     options: MeshOptions,
     model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
     prompt: Annotated[
-        str | None,
-        Argument(metavar="PROMPT", help="A single question; it can also come from a pipe. Without it, chat."),
+        str | None, Argument(metavar="PROMPT", help="A single question, here or in a pipe; without it, chat.")
     ] = None,
     system: Annotated[str | None, Option(metavar="TEXT", help="Instructions that the model gets first.")] = None,
     max_tokens: Annotated[
@@ -38,12 +37,13 @@ def chat(
     with options.open() as mesh, ChatClient(mesh.address) as client:
 
         def answer(question: str) -> Iterator[ChatEvent]:
-            """Yield the answer's events, and remember the answer, also the part of one that Ctrl-C stops."""
+            """Yield the answer's events, and remember the answer unless it fails; Ctrl-C leaves the part so far."""
             text = ""
             try:
-                for event in client.stream(model, conversation.ask(question), **parameters):
-                    text += event.content
-                    yield event
+                with client.stream(model, conversation.ask(question), **parameters) as events:
+                    for event in events:
+                        text += event.content
+                        yield event
             except LLMStreamingError:
                 text = ""
                 raise

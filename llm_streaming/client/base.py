@@ -118,14 +118,8 @@ def request_body(
         ProtocolError: a message or a tool is malformed.
     """
     sampling = dict(parameters)
-    request = ChatRequest(
-        messages=list(messages),
-        tools=list(tools) if tools else None,
-        tool_choice=sampling.pop("tool_choice", None),
-        parallel_tool_calls=sampling.pop("parallel_tool_calls", None),
-        parameters=sampling,
-    )
-    return encode_request(request)
+    choice, parallel = sampling.pop("tool_choice", None), sampling.pop("parallel_tool_calls", None)
+    return encode_request(ChatRequest(list(messages), list(tools) if tools else None, choice, parallel, sampling))
 
 
 def to_json(value: object) -> bytes:

@@ -72,14 +72,9 @@ def grpc_error(
     started: bool = False,
     own_deadline: bool = False,
 ) -> InferenceError:
-    """The error of a gRPC call that ended with an error status.
+    """The error of a gRPC call that ended with an error status; `error` is gRPC's ``RpcError`` or call.
 
-    Args:
-        error: gRPC's ``RpcError`` or call.
-        address: the server's address.
-        model: the model's name.
-        started: whether part of the answer had arrived.
-        own_deadline: whether the client itself set the call's deadline.
+    `started` says whether part of the answer had arrived, and `own_deadline` whether the client set the deadline.
     """
     status, message = error.code().name, error.details() or ""
     if status == "UNAVAILABLE" and not started and message.startswith(_UNREACHABLE):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -83,13 +83,14 @@ def _text_event(message: ModelInferResponse) -> ChatEvent | None:
 
 
 def _as_json(message: ModelInferResponse) -> dict[str, Any]:
-    contents: Sequence[Sequence[bytes]] = [output.contents.bytes_contents for output in message.outputs]
-    if message.raw_output_contents:
-        contents = _raw_contents(message)
+    outputs, raw = message.outputs, message.raw_output_contents
+    if raw and len(raw) != len(outputs):
+        raise ProtocolError(f"response: expected raw contents for each of {len(outputs)} outputs, but got {len(raw)}")
+    contents = map(_elements, outputs, raw) if raw else (output.contents.bytes_contents for output in outputs)
     return {
         "outputs": [
             {"name": output.name, "datatype": output.datatype, "shape": list(output.shape), "data": list(elements)}
-            for output, elements in zip(message.outputs, contents, strict=True)
+            for output, elements in zip(outputs, contents, strict=True)
         ],
         "parameters": {
             name: getattr(value, kind)
@@ -99,25 +100,14 @@ def _as_json(message: ModelInferResponse) -> dict[str, Any]:
     }
 
 
-def _raw_contents(message: ModelInferResponse) -> list[list[bytes]]:
-    if len(message.raw_output_contents) != len(message.outputs):
-        raise ProtocolError(
-            f"response: expected raw contents for each of {len(message.outputs)} outputs, "
-            f"but got {len(message.raw_output_contents)}"
-        )
-    # Numeric outputs of other models are left empty: a chat reads BYTES only.
-    return [
-        list(_elements(raw, output.name)) if output.datatype == "BYTES" else []
-        for output, raw in zip(message.outputs, message.raw_output_contents, strict=True)
-    ]
-
-
-def _elements(raw: bytes, name: str) -> Iterator[bytes]:
+def _elements(output: ModelInferResponse.InferOutputTensor, raw: bytes) -> Iterator[bytes]:
+    if output.datatype != "BYTES":
+        return  # a chat reads only strings; the numbers of other models are left out
     start = 0
     while start < len(raw):
         first = start + _LENGTH.size
         end = first + _LENGTH.unpack_from(raw, start)[0] if first <= len(raw) else first
         if end > len(raw):
-            raise ProtocolError(f"tensor '{name}': expected {end} bytes of raw contents, but got {len(raw)}")
+            raise ProtocolError(f"tensor '{output.name}': expected {end} bytes of raw contents, but got {len(raw)}")
         yield raw[first:end]
         start = end

@@ -31,7 +31,7 @@ class Timing:
     @property
     def tokens_per_second(self) -> float | None:
         """Tokens per second after the first; None if there are fewer than two, or they came all at once."""
-        if self.first_token is None or self.total <= self.first_token or (self.tokens or 0) < 2:
+        if self.first_token is None or self.tokens is None or self.tokens < 2 or self.total <= self.first_token:
             return None
         return (self.tokens - 1) / (self.total - self.first_token)
 
