@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(words, prog_name="llm-streaming", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        context = getattr(error, "ctx", None)  # an error that no command's arguments have caused has none
+        context = getattr(error, "ctx", None)  # only an error in a command's arguments has one
         hint = f" (`{context.command_path} --help` shows the usage)" if context else ""
         print(f"error: {' '.join(error.format_message().split())}{hint}", file=sys.stderr)
         return error.exit_code

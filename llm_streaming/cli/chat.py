@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, BadParameter, Option
 
@@ -12,9 +12,7 @@ from llm_streaming.cli.options import MeshOptions, with_mesh_options
 from llm_streaming.client.conversation import Conversation
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook import show
-
-if TYPE_CHECKING:
-    from llm_streaming.protocol import ChatEvent
+from llm_streaming.protocol import ChatEvent
 
 
 @with_mesh_options
@@ -37,7 +35,7 @@ def chat(
     with options.open() as mesh, ChatClient(mesh.address) as client:
 
         def answer(question: str) -> Iterator[ChatEvent]:
-            """Yield the answer's events, and remember the answer unless it fails; Ctrl-C leaves the part so far."""
+            """Yield the answer's events, and remember its text, also when Ctrl-C stops it, but not when it fails."""
             text = ""
             try:
                 with client.stream(model, conversation.ask(question), **parameters) as events:

@@ -21,7 +21,7 @@ _HTTP_STATUS = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-# gRPC reports its own findings and the server's with the same statuses: only the words tell them apart.
+# gRPC has the same statuses for its own failures and for the server's: only the messages differ.
 _UNREACHABLE = ("failed to connect", "errors resolving", "DNS resolution failed")
 _CUT = ("Received RST_STREAM", "Socket closed", "recvmsg:", "Stream removed", "Cancelling all calls", "GOAWAY")
 
@@ -47,7 +47,7 @@ def not_deployed(model: str) -> str:
 
 
 def reported_error(error: EngineError | ProtocolError, status: int | None = None) -> InferenceError:
-    """The error of an answer that reports a failure, or that cannot be read; then with the HTTP status it came with."""
+    """The error of an answer that reports a failure, or that cannot be read, in which case it came with `status`."""
     if isinstance(error, ProtocolError):
         return InferenceError(str(error), status=status)
     return InferenceError(str(error), status=error.status, code=error.code or error.type, retry_after=error.retry_after)

@@ -160,7 +160,7 @@ def _target(address: str) -> str:
 
 
 def _metadata(model: str) -> tuple[tuple[str, str], ...]:
-    """Return what the mesh routes a call by. A name that no header can hold is quoted: it matches no model, so 404."""
+    """Name the model in the header that the mesh routes by. A name that has to be quoted matches no model: 404."""
     return (("seldon-model", quote(model)),)
 
 
