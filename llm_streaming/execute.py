@@ -59,7 +59,13 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> dict
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Execute the notebooks named on the command line, and return the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m llm_streaming.execute", description="Execute notebooks.")
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/notebooks"), help="folder for executed copies")
+    parser.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
+    )
+    options = parser.parse_args(arguments)
     failed = False
     for notebook in options.notebooks:
         output = options.output / notebook.name
@@ -73,16 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, value in results.items():
                 print(f"  {name}: {value}")
     return int(failed)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m llm_streaming.execute", description="Execute notebooks.")
-    parser.add_argument("notebooks", nargs="+", type=Path)
-    parser.add_argument("-o", "--output", type=Path, default=Path("build/notebooks"), help="folder for executed copies")
-    parser.add_argument(
-        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -8,18 +8,15 @@ from pathlib import Path
 from llm_streaming.errors import ManifestError
 
 
-def project_root(start: Path | None = None) -> Path:
-    """Return the nearest folder, from `start` upwards, that holds both ``models`` and ``manifests``.
+def project_root() -> Path:
+    """Return the nearest folder, from the working directory upwards, that holds both ``models`` and ``manifests``.
 
     Notebooks run in ``notebooks/`` and people work in the root, and both write paths such as ``manifests/x.yaml``.
 
-    Args:
-        start: where to start; by default the working directory.
-
     Raises:
-        ManifestError: neither `start` nor a folder above it holds both.
+        ManifestError: no folder holds both.
     """
-    here = (start or Path.cwd()).resolve()
+    here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / "models").is_dir() and (folder / "manifests").is_dir():
             return folder

@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(words, prog_name="llm-streaming", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        print(f"error: {' '.join(error.format_message().split())}{_usage_hint(error)}", file=sys.stderr)
+        context = getattr(error, "ctx", None)  # only an error in a command's arguments has one
+        hint = f" (`{context.command_path} --help` shows the usage)" if context else ""
+        print(f"error: {' '.join(error.format_message().split())}{hint}", file=sys.stderr)
         return error.exit_code
     except LLMStreamingError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -40,9 +42,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return int(status or 0)
-
-
-def _usage_hint(error: Exception) -> str:
-    """Name the command's help; an error that no command's arguments have caused has none."""
-    context = getattr(error, "ctx", None)
-    return f" (`{context.command_path} --help` shows the usage)" if context else ""

@@ -37,16 +37,7 @@ app = Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    up.up,
-    resources.apply,
-    resources.wait,
-    resources.get,
-    resources.delete,
-    resources.logs,
-    up.reset,
-    chat.chat,
-):
-    app.command()(command)
+_verbs = (resources.apply, resources.wait, resources.get, resources.delete, resources.logs)
+for _command in (up.up, *_verbs, up.reset, chat.chat, doctor):
+    app.command()(_command)
 app.add_typer(manifest.app, name="manifest")
-app.command()(doctor)

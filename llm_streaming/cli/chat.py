@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, BadParameter, Option
 
@@ -12,9 +12,7 @@ from llm_streaming.cli.options import MeshOptions, with_mesh_options
 from llm_streaming.client.conversation import Conversation
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook import show
-
-if TYPE_CHECKING:
-    from llm_streaming.protocol import ChatEvent
+from llm_streaming.protocol import ChatEvent
 
 
 @with_mesh_options
@@ -22,8 +20,7 @@ def chat(
     options: MeshOptions,
     model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
     prompt: Annotated[
-        str | None,
-        Argument(metavar="PROMPT", help="A single question; it can also come from a pipe. Without it, chat."),
+        str | None, Argument(metavar="PROMPT", help="A single question, here or in a pipe; without it, chat.")
     ] = None,
     system: Annotated[str | None, Option(metavar="TEXT", help="Instructions that the model gets first.")] = None,
     max_tokens: Annotated[
@@ -38,12 +35,13 @@ def chat(
     with options.open() as mesh, ChatClient(mesh.address) as client:
 
         def answer(question: str) -> Iterator[ChatEvent]:
-            """Yield the answer's events, and remember the answer, also the part of one that Ctrl-C stops."""
+            """Yield the answer's events, and remember its text, also when Ctrl-C stops it, but not when it fails."""
             text = ""
             try:
-                for event in client.stream(model, conversation.ask(question), **parameters):
-                    text += event.content
-                    yield event
+                with client.stream(model, conversation.ask(question), **parameters) as events:
+                    for event in events:
+                        text += event.content
+                        yield event
             except LLMStreamingError:
                 text = ""
                 raise

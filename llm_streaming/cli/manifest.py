@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Option, Typer
 
 from llm_streaming.manifests import STREAMING_ENV, Model, Server, to_yaml
 
 app = Typer(help="Print a checked manifest for kubectl or this command.", rich_markup_mode=None)
-
-
-class Runtime(StrEnum):
-    """The runtimes of a Server."""
-
-    API = "api"
-    LOCAL = "local"
 
 
 Repeated = list[str] | None
@@ -75,7 +67,7 @@ def model(
 @app.command()
 def server(
     name: NameArgument,
-    runtime: Annotated[Runtime, Option(help="api: relays to OpenAI's API. local: runs models itself.")],
+    runtime: Annotated[Literal["api", "local"], Option(help="api: relays to OpenAI's API. local: runs models itself.")],
     image: Annotated[str | None, Option(metavar="IMAGE", help="The image that holds the runtime.")] = None,
     gpu: Annotated[int, Option(metavar="N", help="NVIDIA GPUs of each replica.")] = 0,
     cpu: Annotated[str | None, Option(metavar="QUANTITY", help="CPUs of each replica, such as 500m.")] = None,

@@ -21,16 +21,9 @@ from llm_streaming.paths import in_project
 if TYPE_CHECKING:
     from llm_streaming.mesh.remote.mesh import RemoteMesh
 
-_STDIN = Path("/dev/stdin")
-
 FilesOption = Annotated[
     list[str],
-    Option(
-        "--filename",
-        "-f",
-        metavar="FILE",
-        help="A manifest, a folder of manifests, or - for stdin; repeatable.",
-    ),
+    Option("--filename", "-f", metavar="FILE", help="A manifest, a folder of manifests, or - for stdin; repeatable."),
 ]
 P = ParamSpec("P")
 
@@ -52,8 +45,7 @@ class MeshOptions:
         ),
     ] = None
     context: Annotated[
-        str | None,
-        Option(metavar="NAME", help="On a cluster: the kubeconfig's context; by default the current one."),
+        str | None, Option(metavar="NAME", help="On a cluster: the kubeconfig's context; by default the current one.")
     ] = None
 
     def open(self) -> Mesh:
@@ -90,13 +82,12 @@ def embedded_mesh() -> RemoteMesh:
     Raises:
         MeshError: the environment does not lead to one, or it cannot be reached.
     """
-    mesh = mesh_of_environment()
-    if mesh is None:
-        raise MeshError(
-            "no embedded mesh is open for this shell: run `llm-streaming up` in another shell and, in this one, the "
-            f"line that it prints, which sets {MESH_VARIABLE}; for a cluster, add --target kubernetes"
-        )
-    return mesh
+    if mesh := mesh_of_environment():
+        return mesh
+    raise MeshError(
+        "no embedded mesh is open for this shell: run `llm-streaming up` in another shell and, in this one, the "
+        f"line that it prints, which sets {MESH_VARIABLE}; for a cluster, add --target kubernetes"
+    )
 
 
 def manifests_in(names: Iterable[str]) -> list[Model | Server]:
@@ -111,7 +102,7 @@ def manifests_in(names: Iterable[str]) -> list[Model | Server]:
 def _paths(name: str) -> list[Path]:
     if not name:
         raise ManifestError("-f needs a file, a folder or -, but got an empty name: is a shell variable unset?")
-    path = _STDIN if name == "-" else _find(name)
+    path = Path("/dev/stdin") if name == "-" else _find(name)
     if not path.is_dir():
         return [path]
     files = sorted(path.glob("*.yaml"))

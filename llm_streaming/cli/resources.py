@@ -6,8 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typer import Argument, BadParameter, Exit, Option
 
@@ -18,32 +17,11 @@ from llm_streaming.mesh.base import qualified
 from llm_streaming.mesh.status import ModelStatus
 
 Resource = dict[str, Any]
+Kind = Literal["models", "model", "servers", "server"]  # kubectl accepts the plural and the singular
+Format = Literal["table", "name", "yaml", "json"]
 
 _MODEL_PREFIX = re.compile(r"^models?(\.mlops\.seldon\.io)?/")  # as `get -o name` and kubectl write it
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-class Kind(StrEnum):
-    """The kinds of resources, in the plural and the singular, as kubectl accepts them."""
-
-    MODELS = "models"
-    MODEL = "model"
-    SERVERS = "servers"
-    SERVER = "server"
-
-    @property
-    def singular(self) -> str:
-        """The kind in the singular."""
-        return self.value.removesuffix("s")
-
-
-class Format(StrEnum):
-    """The output formats."""
-
-    TABLE = "table"
-    NAME = "name"
-    YAML = "yaml"
-    JSON = "json"
 
 
 @with_mesh_options
@@ -100,49 +78,42 @@ def wait(
 @with_mesh_options
 def get(
     options: MeshOptions,
-    kind: Annotated[Kind, Argument(metavar="KIND", help="models or servers.")] = Kind.MODELS,
+    kind: Annotated[Kind, Argument(metavar="KIND", help="models or servers.")] = "models",
     name: Annotated[str | None, Argument(metavar="NAME", help="One of them; by default all.")] = None,
-    output: Annotated[Format, Option("--output", "-o", help="The output format.")] = Format.TABLE,
+    output: Annotated[Format, Option("--output", "-o", help="The output format.")] = "table",
 ) -> None:
     """Show models or servers, and whether they are ready."""
+    singular = kind.removesuffix("s")
     with options.open() as mesh:
-        found = mesh.resources(kind.singular.capitalize())
+        found = mesh.resources(singular.capitalize())
+    for resource in found:
+        resource["metadata"].pop("managedFields", None)  # kubectl does not show the owners of the fields either
     if name is not None:
         found = [resource for resource in found if resource["metadata"]["name"] == name]
         if not found:
-            raise MeshError(f"there is no {kind.singular} '{name}': `llm-streaming get {kind}` lists them")
+            raise MeshError(f"there is no {singular} '{name}': `llm-streaming get {kind}` lists them")
     if found:
         print(_render(found, output, single=name is not None))
     else:
-        print(f"No {kind.singular}s found.", file=sys.stderr)
+        print(f"No {singular}s found.", file=sys.stderr)
 
 
 @with_mesh_options
-def logs(
-    options: MeshOptions,
-    model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
-) -> None:
+def logs(options: MeshOptions, model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")]) -> None:
     """Show the log of the server that holds a model."""
     with options.open() as mesh:
         print(mesh.logs(model))
 
 
 def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> str:
-    """Write resources in an output format.
-
-    Args:
-        resources: one or more resources of one kind.
-        output: the format.
-        single: whether to write one resource by itself, not as a list of one.
-    """
-    if output is Format.NAME:
+    """Write one or more resources of one kind; with `single`, one resource is not written as a list of one."""
+    if output == "name":
         return "\n".join(f"{qualified(resource['kind'])}/{resource['metadata']['name']}" for resource in resources)
-    if output is Format.TABLE:
+    if output == "table":
         last = "CAPABILITIES" if resources[0]["kind"] == "Server" else "MESSAGE"
         return _table([("NAME", "READY", last), *map(_row, resources)])
-    shown = [_without_managed_fields(resource) for resource in resources]
-    document = shown[0] if single else {"apiVersion": "v1", "kind": "List", "items": shown}
-    return json.dumps(document, indent=4) if output is Format.JSON else to_yaml(document).rstrip("\n")
+    document = resources[0] if single else {"apiVersion": "v1", "kind": "List", "items": resources}
+    return json.dumps(document, indent=4) if output == "json" else to_yaml(document).rstrip("\n")
 
 
 def _row(resource: Resource) -> tuple[str, ...]:
@@ -155,9 +126,3 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _without_managed_fields(resource: Resource) -> Resource:
-    """Leave out the owners of the fields, as kubectl does."""
-    metadata = {key: value for key, value in resource["metadata"].items() if key != "managedFields"}
-    return resource | {"metadata": metadata}

@@ -19,7 +19,7 @@ CompletionT = TypeVar("CompletionT")
 
 
 class Client(ABC, Generic[StreamT, CompletionT]):
-    """The methods of every client. A transport implements `_encode`, `_open_stream` and `_call`."""
+    """The methods of every client. A transport implements `_open_stream` and `_call`."""
 
     def stream(
         self,
@@ -59,13 +59,7 @@ class Client(ABC, Generic[StreamT, CompletionT]):
         tools: Sequence[Message] | None = None,
         **parameters: Any,  # noqa: ANN401 - OpenAI's parameters have many types
     ) -> CompletionT:
-        """Ask a model, and return its whole answer at once.
-
-        Args:
-            model: the Model's name.
-            messages: chat messages, as OpenAI's API takes them.
-            tools: tools, as OpenAI's API takes them.
-            parameters: sampling parameters, as in `stream`.
+        """Ask a model, with the arguments of `stream`, and return its whole answer at once.
 
         Returns:
             A `Completion`; from an asynchronous client a coroutine that returns one.
@@ -77,8 +71,8 @@ class Client(ABC, Generic[StreamT, CompletionT]):
         return self._call(model, self._encode(model, request_body(messages, tools, parameters)))
 
     @staticmethod
-    @abstractmethod
-    def _encode(model: str, body: dict[str, Any]) -> bytes: ...
+    def _encode(model: str, body: dict[str, Any]) -> bytes:  # noqa: ARG004 - a gRPC message names the model
+        return to_json(body)
 
     @abstractmethod
     def _open_stream(self, model: str, request: bytes) -> StreamT: ...
@@ -118,25 +112,14 @@ class AsyncClient(Client[AsyncChatStream, Coroutine[Any, Any, Completion]]):
 def request_body(
     messages: Sequence[Message], tools: Sequence[Message] | None, parameters: dict[str, Any]
 ) -> dict[str, Any]:
-    """Encode a chat as the body of an inference request (contract §1).
-
-    Args:
-        messages: chat messages, as OpenAI's API takes them.
-        tools: tools, as OpenAI's API takes them.
-        parameters: sampling parameters, and ``tool_choice`` and ``parallel_tool_calls``.
+    """Encode a chat, with the arguments of `Client.stream`, as the body of an inference request (contract §1).
 
     Raises:
         ProtocolError: a message or a tool is malformed.
     """
     sampling = dict(parameters)
-    request = ChatRequest(
-        messages=list(messages),
-        tools=list(tools) if tools else None,
-        tool_choice=sampling.pop("tool_choice", None),
-        parallel_tool_calls=sampling.pop("parallel_tool_calls", None),
-        parameters=sampling,
-    )
-    return encode_request(request)
+    choice, parallel = sampling.pop("tool_choice", None), sampling.pop("parallel_tool_calls", None)
+    return encode_request(ChatRequest(list(messages), list(tools) if tools else None, choice, parallel, sampling))
 
 
 def to_json(value: object) -> bytes:

@@ -21,7 +21,7 @@ _HTTP_STATUS = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-# gRPC reports its own findings and the server's with the same statuses: only the words tell them apart.
+# gRPC has the same statuses for its own failures and for the server's: only the messages differ.
 _UNREACHABLE = ("failed to connect", "errors resolving", "DNS resolution failed")
 _CUT = ("Received RST_STREAM", "Socket closed", "recvmsg:", "Stream removed", "Cancelling all calls", "GOAWAY")
 
@@ -47,12 +47,7 @@ def not_deployed(model: str) -> str:
 
 
 def reported_error(error: EngineError | ProtocolError, status: int | None = None) -> InferenceError:
-    """The error of an answer that reports a failure, or that cannot be read.
-
-    Args:
-        error: what decoding the answer raised.
-        status: the HTTP status of an answer that cannot be read.
-    """
+    """The error of an answer that reports a failure, or that cannot be read, in which case it came with `status`."""
     if isinstance(error, ProtocolError):
         return InferenceError(str(error), status=status)
     return InferenceError(str(error), status=error.status, code=error.code or error.type, retry_after=error.retry_after)
@@ -77,14 +72,9 @@ def grpc_error(
     started: bool = False,
     own_deadline: bool = False,
 ) -> InferenceError:
-    """The error of a gRPC call that ended with an error status.
+    """The error of a gRPC call that ended with an error status; `error` is gRPC's ``RpcError`` or call.
 
-    Args:
-        error: gRPC's ``RpcError`` or call.
-        address: the server's address.
-        model: the model's name.
-        started: whether part of the answer had arrived.
-        own_deadline: whether the client itself set the call's deadline.
+    `started` says whether part of the answer had arrived, and `own_deadline` whether the client set the deadline.
     """
     status, message = error.code().name, error.details() or ""
     if status == "UNAVAILABLE" and not started and message.startswith(_UNREACHABLE):
@@ -99,6 +89,5 @@ def grpc_error(
         message = not_deployed(model)
     if status == "RESOURCE_EXHAUSTED" and "larger than max" in message:
         http_status = 413  # gRPC servers take 4 MB unless they are configured otherwise
-    return InferenceError(
-        message or f"the call to model '{model}' failed with gRPC status {status}", status=http_status
-    )
+    message = message or f"the call to model '{model}' failed with gRPC status {status}"
+    return InferenceError(message, status=http_status)

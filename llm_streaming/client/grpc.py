@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncGenerator, Generator
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from llm_streaming.client.base import AsyncClient, SyncClient
@@ -18,10 +20,7 @@ try:
     import grpc.aio
 
     from llm_streaming.client.grpc_messages import decode_message, encode_message, read_message
-    from llm_streaming.client.grpc_timeout import MessageTimeout
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in ("grpc", "google"):
-        raise
+except ModuleNotFoundError:
     raise LLMStreamingError(
         "the gRPC clients need the packages grpcio and protobuf, which are not installed: run `make setup`, or "
         "`pip install 'llm-streaming[grpc]'`"
@@ -161,7 +160,7 @@ def _target(address: str) -> str:
 
 
 def _metadata(model: str) -> tuple[tuple[str, str], ...]:
-    """Return what the mesh routes a call by. A name that no header can hold is quoted: it matches no model, so 404."""
+    """Name the model in the header that the mesh routes by. A name that has to be quoted matches no model: 404."""
     return (("seldon-model", quote(model)),)
 
 
@@ -169,3 +168,42 @@ def _task_is_cancelled() -> bool:
     """Whether this task was cancelled; gRPC raises CancelledError also when the server cancels a call."""
     task = asyncio.current_task()
     return bool(task and task.cancelling())
+
+
+class MessageTimeout:
+    """Reads the messages of a synchronous call, and cancels the call when the next one takes too long, in seconds.
+
+    gRPC has only deadlines for whole calls, and a stream may take as long as it needs. The time that the reader spends
+    between two messages does not count. `expired` says whether the timeout has cancelled the call.
+    """
+
+    def __init__(self, call: Any, timeout: float) -> None:  # noqa: ANN401 - gRPC has no types
+        self.expired = False
+        self._call = call
+        self._timeout = timeout
+        self._waiting_since: float | None = None
+        self._done = threading.Event()
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._watch, name="grpc-timeout", daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+
+    def next_message(self) -> bytes | None:
+        """Wait for the next message; return None at the end of the stream."""
+        self._waiting_since = time.monotonic()
+        message: bytes | None = next(self._call, None)
+        self._waiting_since = None
+        return message
+
+    def _watch(self) -> None:
+        remaining = self._timeout
+        while not self._done.wait(remaining):
+            since = self._waiting_since or time.monotonic()
+            remaining = since + self._timeout - time.monotonic()
+            if remaining <= 0:
+                self.expired = True
+                self._call.cancel()
+                return

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from llm_streaming.client.base import to_json
-from llm_streaming.client.inference_pb2 import (
-    InferParameter,
-    InferTensorContents,
-    ModelInferRequest,
-    ModelInferResponse,
-)
+from llm_streaming.client.inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatEvent, decode_event, decode_text_event
 
@@ -23,24 +18,21 @@ _LENGTH = struct.Struct("<I")  # precedes each string in raw contents
 
 
 def encode_message(model: str, body: dict[str, Any]) -> bytes:
-    """Serialise an inference request. Parameters become one JSON string each, because gRPC cannot nest them.
+    """Serialise the body of an inference request (contract §1).
 
-    Args:
-        model: the model's name.
-        body: the request as JSON, with BYTES inputs (contract §1).
+    Each parameter becomes a JSON string, because gRPC cannot nest parameters.
 
     Raises:
         ProtocolError: JSON cannot hold a parameter.
     """
-    parameters = {
-        name: InferParameter(string_param=to_json(value).decode()) for name, value in body.get("parameters", {}).items()
-    }
+    texts = {name: to_json(value).decode() for name, value in body.get("parameters", {}).items()}
+    parameters = {name: InferParameter(string_param=text) for name, text in texts.items()}
     inputs = [
         ModelInferRequest.InferInputTensor(
             name=tensor["name"],
             datatype=tensor["datatype"],
             shape=tensor["shape"],
-            contents=InferTensorContents(bytes_contents=[element.encode() for element in tensor["data"]]),
+            contents={"bytes_contents": [element.encode() for element in tensor["data"]]},
         )
         for tensor in body["inputs"]
     ]
@@ -91,13 +83,14 @@ def _text_event(message: ModelInferResponse) -> ChatEvent | None:
 
 
 def _as_json(message: ModelInferResponse) -> dict[str, Any]:
-    contents: Sequence[Sequence[bytes]] = [output.contents.bytes_contents for output in message.outputs]
-    if message.raw_output_contents:
-        contents = _raw_contents(message)
+    outputs, raw = message.outputs, message.raw_output_contents
+    if raw and len(raw) != len(outputs):
+        raise ProtocolError(f"response: expected raw contents for each of {len(outputs)} outputs, but got {len(raw)}")
+    contents = map(_elements, outputs, raw) if raw else (output.contents.bytes_contents for output in outputs)
     return {
         "outputs": [
             {"name": output.name, "datatype": output.datatype, "shape": list(output.shape), "data": list(elements)}
-            for output, elements in zip(message.outputs, contents, strict=True)
+            for output, elements in zip(outputs, contents, strict=True)
         ],
         "parameters": {
             name: getattr(value, kind)
@@ -107,25 +100,14 @@ def _as_json(message: ModelInferResponse) -> dict[str, Any]:
     }
 
 
-def _raw_contents(message: ModelInferResponse) -> list[list[bytes]]:
-    if len(message.raw_output_contents) != len(message.outputs):
-        raise ProtocolError(
-            f"response: expected raw contents for each of {len(message.outputs)} outputs, "
-            f"but got {len(message.raw_output_contents)}"
-        )
-    # Numeric outputs of other models are left empty: a chat reads BYTES only.
-    return [
-        list(_elements(raw, output.name)) if output.datatype == "BYTES" else []
-        for output, raw in zip(message.outputs, message.raw_output_contents, strict=True)
-    ]
-
-
-def _elements(raw: bytes, name: str) -> Iterator[bytes]:
+def _elements(output: ModelInferResponse.InferOutputTensor, raw: bytes) -> Iterator[bytes]:
+    if output.datatype != "BYTES":
+        return  # a chat reads only strings; the numbers of other models are left out
     start = 0
     while start < len(raw):
         first = start + _LENGTH.size
         end = first + _LENGTH.unpack_from(raw, start)[0] if first <= len(raw) else first
         if end > len(raw):
-            raise ProtocolError(f"tensor '{name}': expected {end} bytes of raw contents, but got {len(raw)}")
+            raise ProtocolError(f"tensor '{output.name}': expected {end} bytes of raw contents, but got {len(raw)}")
         yield raw[first:end]
         start = end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ import httpx
 import msgspec
 from httpx_sse import aconnect_sse, connect_sse
 
-from llm_streaming.client.base import AsyncClient, SyncClient, to_json
+from llm_streaming.client.base import AsyncClient, SyncClient
 from llm_streaming.client.errors import connection_lost, http_error, no_server, too_silent
 from llm_streaming.client.stream import AsyncChatStream, ChatStream, read_completion
 from llm_streaming.errors import InferenceError, ProtocolError
@@ -20,10 +20,6 @@ from llm_streaming.protocol import ChatEvent, Completion, decode_event, decode_t
 
 _CONNECT_TIMEOUT = 5.0  # seconds
 _HEADERS = {"content-type": "application/json"}
-
-
-def _encode(model: str, body: dict[str, Any]) -> bytes:  # noqa: ARG001 - gRPC's request names the model, HTTP's path
-    return to_json(body)
 
 
 class ChatClient(SyncClient):
@@ -43,11 +39,10 @@ class ChatClient(SyncClient):
         ...     print(event.content, end="")  # doctest: +SKIP
     """
 
-    _encode = staticmethod(_encode)
-
     def __init__(self, address: str, *, timeout: float = 600.0) -> None:
         self._base_url = base_url_of(address)
-        self._http = httpx.Client(base_url=self._base_url, headers=_HEADERS, timeout=_timeouts(timeout))
+        timeouts = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
+        self._http = httpx.Client(base_url=self._base_url, headers=_HEADERS, timeout=timeouts)
 
     def close(self) -> None:
         """Close the connections."""
@@ -75,11 +70,10 @@ class ChatClient(SyncClient):
 class AsyncChatClient(AsyncClient):
     """The asynchronous twin of `ChatClient`, with the same arguments, events and exceptions."""
 
-    _encode = staticmethod(_encode)
-
     def __init__(self, address: str, *, timeout: float = 600.0) -> None:
         self._base_url = base_url_of(address)
-        self._http = httpx.AsyncClient(base_url=self._base_url, headers=_HEADERS, timeout=_timeouts(timeout))
+        timeouts = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
+        self._http = httpx.AsyncClient(base_url=self._base_url, headers=_HEADERS, timeout=timeouts)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -109,13 +103,11 @@ def base_url_of(address: str) -> str:
         InferenceError: the address is neither.
     """
     base_url = address.rstrip("/") if "://" in address else f"http://{address}"
-    try:
+    with suppress(httpx.InvalidURL):
         url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise InferenceError(f"{address!r} is not an address: pass the mesh's host:port, as in mesh.address")
-    return base_url
+        if url.scheme in ("http", "https") and url.host:
+            return base_url
+    raise InferenceError(f"{address!r} is not an address: pass the mesh's host:port, as in mesh.address")
 
 
 def path_of(model: str, endpoint: str) -> str:
@@ -125,8 +117,6 @@ def path_of(model: str, endpoint: str) -> str:
 
 class _Output(msgspec.Struct, gc=False):
     name: str
-    datatype: str
-    shape: list[int]
     data: list[str]
 
 
@@ -145,19 +135,20 @@ def read_event(data: str) -> ChatEvent:
         EngineError: the event reports an error.
         ProtocolError: the event is malformed.
     """
+    return _text_event(data) or decode_event(_json_object(data))
+
+
+def _text_event(data: str) -> ChatEvent | None:
+    """Read an event that holds text only, as nearly all do; return None for any other."""
     try:
         response = _RESPONSE.decode(data)
-    except msgspec.MsgspecError:  # another server's outputs, or malformed ones: `decode_event` says what is wrong
-        return decode_event(_json_object(data))
-    return _text_event(response) or decode_event(msgspec.to_builtins(response))
-
-
-def _text_event(response: _Response) -> ChatEvent | None:
-    """Read an event that holds text only, as nearly all do; return None for any other."""
-    match response.outputs:
-        case [_, _Output(name="content", data=[text]), *_, _Output(name="output_all", data=[chunk])]:
-            return None if "error" in response.parameters else decode_text_event(text, chunk)
-    return None
+        _, content, *_, output_all = response.outputs
+        (text,), (chunk,) = content.data, output_all.data
+    except ValueError:  # malformed, or too few outputs or elements
+        return None
+    if (content.name, output_all.name) != ("content", "output_all") or "error" in response.parameters:
+        return None
+    return decode_text_event(text, chunk)
 
 
 def _completion(model: str, response: httpx.Response) -> Completion:
@@ -167,17 +158,10 @@ def _completion(model: str, response: httpx.Response) -> Completion:
 
 
 def _json_object(data: str) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ProtocolError(f"expected an inference response, a JSON object, but got {data[:80]!r}")
-    return found
-
-
-def _timeouts(seconds: float) -> httpx.Timeout:
-    return httpx.Timeout(seconds, connect=_CONNECT_TIMEOUT)
+    with suppress(ValueError):
+        if isinstance(found := json.loads(data), dict):
+            return found
+    raise ProtocolError(f"expected an inference response, a JSON object, but got {data[:80]!r}")
 
 
 @contextmanager

@@ -9,17 +9,13 @@ from llm_streaming.client.errors import reported_error
 from llm_streaming.errors import EngineError, InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion, decode_completion
 
-DataT = TypeVar("DataT", str, bytes)
 MessagesT = TypeVar("MessagesT")
 
 
 class _EventReader(Generic[MessagesT]):
     """Decodes the messages of one stream, and keeps the text of its events.
 
-    Args:
-        model: the model's name.
-        messages: the messages, as the transport delivers them; it raises InferenceError when the call fails.
-        decode: turns a message into an event; raises EngineError or ProtocolError.
+    The transport's `messages` raise InferenceError when the call fails; `decode` raises EngineError or ProtocolError.
     """
 
     def __init__(self, model: str, messages: MessagesT, decode: Callable[[Any], ChatEvent]) -> None:
@@ -27,24 +23,23 @@ class _EventReader(Generic[MessagesT]):
         self._messages = messages
         self._decode = decode
         self._texts: list[str] = []
-        self._finished = False
-        self._closed = False
+        self._may_end = False  # whether a finish_reason has come, or the stream was closed
 
-    def _read(self, message: str | bytes) -> ChatEvent:
+    def _read(self, message: str | bytes | None) -> ChatEvent | None:
+        """Decode a message; None, the end of the messages, stays None."""
+        if message is None:
+            if self._may_end:
+                return None
+            raise InferenceError(
+                f"the stream of model '{self._model}' ended without a finish_reason: the answer is not complete"
+            )
         try:
             event = self._decode(message)
         except (EngineError, ProtocolError) as error:
             raise reported_error(error) from None
         self._texts.append(event.content)
-        if event.finish_reason is not None:
-            self._finished = True
+        self._may_end = self._may_end or event.finish_reason is not None
         return event
-
-    def _check_finished(self) -> None:
-        if not self._finished:
-            raise InferenceError(
-                f"the stream of model '{self._model}' ended without a finish_reason: the answer is not complete"
-            )
 
     def _add_partial(self, error: BaseException) -> None:
         if isinstance(error, InferenceError):
@@ -62,23 +57,19 @@ class ChatStream(_EventReader[Generator[Any, None, None]], Iterator[ChatEvent]):
     """
 
     def __next__(self) -> ChatEvent:
-        if self._closed:
-            raise StopIteration
         try:
-            message = next(self._messages, None)
-            if message is not None:
-                return self._read(message)
-            self._check_finished()
+            event = self._read(next(self._messages, None))
         except BaseException as error:
             self.close()
             self._add_partial(error)
             raise
-        self.close()
-        raise StopIteration
+        if event is None:
+            raise StopIteration
+        return event
 
     def close(self) -> None:
         """Cancel the generation if it still runs. The stream has no more events."""
-        self._closed = True
+        self._may_end = True
         self._messages.close()
 
     def __enter__(self) -> Self:
@@ -95,23 +86,19 @@ class AsyncChatStream(_EventReader[AsyncGenerator[Any, None]], AsyncIterator[Cha
     """
 
     async def __anext__(self) -> ChatEvent:
-        if self._closed:
-            raise StopAsyncIteration
         try:
-            message = await anext(self._messages, None)
-            if message is not None:
-                return self._read(message)
-            self._check_finished()
+            event = self._read(await anext(self._messages, None))
         except BaseException as error:
             await self.aclose()
             self._add_partial(error)
             raise
-        await self.aclose()
-        raise StopAsyncIteration
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
     async def aclose(self) -> None:
         """Cancel the generation if it still runs. The stream has no more events."""
-        self._closed = True
+        self._may_end = True
         await self._messages.aclose()
 
     async def __aenter__(self) -> Self:
@@ -121,12 +108,8 @@ class AsyncChatStream(_EventReader[AsyncGenerator[Any, None]], AsyncIterator[Cha
         await self.aclose()
 
 
-def read_completion(data: DataT, parse: Callable[[DataT], Mapping[str, Any]]) -> Completion:
-    """Read the answer of a unary call.
-
-    Args:
-        data: the answer, as the transport delivers it.
-        parse: turns it into the protocol's JSON; raises ProtocolError.
+def read_completion(data: Any, parse: Callable[[Any], Mapping[str, Any]]) -> Completion:  # noqa: ANN401 - str or bytes
+    """Read the answer of a unary call, which `parse` turns into the protocol's JSON.
 
     Raises:
         InferenceError: the answer reports an error, or is malformed.

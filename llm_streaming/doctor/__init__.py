@@ -49,8 +49,8 @@ class Finding(NamedTuple):
     Attributes:
         name: the name of the thing that was checked.
         state: whether it is as it should be.
-        text: one line: what was found, or what is wrong and what to do.
-        path: the path of the thing on this machine, which a published notebook does not show; ``""`` if it has none.
+        text: one line that says what was found, or what is wrong and what to do.
+        path: the thing's path, which only the command line shows; ``""`` if it has none.
     """
 
     name: str
@@ -62,9 +62,7 @@ class Finding(NamedTuple):
 def all_checks(namespace: str | None = None, context: str | None = None) -> list[Check]:
     """Return all checks, in the order in which to solve the problems that they find.
 
-    Args:
-        namespace: where Seldon Core 2 runs; by default ``SELDON_NAMESPACE``, the context's, or ``seldon``.
-        context: the kubeconfig's context; by default the current one.
+    `namespace` and `context` say where the cluster's Seldon Core 2 is, as for `KubernetesMesh`.
     """
     from llm_streaming.doctor.cluster import cluster_checks
     from llm_streaming.doctor.local import local_checks

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from llm_streaming.connection import open_mesh
-from llm_streaming.doctor import Check, Target, version, versions
+from llm_streaming.doctor import Check, Target, versions
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh.kubernetes.config import find_connection
+from llm_streaming.mesh.processes.environment import check_installed
 from llm_streaming.mesh.processes.ports import answers
 
 _PACKAGES = ("kubernetes", "openai", "httpx", "httpx-sse", "grpcio")
@@ -18,31 +17,27 @@ _CONNECT_TIMEOUT = 5.0  # seconds
 def cluster_checks(namespace: str | None, context: str | None) -> list[Check]:
     """Return the checks of a cluster; each needs the one before."""
     needed_for = frozenset({Target.KUBERNETES})
+    options = {"namespace": namespace, "context": context}
     return [
         Check("client", _client, needed_for),
-        Check("kubeconfig", partial(_kubeconfig, namespace, context), needed_for, after="client"),
-        Check("CRDs", partial(_resources, namespace, context), needed_for, after="kubeconfig"),
-        Check("service", partial(_service, namespace, context), needed_for, after="CRDs"),
+        Check("kubeconfig", lambda: str(find_connection(**options, kubeconfig=None)), needed_for, after="client"),
+        Check("CRDs", lambda: _resources(options), needed_for, after="kubeconfig"),
+        Check("service", lambda: _service(options), needed_for, after="CRDs"),
     ]
 
 
 def _client() -> str:
-    if version("kubernetes") is None:
-        raise MeshError("kubernetes is not installed: run `make setup`, or `pip install 'llm-streaming[kubernetes]'`")
+    check_installed({"kubernetes": "kubernetes"}, mesh="kubernetes")
     return versions(_PACKAGES)
 
 
-def _kubeconfig(namespace: str | None, context: str | None) -> str:
-    return str(find_connection(namespace=namespace, context=context, kubeconfig=None))
-
-
-def _resources(namespace: str | None, context: str | None) -> str:
-    with open_mesh("kubernetes", namespace=namespace, context=context):
+def _resources(options: dict[str, str | None]) -> str:
+    with open_mesh("kubernetes", **options):
         return f"Seldon Core 2 is installed, with Models of {API_VERSION}"
 
 
-def _service(namespace: str | None, context: str | None) -> str:
-    with open_mesh("kubernetes", namespace=namespace, context=context) as mesh:
+def _service(options: dict[str, str | None]) -> str:
+    with open_mesh("kubernetes", **options) as mesh:
         host, _, port = mesh.address.rpartition(":")
         if not answers(host.strip("[]"), int(port), timeout=_CONNECT_TIMEOUT):
             raise MeshError(

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from llm_streaming import AsyncGrpcChatClient, GrpcChatClient, protocol
-from llm_streaming.client.grpc_timeout import MessageTimeout
+from llm_streaming.client.grpc import MessageTimeout
 from llm_streaming.client.inference_pb2 import ModelInferResponse
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent

@@ -28,9 +28,10 @@ def test_an_absolute_path_stays(project: Path) -> None:
     assert in_project(project / "x") == project / "x"
 
 
-def test_outside_a_project_one_sentence_says_so(tmp_path: Path) -> None:
+def test_outside_a_project_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ManifestError) as refused:
-        project_root(tmp_path)
+        project_root()
     assert str(refused.value) == (
         f"no folder from {tmp_path} upwards holds both models/ and manifests/: change to the project's folder"
     )
