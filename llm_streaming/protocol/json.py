@@ -50,13 +50,7 @@ def as_element(value: str | dict[str, Any], where: str) -> str:
 
 
 def parse(text: str | bytes, kind: type[T], where: str, expected: str) -> T:
-    """Parse a JSON value of a given kind.
-
-    Args:
-        text: the JSON.
-        kind: the Python type of the value: ``dict``, ``list``, ``str``, or ``object`` for any.
-        where: the location, for the error message.
-        expected: the name of the kind, for the error message.
+    """Parse a JSON value of the Python type ``kind``; ``where`` and ``expected`` are for the error message.
 
     Raises:
         ProtocolError: the text is not JSON, or holds another kind of value.

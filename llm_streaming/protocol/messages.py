@@ -21,14 +21,7 @@ _LIST = "a JSON list of strings, such as '[\"Hello\"]'"
 
 
 class Message(NamedTuple):
-    """A checked message: the four things that SC2's translator keeps of one.
-
-    Attributes:
-        role: one of OpenAI's roles.
-        parts: the content.
-        calls: OpenAI tool calls.
-        call_id: the ``tool_call_id``, or ``""``.
-    """
+    """A checked message, with the four things that SC2's translator keeps; ``call_id`` may be ``""``."""
 
     role: str
     parts: list[Part]
@@ -109,7 +102,7 @@ def _read_part(part: object, where: str) -> Part:
 
 
 def encode_messages(messages: Sequence[object]) -> list[Tensor]:
-    """Make the tensors of OpenAI messages, in the contract's order; those whose strings are all empty are left out.
+    """Make the tensors of OpenAI messages, in the contract's order, without those whose strings are all empty.
 
     Raises:
         ProtocolError: see `read_messages`; or JSON cannot hold a part or a tool call.
@@ -134,17 +127,14 @@ def _encode_message(message: Message, where: str) -> dict[str, list[str]]:
 
 
 def _as_one_element(name: str, strings: list[str]) -> str:
-    """One of several messages has one element in each tensor: a JSON list of its strings, or the role or id itself."""
+    """One of several messages has one element in each tensor: the role or id itself, or a JSON list of its strings."""
     if name in ("role", "tool_call_id"):
         return strings[0]
     return json.dumps(strings, "messages") if strings else ""
 
 
 def decode_messages(tensors: Mapping[str, tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Read the OpenAI messages that tensors describe: one for each element of ``role``.
-
-    Args:
-        tensors: the elements of each tensor, by name.
+    """Read OpenAI messages from the elements of each tensor: one message for each element of ``role``.
 
     Raises:
         ProtocolError: roles are missing or unknown, or the other tensors do not fit them.

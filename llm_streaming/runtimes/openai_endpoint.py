@@ -19,7 +19,8 @@ from mlserver.handlers.custom import CustomHandler, register_custom_handler
 
 from llm_streaming.engines.errors import bad_request
 from llm_streaming.errors import ProtocolError
-from llm_streaming.protocol import ChatRequest
+from llm_streaming.protocol import ChatRequest, json
+from llm_streaming.protocol.json import unexpected
 from llm_streaming.protocol.response import chunk_lines
 from llm_streaming.runtimes.logs import log_failure
 from llm_streaming.runtimes.metrics import count_malformed
@@ -34,13 +35,7 @@ _CLIENT_LEFT = 499  # no client reads this status, only the metrics
 
 
 def openai_handlers(model: str, complete: Complete, stream: Stream) -> tuple[Handler, Handler]:
-    """Make the handlers of a model's two paths. MLServer finds them among the attributes of the runtime.
-
-    Args:
-        model: the model's name.
-        complete: makes a whole answer.
-        stream: streams an answer, from the engine's first chunk on.
-    """
+    """Make the handlers of a model's two paths. MLServer finds them among the attributes of the runtime."""
 
     async def infer(request: Request) -> Response:
         return await _respond(request, model, partial(_complete, complete))
@@ -98,17 +93,12 @@ def _lines(chunks: _Chunks, usage: bool) -> bytes:
 def _read(content: bytes, model: str) -> tuple[ChatRequest, bool]:
     """Read the request in a body, and whether the client asks for the usage."""
     try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        body = None
-    if not isinstance(body, dict):
-        raise bad_request("the body must be a JSON object")
-    options = body.get("stream_options")
-    if not isinstance(options, dict | None):
-        raise bad_request("stream_options must be an object")
-    if body.get("model") != model:
-        raise bad_request(f"the body asks for model {body.get('model')!r}, and this is the path of '{model}'")
-    try:
+        body = json.parse(content, dict, "the body", "a JSON object")
+        options = body.get("stream_options")
+        if not isinstance(options, dict | None):
+            raise unexpected("stream_options", "an object", options)
+        if body.get("model") != model:
+            raise unexpected("model", f"'{model}', as in the path", body.get("model"))
         return ChatRequest.from_openai(body), bool(options and options.get("include_usage"))
     except ProtocolError as error:
         raise bad_request(str(error)) from None

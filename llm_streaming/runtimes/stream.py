@@ -104,14 +104,10 @@ async def stream_answer(
             last = first
             if first is not None:
                 yield [first]
-            while True:
-                taken = await buffer.take(None if last is None else keep_alive)
-                if taken is None:
-                    return
+            while (taken := await buffer.take(keep_alive if last else None)) is not None:
                 for chunk in taken:
                     metrics.observe(chunk)
-                if taken:
-                    last = taken[-1]
+                last = taken[-1] if taken else last
                 yield taken or [_empty_like(last or {})]
 
 

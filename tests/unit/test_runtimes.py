@@ -258,7 +258,8 @@ async def test_a_loaded_model_describes_its_tensors() -> None:
     inputs = ["role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice"]
     outputs = ["role", "content", "type", "tool_calls", "output_all"]
     found = [
-        [json.loads(one.model_dump_json(exclude_none=True)) for one in some] for some in (model.inputs, model.outputs)
+        [json.loads(one.model_dump_json(exclude_none=True)) for one in some]
+        for some in (model.inputs or [], model.outputs or [])
     ]
     assert found == [
         [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in inputs],
