@@ -30,7 +30,7 @@ class ChatRequest:
         tool_choice: ``auto``, ``none``, ``required`` or an object that names a tool; sent only beside tools.
         parallel_tool_calls: sent only beside tools.
         parameters: sampling parameters, without ``stream`` and ``stream_options``.
-        outputs: names of the output tensors asked for; None means all.
+        outputs: names of the output tensors that the client wants; None means all.
     """
 
     messages: list[dict[str, Any]]
@@ -42,7 +42,7 @@ class ChatRequest:
 
     @classmethod
     def from_openai(cls, body: Mapping[str, Any]) -> ChatRequest:
-        """Read the parsed body of an OpenAI chat completion, with the same result as by way of tensors.
+        """Read the parsed body of an OpenAI chat completion; the tensors of the same body give the same request.
 
         ``model``, ``stream`` and ``stream_options`` are left out.
 
@@ -91,11 +91,11 @@ def decode_request(
         inputs: the tensors, in any order.
         parameters: the request's parameters, of which only ``llm_parameters`` and ``kwargs`` are read: an object
             each, or a JSON string of one, as over gRPC.
-        outputs: the names of the outputs asked for; None or an empty list for all.
-        prefer: the parameter that is read first; the other one is read where it is missing or empty.
+        outputs: the names of the outputs that the client wants; None or an empty list for all.
+        prefer: the parameter that is read first; the other one is read if the first is missing or empty.
 
     Raises:
-        ProtocolError: a tensor is unknown, malformed or there twice, or parameters or outputs are malformed.
+        ProtocolError: a tensor is unknown, malformed or duplicate, or parameters or outputs are malformed.
     """
     tensors: dict[str, tuple[str, ...]] = {}
     for tensor in inputs:
@@ -115,13 +115,11 @@ def _parameters(parameters: Mapping[str, Any], prefer: ParametersName) -> dict[s
 
 def _object(value: object, where: str) -> dict[str, Any]:
     expected = "an object, or a JSON string that holds one"
-    if value is None:
-        return {}
     if isinstance(value, str):
         return json.parse(value, dict, where, expected)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping | None):
         raise unexpected(where, expected, value)
-    return dict(value)
+    return dict(value or {})
 
 
 def _sampling(parameters: Mapping[str, Any], without: Sequence[str] = _STREAMING) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def encode_error(error: Mapping[str, Any]) -> Event:
 
 
 def select(event: Event, asked: Sequence[str] | None) -> Event:
-    """Keep the outputs of an event that the client asked for; None means all."""
+    """Keep the outputs of an event that the client wants; None means all."""
     return event if asked is None else [output for output in event if output[0] in asked]
 
 

@@ -57,26 +57,29 @@ def decode_tools(tensors: Mapping[str, Sequence[str]]) -> Tools:
     """Read the three values: a JSON object for each tool, a raw word or JSON as choice, and true or false.
 
     Raises:
-        ProtocolError: an element is malformed, or there is more than one choice or switch.
+        ProtocolError: an element is malformed, or ``tool_choice`` or ``parallel_tool_calls`` has more than one.
     """
     tools = [
         json.parse(element, dict, tensor_location("tools", index), "a JSON object")
         for index, element in enumerate(tensors.get("tools", ()))
     ]
-    parallel = _only_element(tensors, "parallel_tool_calls")
-    if parallel not in (None, "true", "false"):
-        raise unexpected(tensor_location("parallel_tool_calls", 0), "'true' or 'false'", parallel)
     choice = _decode_choice(_only_element(tensors, "tool_choice"))
-    return tools or None, choice, None if parallel is None else parallel == "true"
+    return tools or None, choice, _decode_parallel(_only_element(tensors, "parallel_tool_calls"))
 
 
 def _decode_choice(word: str | None) -> str | dict[str, Any] | None:
     where = tensor_location("tool_choice", 0)
-    if word == "":
-        raise unexpected(where, _CHOICE, word)
-    if word and word.startswith("{"):
+    if word is None or (word and word[0] not in '{"'):
+        return word
+    if word.startswith("{"):
         return json.parse(word, dict, where, _CHOICE)
-    return json.parse(word, str, where, _CHOICE) if word and word.startswith('"') else word
+    return json.parse(word, str, where, _CHOICE)
+
+
+def _decode_parallel(word: str | None) -> bool | None:
+    if word is None:
+        return None
+    return json.parse(word, bool, tensor_location("parallel_tool_calls", 0), "'true' or 'false'")
 
 
 def _only_element(tensors: Mapping[str, Sequence[str]], name: str) -> str | None:

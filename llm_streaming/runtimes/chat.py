@@ -123,7 +123,7 @@ class ChatRuntime(MLModel, ABC):
             raised = ChatError(failure)
             event = encode_error(failure.as_openai())
             # The parameters repeat the error, as a string because gRPC drops a dict. They add the status and the wait,
-            # because a stream that has begun has no more status line and headers.
+            # because the status line and the headers of the stream have been sent already.
             told: dict[str, str | int] = {"error": dict(event)["output_all"].decode(), "status": raised.status_code}
             if failure.retry_after is not None:
                 told["retry_after"] = math.ceil(failure.retry_after)
@@ -131,7 +131,7 @@ class ChatRuntime(MLModel, ABC):
             raise raised from None
 
     async def complete(self, request: ChatRequest) -> dict[str, Any]:
-        """Have the engine make a whole answer, a ``chat.completion``.
+        """Get a whole answer from the engine, a ``chat.completion``.
 
         Raises:
             EngineError: the model is not loaded, or the engine refuses the request or fails.
@@ -145,7 +145,7 @@ class ChatRuntime(MLModel, ABC):
     def stream(
         self, request: ChatRequest, first: dict[str, Any] | None = None
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """Have the engine stream an answer: see `llm_streaming.runtimes.stream.stream_answer`.
+        """Stream an answer of the engine, as `llm_streaming.runtimes.stream.stream_answer` describes.
 
         Raises:
             EngineError: the model is not loaded.
