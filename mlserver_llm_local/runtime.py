@@ -1,5 +1,5 @@
 """Holds `Local`, where ``model-settings.json`` files look for it."""
 
-from llm_streaming.runtimes.local import Local
+from llm_streaming.runtimes.implementations import Local
 
 __all__ = ["Local"]

@@ -1,10 +1,9 @@
 """The wire format: chat requests and answers as Open Inference Protocol tensors (contract §1 to §3).
 
-Pure functions and small dataclasses. Malformed input raises ``ProtocolError`` with one sentence that gives the
-location, what was expected and what was found.
+Malformed input raises ``ProtocolError``, whose message gives the location, what was expected and what was found.
 """
 
-from llm_streaming.protocol.accumulate import accumulate
+from llm_streaming.protocol.chunks import accumulate
 from llm_streaming.protocol.events import (
     ChatEvent,
     Completion,

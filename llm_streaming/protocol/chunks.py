@@ -1,28 +1,24 @@
-"""OpenAI's chat-completion chunks: checked, merged and split.
+"""OpenAI's chat-completion chunks: checked, merged, and joined to a whole completion.
 
 A chunk is the parsed object. It is checked once, where it is parsed, so that all other code can rely on its form.
-Most functions also take a whole ``chat.completion``, which differs in little: its choices hold a ``message`` in place
-of a ``delta``.
+Most functions also take a whole ``chat.completion``, whose choices hold a ``message`` in place of a ``delta``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol.json import unexpected
 
 LONGEST_TEXT = 4096  # characters of text or of tool-call arguments in one event (contract §2)
-_MOST_LOGPROBS = 8  # entries in one piece of a split chunk; an entry with 20 alternatives takes 1.5 KB
-_HEADER = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+HEADER = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+"""The keys whose values are the same in all chunks of a stream."""
 
 
 def check_chunk(chunk: Mapping[str, Any], where: str) -> None:
-    """Check the parts of a chunk, or of a whole completion, that this package reads.
-
-    Args:
-        chunk: the parsed object.
-        where: the location, for the error message.
+    """Check the parts of a chunk, or of a whole completion, that this package reads; ``where`` begins the message.
 
     Raises:
         ProtocolError: usage, choices, deltas, messages, text or tool calls are not of OpenAI's types.
@@ -63,22 +59,22 @@ def first_choice(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((choice for choice in chunk.get("choices") or () if not choice.get("index")), {})
 
 
-def body_of(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+def body_of(choice: Mapping[str, Any]) -> dict[str, Any]:
     """The delta of a chunk's choice, or the message of a completion's."""
-    body: Mapping[str, Any] = choice.get("delta") or choice.get("message") or {}
+    body: dict[str, Any] = choice.get("delta") or choice.get("message") or {}
     return body
 
 
 def drop_null_tool_calls(chunk: Mapping[str, Any]) -> None:
     """Remove ``"tool_calls": null`` from every choice, in place: clients echo it, and SC2's translator answers 400."""
     for choice in chunk.get("choices") or ():
-        for body in (choice.get("delta"), choice.get("message")):
-            if body and body.get("tool_calls", ()) is None:
-                del body["tool_calls"]
+        body = body_of(choice)
+        if body.get("tool_calls", ()) is None:
+            del body["tool_calls"]
 
 
 def keep_alive_chunk(stream_id: str, model: str, created: int) -> dict[str, Any]:
-    """Make an empty chunk, which is sent while the model is silent (contract §2)."""
+    """Make the empty chunk that is sent while the model is silent (contract §2)."""
     return {
         "id": stream_id,
         "object": "chat.completion.chunk",
@@ -89,12 +85,9 @@ def keep_alive_chunk(stream_id: str, model: str, created: int) -> dict[str, Any]
 
 
 def merge(chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Join neighbouring chunks that hold nothing but text; all others stay as they are, and in their place.
+    """Join neighbouring chunks of a stream that hold nothing but text; all others stay as they are, in their place.
 
-    The merged texts make the same answer. Chunks with logprobs are not joined, because these belong to single tokens.
-
-    Args:
-        chunks: chunks of one stream.
+    Chunks with logprobs are not joined, because these belong to single tokens.
     """
     runs: list[tuple[dict[str, Any], list[str]]] = []  # a chunk and the texts that it gets; none for another kind
     length = 0
@@ -106,11 +99,11 @@ def merge(chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             runs.append((chunk, [] if text is None else [text]))
             length = len(text or "")
-    return [_with_text(chunk, "".join(texts)) if len(texts) > 1 else chunk for chunk, texts in runs]
+    return [_with_text(chunk, texts) if len(texts) > 1 else chunk for chunk, texts in runs]
 
 
-def _with_text(chunk: dict[str, Any], text: str) -> dict[str, Any]:
-    return {**chunk, "choices": [{**chunk["choices"][0], "delta": {"content": text}}]}
+def _with_text(chunk: dict[str, Any], texts: list[str]) -> dict[str, Any]:
+    return {**chunk, "choices": [{**chunk["choices"][0], "delta": {"content": "".join(texts)}}]}
 
 
 def _only_text(chunk: dict[str, Any]) -> str | None:
@@ -126,57 +119,75 @@ def _only_text(chunk: dict[str, Any]) -> str | None:
     return text
 
 
-def split(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    """Split a chunk so that no piece holds more than one text, one tool call's arguments or a few logprobs.
+def accumulate(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make one ``chat.completion`` of all chunks of a stream; keep-alive chunks leave no trace in it.
 
-    Text, tool-call arguments and logprobs of the pieces concatenate to those of the chunk; finish_reason, usage and
-    everything else come with the last piece. A piece of 4,096 characters fits even if each of them is escaped twice.
-
-    Args:
-        chunk: a ``chat.completion.chunk``.
-
-    Returns:
-        The pieces; the chunk itself where nothing in it can be divided.
+    Raises:
+        ProtocolError: no chunk has a choice.
     """
-    choices = chunk.get("choices") or []
-    parts = [part for choice in choices for part in _parts(choice)]
-    if len(parts) < 2:
-        return [chunk]
-    head = {name: chunk[name] for name in _HEADER if name in chunk}
-    if "usage" in chunk:
-        head["usage"] = None
-    pieces = [{**head, "choices": [{"finish_reason": None, **part}]} for part in parts]
-    ends = [choice | {"delta": {}} for choice in choices]
-    for end in ends:
-        if end.get("logprobs"):
-            end["logprobs"] = dict.fromkeys(end["logprobs"])
-    return [*pieces, {**chunk, "choices": ends}]
+    answer: dict[str, Any] = {"object": "chat.completion", "choices": []}
+    usage: dict[str, Any] | None = None
+    choices: dict[int, _Choice] = {}
+    for chunk in chunks:
+        if _is_keep_alive(chunk):
+            continue
+        for name in HEADER:
+            if chunk.get(name) is not None:
+                answer.setdefault(name, chunk[name])
+        usage = chunk.get("usage") or usage
+        for choice in chunk.get("choices") or ():
+            choices.setdefault(choice.get("index") or 0, _Choice()).add(choice)
+    if not choices:
+        raise ProtocolError("engine stream: expected at least one chunk with a choice, but it ended without")
+    answer["choices"] = [{"index": index, **choice.result()} for index, choice in sorted(choices.items())]
+    return answer if usage is None else {**answer, "usage": usage}
 
 
-def _parts(choice: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A choice's texts, tool calls and logprobs, cut into short ones; its role comes with the first of them."""
-    index = choice.get("index", 0)
-    delta = choice.get("delta") or {}
-    role = {"role": delta["role"]} if "role" in delta else {}
-    for short in _short_deltas(delta):
-        yield {"index": index, "delta": role | short}
-        role = {}
-    for name, entries in (choice.get("logprobs") or {}).items():
-        for some in _slices(entries or [], _MOST_LOGPROBS):
-            yield {"index": index, "delta": {"content": ""}, "logprobs": {name: some}}
+def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:
+    choices = chunk.get("choices") or ()
+    silent = all(not choice.get("delta") and not choice.get("finish_reason") for choice in choices)
+    return bool(choices) and silent and not chunk.get("usage")
 
 
-def _short_deltas(delta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name, text in delta.items():
-        if name != "role" and isinstance(text, str):
-            yield from ({name: piece} for piece in _slices(text, LONGEST_TEXT))
-    for call in delta.get("tool_calls") or ():
-        function = call.get("function") or {}
-        first, *others = _slices(function.get("arguments") or "", LONGEST_TEXT) or [""]
-        yield {"tool_calls": [{**call, "function": {**function, "arguments": first}}]}
-        position = {"index": call["index"]} if "index" in call else {}
-        yield from ({"tool_calls": [{**position, "function": {"arguments": other}}]} for other in others)
+class _Choice:
+    def __init__(self) -> None:
+        self._texts: dict[str, list[str]] = {"content": []}
+        self._calls: dict[int, _Call] = {}
+        self._logprobs: dict[str, list[Any]] = {}
+        self._finish_reason: str | None = None
+
+    def add(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta") or {}
+        for name, text in delta.items():
+            if name != "role" and isinstance(text, str):
+                self._texts.setdefault(name, []).append(text)
+        for position, call in enumerate(delta.get("tool_calls") or ()):
+            self._calls.setdefault(call.get("index", position), _Call()).add(call)
+        for name, entries in (choice.get("logprobs") or {}).items():
+            self._logprobs.setdefault(name, []).extend(entries or ())
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+
+    def result(self) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant"}
+        message |= {name: "".join(texts) for name, texts in self._texts.items()}
+        if self._calls:
+            message["content"] = message["content"] or None
+            message["tool_calls"] = [call.result() for _, call in sorted(self._calls.items())]
+        logprobs = {name: entries or None for name, entries in self._logprobs.items()} or None
+        return {"message": message, "logprobs": logprobs, "finish_reason": self._finish_reason}
 
 
-def _slices(values: Any, size: int) -> list[Any]:  # noqa: ANN401 - a string or a list, in pieces of the same type
-    return [values[start : start + size] for start in range(0, len(values), size)]
+class _Call:
+    def __init__(self) -> None:
+        self._call: dict[str, Any] = {"id": None, "type": "function"}
+        self._name = ""
+        self._arguments: list[str] = []
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        self._call |= {name: value for name, value in delta.items() if value and name not in ("index", "function")}
+        function = delta.get("function") or {}
+        self._name = function.get("name") or self._name
+        self._arguments.append(function.get("arguments") or "")
+
+    def result(self) -> dict[str, Any]:
+        return {**self._call, "function": {"name": self._name, "arguments": "".join(self._arguments)}}

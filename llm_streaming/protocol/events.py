@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -44,34 +43,20 @@ class ChatEvent(NamedTuple):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A whole answer.
+class Completion(ChatEvent):
+    """A whole answer, with the attributes of an event.
 
-    Attributes:
-        content: its text, ``""`` where it has none.
-        finish_reason: why it ended, or None where the server does not say.
-        usage: OpenAI's token counts, or None.
-        tool_calls: complete OpenAI tool calls.
-        raw: the OpenAI ``chat.completion``, or ``{}`` from a server that sends none.
+    ``tool_calls`` are complete, and ``raw`` is the OpenAI ``chat.completion``.
     """
 
-    content: str
-    finish_reason: str | None
-    usage: dict[str, Any] | None
-    tool_calls: list[dict[str, Any]]
-    raw: dict[str, Any]
+    __slots__ = ()
 
 
 def decode_text_event(content: str, output_all: str | bytes) -> ChatEvent | None:
-    """Read the most frequent kind of event, a piece of choice 0's text or its end, in a fraction of the usual time.
-
-    Args:
-        content: the value of the output ``content``.
-        output_all: the value of the output ``output_all``.
+    """Read the most frequent kind of event, text of choice 0 or its end, from two outputs in a fraction of the time.
 
     Returns:
-        The event; None for one of any other kind, which `decode_event` reads or refuses.
+        The event; None for any other kind of event, which `decode_event` reads or refuses.
     """
     try:
         chunk = orjson.loads(output_all)
@@ -93,17 +78,30 @@ def decode_event(response: Mapping[str, Any]) -> ChatEvent:
         EngineError: the response carries an error, in ``parameters.error`` or ``output_all``.
         ProtocolError: it is not an inference response, or an output is malformed.
     """
-    return ChatEvent(*_read(response))
+    parameters = response.get("parameters")
+    if isinstance(parameters, Mapping) and parameters.get("error"):
+        raise decode_error(parameters["error"], parameters.get("status"), parameters.get("retry_after"))
+    outputs = _outputs(response)
+    where = "output 'output_all'"
+    raw = json.parse(outputs.get("output_all") or "{}", dict, where, "a JSON object")
+    check_chunk(raw, where)
+    if raw.get("error"):
+        raise decode_error(raw)
+    choice = first_choice(raw)
+    body = body_of(choice)
+    content = outputs["content"] if "content" in outputs else body.get("content") or ""
+    calls = body.get("tool_calls") or [] if raw else _tool_calls(outputs.get("tool_calls") or "[]")
+    return ChatEvent(content, choice.get("finish_reason"), raw.get("usage"), calls, raw)
 
 
 def decode_completion(response: Mapping[str, Any]) -> Completion:
-    """Read the answer in the inference response of a unary call.
+    """Read the whole answer in the inference response of a unary call.
 
     Raises:
         EngineError: the response carries an error.
         ProtocolError: it is not an inference response, or an output is malformed.
     """
-    return Completion(*_read(response))
+    return Completion(*decode_event(response))
 
 
 def decode_error(error: object, status: object = None, retry_after: object = None) -> EngineError:
@@ -111,8 +109,8 @@ def decode_error(error: object, status: object = None, retry_after: object = Non
 
     Args:
         error: ``{"error": {…}}``, the inner object alone, the JSON of either, or plain words.
-        status: its HTTP status, where one came with it; otherwise its code or type decides.
-        retry_after: the seconds to wait before asking again, where they came with it.
+        status: the HTTP status that came with the error, if any; otherwise its code or type decides.
+        retry_after: the seconds to wait before the next try that came with the error, if any.
     """
     if isinstance(error, str | bytes):
         error = _parsed(error)
@@ -133,26 +131,6 @@ def _parsed(text: str | bytes) -> object:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text if isinstance(text, str) else text.decode(errors="replace")
-
-
-_Fields = tuple[str, str | None, dict[str, Any] | None, list[dict[str, Any]], dict[str, Any]]
-
-
-def _read(response: Mapping[str, Any]) -> _Fields:
-    parameters = response.get("parameters")
-    if isinstance(parameters, Mapping) and parameters.get("error"):
-        raise decode_error(parameters["error"], parameters.get("status"), parameters.get("retry_after"))
-    outputs = _outputs(response)
-    where = "output 'output_all'"
-    raw = json.parse(outputs.get("output_all") or "{}", dict, where, "a JSON object")
-    check_chunk(raw, where)
-    if raw.get("error"):
-        raise decode_error(raw)
-    choice = first_choice(raw)
-    body = body_of(choice)
-    content = outputs["content"] if "content" in outputs else body.get("content") or ""
-    calls = body.get("tool_calls") or [] if raw else _tool_calls(outputs.get("tool_calls") or "[]")
-    return content, choice.get("finish_reason"), raw.get("usage"), calls, raw
 
 
 def _outputs(response: Mapping[str, Any]) -> dict[str, str]:

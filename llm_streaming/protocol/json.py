@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -25,14 +25,32 @@ def dumps(value: object, where: str) -> str:
         raise ProtocolError(f"{where}: expected what JSON can hold, but {error}") from None
 
 
-def parse(text: str | bytes, kind: type[T], where: str, expected: str) -> T:
-    """Parse a JSON value of a given kind.
+def encodable(text: str, where: str) -> str:
+    """Return the text unchanged.
 
-    Args:
-        text: the JSON.
-        kind: the Python type of the value: ``dict``, ``list``, ``str``, or ``object`` for any.
-        where: the location, for the error message.
-        expected: the name of the kind, for the error message.
+    Raises:
+        ProtocolError: the text holds half a surrogate pair, which UTF-8 cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ProtocolError(
+            f"{where}: expected text that UTF-8 can hold, but found half a surrogate pair at character {error.start}"
+        ) from None
+    return text
+
+
+def as_element(value: str | dict[str, Any], where: str) -> str:
+    """Return a string unchanged, and an object as JSON.
+
+    Raises:
+        ProtocolError: UTF-8 cannot hold the string, or JSON the object.
+    """
+    return encodable(value, where) if isinstance(value, str) else dumps(value, where)
+
+
+def parse(text: str | bytes, kind: type[T], where: str, expected: str) -> T:
+    """Parse a JSON value of the Python type ``kind``; ``where`` and ``expected`` are for the error message.
 
     Raises:
         ProtocolError: the text is not JSON, or holds another kind of value.
@@ -48,7 +66,10 @@ def parse(text: str | bytes, kind: type[T], where: str, expected: str) -> T:
 
 def unexpected(where: str, expected: str, found: object) -> ProtocolError:
     """Make the exception ``<where>: expected <expected>, but got <found>``; a long value is shortened."""
-    return ProtocolError(f"{where}: expected {expected}, but got {_shortened(found)}")
+    got = repr(found)
+    if len(got) > _LONGEST_QUOTE:
+        got = f"{got[:_LONGEST_QUOTE]}…"
+    return ProtocolError(f"{where}: expected {expected}, but got {got}")
 
 
 def tensor_location(name: str, index: int | None = None) -> str:
@@ -59,10 +80,3 @@ def tensor_location(name: str, index: int | None = None) -> str:
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun: ``1 element`` or ``2 elements``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _shortened(value: object) -> str:
-    if isinstance(value, str | bytes):
-        return repr(value) if len(value) <= _LONGEST_QUOTE else f"{value[:_LONGEST_QUOTE]!r}…"
-    text = repr(value)
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"

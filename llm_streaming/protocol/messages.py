@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import json
-from llm_streaming.protocol.content import Part, as_content, decode_contents, encodable, read_content
-from llm_streaming.protocol.json import tensor_location, unexpected
-from llm_streaming.protocol.tensors import Tensor, check_count
+from llm_streaming.protocol.json import counted, tensor_location, unexpected
+from llm_streaming.protocol.tensors import Tensor, per_message
 from llm_streaming.protocol.tools import decode_calls, read_calls
+
+Part: TypeAlias = tuple[str, str | dict[str, Any]]
+"""The type of a content part, and the value that OpenAI's object holds under that name."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _A_ROLE = "system, developer, user, assistant or tool"
+_PLAIN = frozenset({"text", "refusal"})  # parts whose value is text, even where it looks like JSON
+_LIST = "a JSON list of strings, such as '[\"Hello\"]'"
 
 
 class Message(NamedTuple):
-    """A checked message: the four things that SC2's translator keeps of one.
-
-    Attributes:
-        role: one of OpenAI's roles.
-        parts: the content.
-        calls: OpenAI tool calls.
-        call_id: the ``tool_call_id``, or ``""``.
-    """
+    """A checked message, with the four things that SC2's translator keeps; ``call_id`` may be ``""``."""
 
     role: str
     parts: list[Part]
@@ -33,7 +30,7 @@ class Message(NamedTuple):
 
     def as_openai(self) -> dict[str, Any]:
         """The message as OpenAI's API takes it: empty content is null beside tool calls, and ``""`` elsewhere."""
-        content = as_content(self.parts)
+        content = _as_content(self.parts)
         message: dict[str, Any] = {"role": self.role, "content": None if self.calls and not content else content}
         if self.calls:
             message["tool_calls"] = self.calls
@@ -42,8 +39,25 @@ class Message(NamedTuple):
         return message
 
 
+def _as_content(parts: Sequence[Part]) -> str | list[dict[str, Any]]:
+    if not parts:
+        return ""
+    kind, value = parts[0]
+    if len(parts) == 1 and kind == "text" and isinstance(value, str):
+        return value
+    return [{"type": kind, kind: _part_value(kind, value)} for kind, value in parts]
+
+
+def _part_value(kind: str, value: str | dict[str, Any]) -> str | dict[str, Any]:
+    # A string under this name can only be an address, and engines take only the object.
+    return {"url": value} if kind == "image_url" and isinstance(value, str) else value
+
+
 def read_messages(messages: Sequence[object]) -> list[Message]:
     """Check OpenAI messages.
+
+    Null content and ``""`` are one empty text, and ``[]`` is no part; keys of a part beside its type and value are
+    dropped.
 
     Raises:
         ProtocolError: there is no message, or one is malformed; the exception names the message's index.
@@ -61,51 +75,66 @@ def _read_message(message: object, where: str) -> Message:
         raise unexpected(f"{where}, role", _A_ROLE, role)
     if call_id is not None and not isinstance(call_id, str):
         raise unexpected(where, "a tool_call_id that is a string", call_id)
-    parts = read_content(message.get("content"), where)
-    return Message(role, parts, read_calls(message.get("tool_calls"), where), encodable(call_id or "", where))
+    parts = _read_content(message.get("content"), where)
+    return Message(role, parts, read_calls(message.get("tool_calls"), where), json.encodable(call_id or "", where))
+
+
+def _read_content(content: object, where: str) -> list[Part]:
+    if content is None:
+        return [("text", "")]
+    if isinstance(content, str):
+        return [("text", json.encodable(content, where))]
+    if not isinstance(content, list):
+        raise unexpected(where, "content that is a string, a list of parts or null", content)
+    return [_read_part(part, f"{where}, part {index}") for index, part in enumerate(content)]
+
+
+def _read_part(part: object, where: str) -> Part:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(part, dict) or not isinstance(kind, str) or not kind.isidentifier():
+        raise unexpected(where, 'an object with a type, such as {"type": "text", "text": "Hello"}', part)
+    value = part.get(kind)
+    if isinstance(value, str):
+        return kind, json.encodable(value, where)
+    if not isinstance(value, dict) or kind in _PLAIN:
+        raise unexpected(where, f"a {'string' if kind in _PLAIN else 'string or an object'} under '{kind}'", value)
+    return kind, value
 
 
 def encode_messages(messages: Sequence[object]) -> list[Tensor]:
-    """Make the tensors of OpenAI messages, in the contract's order; those whose strings are all empty are left out.
+    """Make the tensors of OpenAI messages, in the contract's order, without those whose strings are all empty.
 
     Raises:
         ProtocolError: see `read_messages`; or JSON cannot hold a part or a tool call.
     """
-    checked = read_messages(messages)
-    rows = [_encode_message(message, f"message {index}") for index, message in enumerate(checked)]
-    columns = rows[0] if len(rows) == 1 else _listed_columns(rows)
+    rows = [_encode_message(message, f"message {index}") for index, message in enumerate(read_messages(messages))]
+    columns = rows[0]
+    if len(rows) > 1:
+        columns = {name: [_as_one_element(name, row[name]) for row in rows] for name in columns}
     return [Tensor(name, tuple(data)) for name, data in columns.items() if any(data)]
 
 
 def _encode_message(message: Message, where: str) -> dict[str, list[str]]:
+    """The elements of each tensor for a message that is alone."""
+    values = (value for _, value in message.parts)
     return {
         "role": [message.role],
-        "content": [_encode_value(value, f"{where}, part {index}") for index, (_, value) in enumerate(message.parts)],
+        "content": [json.as_element(value, f"{where}, part {index}") for index, value in enumerate(values)],
         "type": [kind for kind, _ in message.parts],
         "tool_calls": [json.dumps(call, where) for call in message.calls],
         "tool_call_id": [message.call_id],
     }
 
 
-def _encode_value(value: str | dict[str, Any], where: str) -> str:
-    return value if isinstance(value, str) else json.dumps(value, where)
-
-
-def _listed_columns(rows: Sequence[dict[str, list[str]]]) -> dict[str, list[str]]:
-    """One element for each of several messages: raw for role and id, a JSON list of strings for the others."""
-    raw = ("role", "tool_call_id")
-    return {name: [row[name][0] if name in raw else _listed(row[name]) for row in rows] for name in rows[0]}
-
-
-def _listed(strings: list[str]) -> str:
+def _as_one_element(name: str, strings: list[str]) -> str:
+    """One of several messages has one element in each tensor: the role or id itself, or a JSON list of its strings."""
+    if name in ("role", "tool_call_id"):
+        return strings[0]
     return json.dumps(strings, "messages") if strings else ""
 
 
-def decode_messages(tensors: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Read the OpenAI messages that tensors describe: one for each element of ``role``.
-
-    Args:
-        tensors: the elements of each tensor, by name.
+def decode_messages(tensors: Mapping[str, tuple[str, ...]]) -> list[dict[str, Any]]:
+    """Read OpenAI messages from the elements of each tensor: one message for each element of ``role``.
 
     Raises:
         ProtocolError: roles are missing or unknown, or the other tensors do not fit them.
@@ -116,17 +145,62 @@ def decode_messages(tensors: Mapping[str, Sequence[str]]) -> list[dict[str, Any]
     for index, role in enumerate(roles):
         if role not in _ROLES:
             raise unexpected(tensor_location("role", index), _A_ROLE, role)
-    count = len(roles)
-    parts = decode_contents(tensors.get("content") or (), tensors.get("type") or (), count)
-    calls = _decode_calls(tensors.get("tool_calls") or (), count)
-    ids = tensors.get("tool_call_id") or [""] * count
-    check_count("tool_call_id", ids, count)
+    parts, calls = _decode_contents(tensors, len(roles)), _decode_calls(tensors, len(roles))
+    ids = per_message(tensors, "tool_call_id", len(roles))
     return [Message(*columns).as_openai() for columns in zip(roles, parts, calls, ids, strict=True)]
 
 
-def _decode_calls(elements: Sequence[str], count: int) -> list[list[dict[str, Any]]]:
-    numbered = list(enumerate(elements))
+def _decode_calls(tensors: Mapping[str, tuple[str, ...]], count: int) -> list[list[dict[str, Any]]]:
     if count == 1:
-        return [decode_calls(numbered)]
-    check_count("tool_calls", elements or [""] * count, count)
-    return [decode_calls([element]) for element in numbered] or [[]] * count
+        return [decode_calls(enumerate(tensors.get("tool_calls", ())))]
+    return [decode_calls([element]) for element in enumerate(per_message(tensors, "tool_calls", count))]
+
+
+def _decode_contents(tensors: Mapping[str, tuple[str, ...]], count: int) -> list[list[Part]]:
+    """Read the parts of each message.
+
+    A lone message has raw strings, unless its ``type`` is a JSON list: its text stays text even where it looks like
+    JSON. With several messages every element of ``content`` is a JSON list, because a raw text could look like one;
+    ``""`` is an empty message, and a type may also be one raw word for all parts of its message. A missing type is
+    text.
+    """
+    contents, types = tensors.get("content", ()), tensors.get("type", ())
+    if count == 1 and not (types and types[0].startswith("[")):
+        kinds = [kind or "text" for kind in types] or ["text"] * len(contents)
+        return [_decode_parts(contents, kinds)]
+    pairs = zip(per_message(tensors, "content", count), per_message(tensors, "type", count), strict=True)
+    return [_decode_listed(content, kind, index) for index, (content, kind) in enumerate(pairs)]
+
+
+def _decode_listed(content: str, kind: str, index: int) -> list[Part]:
+    values = _strings(content, tensor_location("content", index)) if content else []
+    listed = values and kind.startswith("[")
+    kinds = _strings(kind, tensor_location("type", index)) if listed else [kind or "text"] * len(values)
+    return _decode_parts(values, kinds, index)
+
+
+def _strings(element: str, where: str) -> list[str]:
+    values = json.parse(element, list, where, _LIST)
+    if not all(isinstance(value, str) for value in values):
+        raise unexpected(where, _LIST, element)
+    return values
+
+
+def _decode_parts(values: Sequence[str], kinds: Sequence[str], message: int | None = None) -> list[Part]:
+    """Pair values with their types; ``message`` is the index of their element if they come from a JSON list."""
+    if not values:
+        return []
+    if len(kinds) != len(values):
+        expected = f"{counted(len(values), 'part type')}, one for each part"
+        raise unexpected(tensor_location("type", message), expected, len(kinds))
+    pairs = enumerate(zip(kinds, values, strict=True))
+    return [_decode_part(kind, value, number if message is None else message) for number, (kind, value) in pairs]
+
+
+def _decode_part(kind: str, value: str, index: int) -> Part:
+    if not kind.isidentifier():
+        raise unexpected(tensor_location("type", index), "a part type, such as 'text'", kind)
+    if kind in _PLAIN or not value.startswith("{"):
+        return kind, value
+    expected = f"a JSON object for a part of type '{kind}'"
+    return kind, json.parse(value, dict, tensor_location("content", index), expected)

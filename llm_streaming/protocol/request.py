@@ -16,8 +16,8 @@ from llm_streaming.protocol.tools import decode_tools, encode_tools, read_tools
 ParametersName: TypeAlias = Literal["llm_parameters", "kwargs"]
 
 _PARAMETERS_NAMES: tuple[ParametersName, ...] = ("llm_parameters", "kwargs")
-_STREAMING = frozenset({"stream", "stream_options"})  # the path decides about streaming
-_NOT_SAMPLING = _STREAMING | {"model", "messages", "tools", "tool_choice", "parallel_tool_calls"}
+_KEYS = ("messages", "tools", "tool_choice", "parallel_tool_calls")  # the same in OpenAI's body and in `ChatRequest`
+_STREAMING = ("stream", "stream_options")  # the path decides about streaming
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ChatRequest:
         tool_choice: ``auto``, ``none``, ``required`` or an object that names a tool; sent only beside tools.
         parallel_tool_calls: sent only beside tools.
         parameters: sampling parameters, without ``stream`` and ``stream_options``.
-        outputs: names of the output tensors asked for; None means all.
+        outputs: names of the output tensors that the client wants; None means all.
     """
 
     messages: list[dict[str, Any]]
@@ -42,10 +42,9 @@ class ChatRequest:
 
     @classmethod
     def from_openai(cls, body: Mapping[str, Any]) -> ChatRequest:
-        """Read the body of an OpenAI chat completion; it becomes what it would become by way of tensors.
+        """Read the parsed body of an OpenAI chat completion; the tensors of the same body give the same request.
 
-        Args:
-            body: the parsed body; its ``model`` is ignored, and ``stream`` and ``stream_options`` are left out.
+        ``model``, ``stream`` and ``stream_options`` are left out.
 
         Raises:
             ProtocolError: a message or one of the keys about tools is malformed.
@@ -55,17 +54,12 @@ class ChatRequest:
             raise unexpected("messages", "a list", messages)
         checked = [message.as_openai() for message in read_messages(messages or [])]
         tools = read_tools(body.get("tools"), body.get("tool_choice"), body.get("parallel_tool_calls"))
-        return cls(checked, *tools, _sampling(body, _NOT_SAMPLING))
+        return cls(checked, *tools, _sampling(body, ("model", *_KEYS, *_STREAMING)))
 
     def as_openai(self) -> dict[str, Any]:
         """The body of an OpenAI chat completion, without ``model`` and ``stream``."""
-        asked = {
-            "messages": self.messages,
-            "tools": self.tools,
-            "tool_choice": self.tool_choice,
-            "parallel_tool_calls": self.parallel_tool_calls,
-        }
-        return self.parameters | {name: value for name, value in asked.items() if value is not None}
+        keys = {name: getattr(self, name) for name in _KEYS}
+        return self.parameters | {name: value for name, value in keys.items() if value is not None}
 
 
 def encode_request(request: ChatRequest) -> dict[str, Any]:
@@ -96,12 +90,12 @@ def decode_request(
     Args:
         inputs: the tensors, in any order.
         parameters: the request's parameters, of which only ``llm_parameters`` and ``kwargs`` are read: an object
-            each, or over gRPC one JSON string that holds an object.
-        outputs: the names of the outputs asked for; None or an empty list for all.
-        prefer: the parameter that is read first; the other one is read where it is missing or empty.
+            each, or a JSON string of one, as over gRPC.
+        outputs: the names of the outputs that the client wants; None or an empty list for all.
+        prefer: the parameter that is read first; the other one is read if the first is missing or empty.
 
     Raises:
-        ProtocolError: a tensor is unknown, malformed or there twice, or parameters or outputs are malformed.
+        ProtocolError: a tensor is unknown, malformed or duplicate, or parameters or outputs are malformed.
     """
     tensors: dict[str, tuple[str, ...]] = {}
     for tensor in inputs:
@@ -116,22 +110,19 @@ def decode_request(
 
 def _parameters(parameters: Mapping[str, Any], prefer: ParametersName) -> dict[str, Any]:
     found = {name: _object(parameters.get(name), f"parameter '{name}'") for name in _PARAMETERS_NAMES}
-    other = next(name for name in _PARAMETERS_NAMES if name != prefer)
-    return _sampling(found[prefer] or found[other])
+    return _sampling(found[prefer] or found["llm_parameters"] or found["kwargs"])
 
 
 def _object(value: object, where: str) -> dict[str, Any]:
     expected = "an object, or a JSON string that holds one"
-    if value is None:
-        return {}
     if isinstance(value, str):
         return json.parse(value, dict, where, expected)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping | None):
         raise unexpected(where, expected, value)
-    return dict(value)
+    return dict(value or {})
 
 
-def _sampling(parameters: Mapping[str, Any], without: frozenset[str] = _STREAMING) -> dict[str, Any]:
+def _sampling(parameters: Mapping[str, Any], without: Sequence[str] = _STREAMING) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name not in without}
 
 

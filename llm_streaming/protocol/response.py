@@ -7,32 +7,29 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from llm_streaming.protocol.chunks import LONGEST_TEXT, body_of, drop_null_tool_calls, first_choice, split
+from llm_streaming.protocol.chunks import HEADER, LONGEST_TEXT, body_of, drop_null_tool_calls, first_choice
 
 Event: TypeAlias = list[tuple[str, bytes]]
 """One event of an answer: the outputs in the contract's order, each with its name and its one value."""
 
 _LARGEST_EVENT = 60_000  # bytes of all values as JSON; SC2's agent reads 65,535, and names and shapes take some
 _SURELY_FITS = 4096  # bytes of a line that is within both limits, whatever has to be escaped in it
+_MOST_LOGPROBS = 8  # entries in one piece of a split chunk; an entry with 20 alternatives takes 1.5 KB
 _LONGEST_ERROR = 1_000  # characters; an event that holds the error twice stays below 65,536 bytes
 
 
 def encode_chunk(chunk: dict[str, Any]) -> list[Event]:
-    """Make the events of one chunk of an engine: usually one, several for a long text.
+    """Make the events of one ``chat.completion.chunk``: usually one, several for a long text.
 
     ``output_all`` is the chunk as compact JSON, and ``content`` the text of choice 0.
-
-    Args:
-        chunk: a ``chat.completion.chunk``.
     """
     return [_event(piece, line) for piece, line in chunk_lines(chunk)]
 
 
 def chunk_lines(chunk: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
-    """Serialise a chunk on one line, or, where that is too long for an event, in pieces on a line each.
+    """Serialise a chunk on one line, or in several pieces if it is too long for one event.
 
-    Args:
-        chunk: a ``chat.completion.chunk``; a ``tool_calls`` that is null is removed from it.
+    A ``tool_calls`` that is null is removed from the chunk.
 
     Returns:
         Each piece, as an object and as its line.
@@ -41,11 +38,11 @@ def chunk_lines(chunk: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
     line = orjson.dumps(chunk)
     if len(line) <= _SURELY_FITS or _fits(chunk, line):
         return [(chunk, line)]
-    return [(piece, orjson.dumps(piece)) for piece in split(chunk)]
+    return [(piece, orjson.dumps(piece)) for piece in _split(chunk)]
 
 
 def encode_completion(completion: dict[str, Any]) -> Event:
-    """Make the outputs of a unary answer, a ``chat.completion``; it is never split."""
+    """Make the outputs of a unary answer, a ``chat.completion``, which is never split."""
     drop_null_tool_calls(completion)
     return _event(completion, orjson.dumps(completion))
 
@@ -58,13 +55,12 @@ def encode_error(error: Mapping[str, Any]) -> Event:
     Args:
         error: ``{"error": {"message", "type", "code"}}``, as of :meth:`EngineError.as_openai`; other keys are dropped.
     """
-    inner = error["error"]
-    texts = {name: _sendable(inner.get(name)) for name in ("message", "type", "code")}
+    texts = {name: _sendable(error["error"].get(name)) for name in ("message", "type", "code")}
     return _event({}, orjson.dumps({"error": texts}))
 
 
 def select(event: Event, asked: Sequence[str] | None) -> Event:
-    """Keep the outputs of an event that the client asked for, in the contract's order; all of them for None."""
+    """Keep the outputs of an event that the client wants; None means all."""
     return event if asked is None else [output for output in event if output[0] in asked]
 
 
@@ -92,3 +88,54 @@ def _texts(chunk: dict[str, Any]) -> Iterator[str]:
 
 def _sendable(value: object) -> str | None:
     return None if value is None else str(value)[:_LONGEST_ERROR].encode(errors="replace").decode()
+
+
+def _split(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    """Split a chunk so that no piece holds more than one text, one tool call's arguments or a few logprobs.
+
+    The pieces of text, arguments and logprobs join to those of the chunk. The last piece has finish_reason, usage and
+    everything else. A piece of 4,096 characters fits even if each character is escaped twice. A chunk in which nothing
+    can be divided stays whole.
+    """
+    choices = chunk.get("choices") or []
+    parts = [part for choice in choices for part in _parts(choice)]
+    if len(parts) < 2:
+        return [chunk]
+    head = {name: chunk[name] for name in HEADER if name in chunk}
+    if "usage" in chunk:
+        head["usage"] = None
+    pieces = [{**head, "choices": [{"finish_reason": None, **part}]} for part in parts]
+    ends = [choice | {"delta": {}} for choice in choices]
+    for end in ends:
+        if end.get("logprobs"):
+            end["logprobs"] = dict.fromkeys(end["logprobs"])
+    return [*pieces, {**chunk, "choices": ends}]
+
+
+def _parts(choice: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The texts, tool calls and logprobs of a choice in short parts; the first part has the role."""
+    index = choice.get("index", 0)
+    delta = choice.get("delta") or {}
+    role = {"role": delta["role"]} if "role" in delta else {}
+    for short in _short_deltas(delta):
+        yield {"index": index, "delta": role | short}
+        role = {}
+    for name, entries in (choice.get("logprobs") or {}).items():
+        for some in _slices(entries or [], _MOST_LOGPROBS):
+            yield {"index": index, "delta": {"content": ""}, "logprobs": {name: some}}
+
+
+def _short_deltas(delta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, text in delta.items():
+        if name != "role" and isinstance(text, str):
+            yield from ({name: piece} for piece in _slices(text, LONGEST_TEXT))
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        first, *others = _slices(function.get("arguments") or "", LONGEST_TEXT) or [""]
+        yield {"tool_calls": [{**call, "function": {**function, "arguments": first}}]}
+        position = {"index": call["index"]} if "index" in call else {}
+        yield from ({"tool_calls": [{**position, "function": {"arguments": other}}]} for other in others)
+
+
+def _slices(values: Any, size: int) -> list[Any]:  # noqa: ANN401 - a string or a list, in pieces of the same type
+    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,6 @@ from llm_streaming.protocol.json import counted, tensor_location, unexpected
 
 INPUT_NAMES = ("role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice")
 OUTPUT_NAMES = ("role", "content", "type", "tool_calls", "output_all")  # content stays at index 1
-
-# The runtimes' description of their tensors, as JSON for MLServer's ``MetadataTensor``.
-METADATA: dict[str, list[dict[str, Any]]] = {
-    "inputs": [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in INPUT_NAMES],
-    "outputs": [{"name": name, "datatype": "BYTES", "shape": [1, 1]} for name in OUTPUT_NAMES],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +42,24 @@ class Tensor:
 
     @classmethod
     def from_parts(cls, name: object, datatype: object, shape: object, data: object) -> Tensor:
-        """Read a tensor from its parts, as MLServer's objects hold them.
+        """Read a tensor from its parts.
 
         Args:
             name: a string.
-            datatype: ``BYTES``, as a string or as MLServer's enumeration.
+            datatype: ``BYTES``.
             shape: dimensions whose product is the number of elements: ``[n]``, ``[n, 1]``, ``[1, n]``.
-            data: a flat or nested list, or MLServer's wrapper of one, of ``str`` (REST) or ``bytes`` (gRPC).
+            data: a flat or nested list of ``str`` (REST) or ``bytes`` (gRPC).
 
         Raises:
             ProtocolError: a part is something else, or bytes are not UTF-8.
         """
         if not isinstance(name, str) or not name:
             raise unexpected("tensor", "a name", name)
-        datatype = getattr(datatype, "value", datatype)
         if datatype != "BYTES":
             raise unexpected(tensor_location(name), "datatype BYTES", datatype)
-        root = getattr(data, "root", data)
-        if not isinstance(root, list | tuple):
-            raise unexpected(tensor_location(name), "a list of strings as data", root)
-        elements = tuple(_decode(element, tensor_location(name, index)) for index, element in enumerate(_flat(root)))
+        if not isinstance(data, list | tuple):
+            raise unexpected(tensor_location(name), "a list of strings as data", data)
+        elements = tuple(_decode(element, tensor_location(name, index)) for index, element in enumerate(_flat(data)))
         _check_shape(name, shape, len(elements))
         return cls(name, elements)
 
@@ -93,17 +85,18 @@ def _decode(element: object, where: str) -> str:
 
 def _check_shape(name: str, shape: object, count: int) -> None:
     dimensions = shape if isinstance(shape, list | tuple) else ()
-    whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in dimensions)
+    whole = all(type(size) is int and size >= 0 for size in dimensions)
     if not dimensions or not whole or math.prod(dimensions) != count:
         raise unexpected(tensor_location(name), f"shape [{count}], the number of its elements", shape)
 
 
-def check_count(name: str, elements: Sequence[object], count: int) -> None:
-    """Check that a tensor has one element for each message.
+def per_message(tensors: Mapping[str, tuple[str, ...]], name: str, count: int) -> tuple[str, ...]:
+    """Return the elements of a tensor, one for each of ``count`` messages; ``""`` for each if the tensor is missing.
 
     Raises:
-        ProtocolError: it has more or fewer.
+        ProtocolError: it has more or fewer elements.
     """
+    elements = tensors.get(name) or ("",) * count
     if len(elements) != count:
-        expected = f"{counted(count, 'element')}, one for each message"
-        raise unexpected(tensor_location(name), expected, len(elements))
+        raise unexpected(tensor_location(name), f"{counted(count, 'element')}, one for each message", len(elements))
+    return elements

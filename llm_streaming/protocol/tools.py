@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from llm_streaming.protocol import json
-from llm_streaming.protocol.content import encodable
 from llm_streaming.protocol.json import tensor_location, unexpected
 from llm_streaming.protocol.tensors import Tensor
 
 _CALL = 'a tool call, such as {"id": "…", "type": "function", "function": {"name": "…", "arguments": "…"}}'
 _CHOICE = "a word, such as 'auto', or a JSON object"
-
 
 Tools: TypeAlias = tuple[list[dict[str, Any]] | None, str | dict[str, Any] | None, bool | None]
 """A request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``; None for one that is not given."""
@@ -39,7 +37,7 @@ def read_tools(tools: object, choice: object, parallel: object) -> Tools:
 
 
 def encode_tools(tools: object, choice: object, parallel: object) -> list[Tensor]:
-    """Make the tensors of the three values; without tools there are none.
+    """Make the tensors of the three values; none without tools.
 
     Raises:
         ProtocolError: one of them is of the wrong type, or JSON cannot hold it.
@@ -51,42 +49,41 @@ def encode_tools(tools: object, choice: object, parallel: object) -> list[Tensor
     if parallel is not None:
         tensors.append(Tensor("parallel_tool_calls", ("true" if parallel else "false",)))
     if choice is not None:
-        word = encodable(choice, "tool_choice") if isinstance(choice, str) else json.dumps(choice, "tool_choice")
-        tensors.append(Tensor("tool_choice", (word,)))
+        tensors.append(Tensor("tool_choice", (json.as_element(choice, "tool_choice"),)))
     return tensors
 
 
 def decode_tools(tensors: Mapping[str, Sequence[str]]) -> Tools:
     """Read the three values: a JSON object for each tool, a raw word or JSON as choice, and true or false.
 
-    Args:
-        tensors: the elements of each tensor, by name.
-
     Raises:
-        ProtocolError: an element is malformed, or there is more than one choice or switch.
+        ProtocolError: an element is malformed, or ``tool_choice`` or ``parallel_tool_calls`` has more than one.
     """
     tools = [
         json.parse(element, dict, tensor_location("tools", index), "a JSON object")
         for index, element in enumerate(tensors.get("tools", ()))
     ]
-    parallel = _only_element(tensors, "parallel_tool_calls")
-    if parallel not in (None, "true", "false"):
-        raise unexpected(tensor_location("parallel_tool_calls", 0), "'true' or 'false'", parallel)
     choice = _decode_choice(_only_element(tensors, "tool_choice"))
-    return tools or None, choice, None if parallel is None else parallel == "true"
+    return tools or None, choice, _decode_parallel(_only_element(tensors, "parallel_tool_calls"))
 
 
 def _decode_choice(word: str | None) -> str | dict[str, Any] | None:
     where = tensor_location("tool_choice", 0)
-    if word == "":
-        raise unexpected(where, _CHOICE, word)
-    if word and word.startswith("{"):
+    if word is None or (word and word[0] not in '{"'):
+        return word
+    if word.startswith("{"):
         return json.parse(word, dict, where, _CHOICE)
-    return json.parse(word, str, where, _CHOICE) if word and word.startswith('"') else word
+    return json.parse(word, str, where, _CHOICE)
+
+
+def _decode_parallel(word: str | None) -> bool | None:
+    if word is None:
+        return None
+    return json.parse(word, bool, tensor_location("parallel_tool_calls", 0), "'true' or 'false'")
 
 
 def _only_element(tensors: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """The one element of a tensor; None for a missing tensor and for ``null``, which the translator can send."""
+    """The one element of a tensor; None for a missing tensor and for ``null``, which SC2's translator can send."""
     elements = tensors.get(name, ())
     if len(elements) > 1:
         raise unexpected(tensor_location(name), "one element", len(elements))
@@ -94,10 +91,10 @@ def _only_element(tensors: Mapping[str, Sequence[str]], name: str) -> str | None
 
 
 def read_calls(calls: object, where: str) -> list[dict[str, Any]]:
-    """Check the tool calls of one OpenAI message; null is an empty list.
+    """Check the tool calls of one OpenAI message; null becomes an empty list.
 
     Raises:
-        ProtocolError: it is no list, or one of them is not an OpenAI tool call.
+        ProtocolError: the value is no list, or one of them is not an OpenAI tool call.
     """
     if calls is None:
         return []
@@ -107,10 +104,10 @@ def read_calls(calls: object, where: str) -> list[dict[str, Any]]:
 
 
 def decode_calls(elements: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
-    """Read the tool calls in elements of ``tool_calls``.
+    """Read the tool calls in elements of ``tool_calls``, which are given with their indices.
 
-    An element, which is given with its index, is a call, or a list of calls that may be encoded once more; ``""`` is
-    no call. All these forms are accepted everywhere, because a call is an object and cannot be mistaken for text.
+    An element is a call, a list of calls, or a list of calls that are encoded once more; ``""`` is no call. All forms
+    are accepted everywhere, because a call is an object and cannot be mistaken for text.
 
     Raises:
         ProtocolError: one of them is broken JSON or not an OpenAI tool call.

@@ -1,4 +1,4 @@
-"""The base of both runtimes: an MLServer model that passes requests to an engine, and its answers to the client."""
+"""The base of both runtimes: an MLServer model that passes requests to an engine and answers to the client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from mlserver import MLModel
 from mlserver.settings import ModelSettings
-from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, Parameters
+from mlserver.types import Datatype, InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 
 from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError
@@ -21,7 +21,7 @@ from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_c
 from llm_streaming.protocol.chunks import keep_alive_chunk
 from llm_streaming.protocol.request import ParametersName
 from llm_streaming.protocol.response import select
-from llm_streaming.protocol.tensors import METADATA
+from llm_streaming.protocol.tensors import INPUT_NAMES, OUTPUT_NAMES
 from llm_streaming.runtimes.logs import ChatError, log_failure, silence_mlserver
 from llm_streaming.runtimes.metrics import RequestMetrics, count_malformed
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
@@ -36,18 +36,18 @@ class ChatRuntime(MLModel, ABC):
     """The request parameter that this runtime reads its sampling parameters from first."""
 
     keep_alive: float
-    """Seconds of an engine's silence after which a stream carries an empty event."""
+    """Seconds without a new chunk after which a stream carries an empty event."""
 
     _engine: Engine | None = None
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
         # MLServer looks for handlers among a model's attributes, before it loads the model.
-        self.openai_infer, self.openai_infer_stream = openai_handlers(self)
+        self.openai_infer, self.openai_infer_stream = openai_handlers(self.name, self.complete, self.stream)
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded, and its engine has not ended since."""
+        """Whether the model is loaded and its engine has not ended since then."""
         return self._ready and (self._engine is None or self._engine.alive)
 
     @ready.setter
@@ -68,18 +68,18 @@ class ChatRuntime(MLModel, ABC):
         Raises:
             ChatError: the settings are wrong, or the engine does not start.
         """
-        self.inputs = [MetadataTensor(**tensor) for tensor in METADATA["inputs"]]
-        self.outputs = [MetadataTensor(**tensor) for tensor in METADATA["outputs"]]
+        self.inputs = [MetadataTensor(name=name, datatype=Datatype.BYTES, shape=[-1]) for name in INPUT_NAMES]
+        self.outputs = [MetadataTensor(name=name, datatype=Datatype.BYTES, shape=[1, 1]) for name in OUTPUT_NAMES]
         parameters = self.settings.parameters
         try:
             self._engine = await self.open_engine(parameters.extra if parameters else None)
         except EngineError as error:
-            raise _as_chat_error(error) from None
+            raise ChatError(error) from None
         silence_mlserver()
         return True
 
     async def unload(self) -> bool:
-        """End the engine; MLServer also calls this after a load that failed half-way."""
+        """End the engine, also after a load that failed half-way."""
         if self._engine is not None:
             await self._engine.close()
             self._engine = None
@@ -89,23 +89,23 @@ class ChatRuntime(MLModel, ABC):
         """Answer a request as a whole.
 
         Raises:
-            ChatError: the request was refused or the engine failed; never with the statuses 400 and 404, on which
-                SC2's agent reloads the model (contract §3).
+            ChatError: the request was refused or the engine failed.
         """
         try:
             request = self._decode(payload)
             outputs = encode_completion(await self.complete(request))
         except Exception as error:  # noqa: BLE001 - the client is told of every failure
-            raise _as_chat_error(log_failure(error)) from None
+            raise ChatError(log_failure(error)) from None
         return whole_response(self.name, self.version, select(outputs, request.outputs))
 
     async def predict_stream(  # type: ignore[override] # it yields all that MLServer reads of a response
         self, payloads: AsyncIterator[InferenceRequest]
     ) -> AsyncIterator[StreamedResponse]:
-        """Answer a request in events, as the engine's chunks come.
+        """Answer a request in events, while the engine makes its chunks.
 
         Raises:
-            ChatError: after a last event that says the same, so that every client sees a failure (contract §3).
+            ChatError: the request was refused or the engine failed. A last event says the same, so that every client
+                sees a failure (contract §3).
         """
         payload = await anext(payloads)
         respond = partial(StreamedResponse, self.name, self.version, Parameters(headers={}))
@@ -120,10 +120,10 @@ class ChatRuntime(MLModel, ABC):
                         yield respond(together)
         except Exception as error:  # noqa: BLE001 - the client is told of every failure
             failure = log_failure(error)
-            raised = _as_chat_error(failure)
+            raised = ChatError(failure)
             event = encode_error(failure.as_openai())
-            # The parameters repeat the error, as a string because gRPC drops a dict, and add the status and the wait,
-            # for which a stream that has begun has no status line and no header.
+            # The parameters repeat the error, as a string because gRPC drops a dict. They add the status and the wait,
+            # because the status line and the headers of the stream have been sent already.
             told: dict[str, str | int] = {"error": dict(event)["output_all"].decode(), "status": raised.status_code}
             if failure.retry_after is not None:
                 told["retry_after"] = math.ceil(failure.retry_after)
@@ -131,7 +131,7 @@ class ChatRuntime(MLModel, ABC):
             raise raised from None
 
     async def complete(self, request: ChatRequest) -> dict[str, Any]:
-        """Have the engine make a whole answer, a ``chat.completion``.
+        """Get a whole answer from the engine, a ``chat.completion``.
 
         Raises:
             EngineError: the model is not loaded, or the engine refuses the request or fails.
@@ -145,7 +145,7 @@ class ChatRuntime(MLModel, ABC):
     def stream(
         self, request: ChatRequest, first: dict[str, Any] | None = None
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """Have the engine stream an answer: see `llm_streaming.runtimes.stream.stream_answer`.
+        """Stream an answer of the engine, as `llm_streaming.runtimes.stream.stream_answer` describes.
 
         Raises:
             EngineError: the model is not loaded.
@@ -176,8 +176,3 @@ def _came_as_json(payload: InferenceRequest) -> bool:
     """Whether a request came over REST: the elements of its tensors are strings, over gRPC bytes (contract §1)."""
     columns = [one.data.root for one in payload.inputs]
     return not any(isinstance(column, list) and any(isinstance(each, bytes) for each in column) for column in columns)
-
-
-def _as_chat_error(error: EngineError) -> ChatError:
-    status = 422 if error.status in (400, 404) else error.status
-    return ChatError(str(error), status)

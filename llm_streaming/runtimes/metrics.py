@@ -42,11 +42,7 @@ _ACTIVE = Gauge("gen_ai_server_active_requests", "Requests being answered.", [_M
 
 @contextmanager
 def count_malformed(model: str) -> Iterator[None]:
-    """Count a request that is refused while it is read, before the engine gets it.
-
-    Args:
-        model: the model's name, a label of the metrics.
-    """
+    """Count a request to a model that is refused while it is read, before the engine gets it."""
     try:
         yield
     except (ProtocolError, EngineError):
@@ -55,11 +51,7 @@ def count_malformed(model: str) -> Iterator[None]:
 
 
 class RequestMetrics:
-    """Measures one request to an engine, from entering the context to leaving it.
-
-    Args:
-        model: the model's name, a label of the metrics.
-    """
+    """Measures one request to a model's engine, from entering the context to leaving it."""
 
     def __init__(self, model: str) -> None:
         self._model = model

@@ -1,6 +1,6 @@
 """OpenAI's own API on a deployed model: ``/v2/models/<name>/infer_stream/chat/completions``, and ``/infer/…``.
 
-On a cluster SC2's agent translates these paths (contract §2); without an agent, as on the embedded mesh, the runtime
+On a cluster SC2's agent translates these paths (contract §2). Without an agent, as on the embedded mesh, the runtime
 serves them itself. Clients see one difference: here a failure has OpenAI's own status.
 """
 
@@ -9,63 +9,52 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import orjson
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from mlserver.handlers.custom import CustomHandler, register_custom_handler
 
-from llm_streaming.errors import EngineError, ProtocolError
-from llm_streaming.protocol import ChatRequest
+from llm_streaming.engines.errors import bad_request
+from llm_streaming.errors import ProtocolError
+from llm_streaming.protocol import ChatRequest, json
+from llm_streaming.protocol.json import unexpected
 from llm_streaming.protocol.response import chunk_lines
 from llm_streaming.runtimes.logs import log_failure
 from llm_streaming.runtimes.metrics import count_malformed
 
+_Chunks = list[dict[str, Any]]
 Handler = Callable[[Request], Awaitable[Response]]
+Complete = Callable[[ChatRequest], Awaitable[dict[str, Any]]]
+Stream = Callable[[ChatRequest], AsyncGenerator[_Chunks, None]]
 _Answer = Coroutine[Any, Any, Response]
 
-_CLIENT_LEFT = 499  # nobody reads this status; it is for the metrics
+_CLIENT_LEFT = 499  # no client reads this status, only the metrics
 
 
-class Runtime(Protocol):
-    """The part of a runtime that the endpoints use."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-
-    async def complete(self, request: ChatRequest) -> dict[str, Any]:
-        """Make a whole answer."""
-
-    def stream(self, request: ChatRequest) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """Stream an answer, from the engine's first chunk on."""
-
-
-def openai_handlers(runtime: Runtime) -> tuple[Handler, Handler]:
-    """Make the handlers of a model's two paths, for MLServer to find among the attributes of the runtime."""
+def openai_handlers(model: str, complete: Complete, stream: Stream) -> tuple[Handler, Handler]:
+    """Make the handlers of a model's two paths. MLServer finds them among the attributes of the runtime."""
 
     async def infer(request: Request) -> Response:
-        return await _respond(request, runtime, _complete)
+        return await _respond(request, model, partial(_complete, complete))
 
     async def infer_stream(request: Request) -> Response:
-        return await _respond(request, runtime, _stream)
+        return await _respond(request, model, partial(_stream, stream))
 
     for name, handler in (("infer", infer), ("infer_stream", infer_stream)):
-        path = f"/v2/models/{runtime.name}/{name}/chat/completions"
-        register_custom_handler(CustomHandler(rest_path=path), handler)
+        register_custom_handler(CustomHandler(rest_path=f"/v2/models/{model}/{name}/chat/completions"), handler)
     return infer, infer_stream
 
 
-async def _respond(
-    request: Request, runtime: Runtime, answer: Callable[[Runtime, ChatRequest, bool], _Answer]
-) -> Response:
+async def _respond(request: Request, model: str, answer: Callable[[ChatRequest, bool], _Answer]) -> Response:
     """Wait for the answer to begin, for a failure before that, or for the client to leave."""
     try:
         content = await request.body()
-        with count_malformed(runtime.name):
-            asked, usage = _read(content, runtime.name)
-        response = await _while_connected(request, answer(runtime, asked, usage))
+        with count_malformed(model):
+            asked, usage = _read(content, model)
+        response = await _while_connected(request, answer(asked, usage))
     except Exception as failure:  # noqa: BLE001 - the client is told of every failure
         error = log_failure(failure)
         headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
@@ -73,69 +62,46 @@ async def _respond(
     return response or Response(status_code=_CLIENT_LEFT)
 
 
-async def _complete(runtime: Runtime, request: ChatRequest, _: bool) -> Response:
-    return Response(orjson.dumps(await runtime.complete(request)), media_type="application/json")
+async def _complete(complete: Complete, request: ChatRequest, _: bool) -> Response:
+    return Response(orjson.dumps(await complete(request)), media_type="application/json")
 
 
-async def _stream(runtime: Runtime, request: ChatRequest, usage: bool) -> Response:
-    events = _events(runtime, request, usage)
-    await anext(events)  # the status line waits for the engine's first chunk, because it has to report a failure
-    return StreamingResponse(events, media_type="text/event-stream")
+async def _stream(stream: Stream, request: ChatRequest, usage: bool) -> Response:
+    batches = stream(request)
+    # The status line waits for the first chunks, because it has to report a failure before them.
+    first: _Chunks = await anext(batches, [])
+    return StreamingResponse(_events(first, batches, usage), media_type="text/event-stream")
 
 
-async def _events(runtime: Runtime, request: ChatRequest, usage: bool) -> AsyncGenerator[bytes, None]:
-    """Yield nothing (``b""``) once the engine has begun to answer, and then server-sent events as OpenAI sends them.
-
-    A failure after the beginning is an event, without a ``[DONE]`` after it.
-
-    Raises:
-        Exception: the engine has failed before it began.
-    """
-    begun = False
+async def _events(first: _Chunks, batches: AsyncGenerator[_Chunks, None], usage: bool) -> AsyncGenerator[bytes, None]:
+    """Yield server-sent events as OpenAI sends them; a failure is an event, without a ``[DONE]`` after it."""
     try:
-        async with aclosing(runtime.stream(request)) as batches:
+        async with aclosing(batches):
+            yield _lines(first, usage)
             async for chunks in batches:
-                if not begun:
-                    begun = True
-                    yield b""
-                wanted = [chunk for chunk in chunks if usage or chunk.get("choices")]
-                if wanted:
-                    yield b"".join(b"data: %b\n\n" % line for chunk in wanted for _, line in chunk_lines(chunk))
+                yield _lines(chunks, usage)
         yield b"data: [DONE]\n\n"
-    except Exception as error:
-        if not begun:
-            raise
+    except Exception as error:  # noqa: BLE001 - the client is told of every failure
         yield b"data: %b\n\n" % orjson.dumps(log_failure(error).as_openai())
 
 
+def _lines(chunks: _Chunks, usage: bool) -> bytes:
+    wanted = [chunk for chunk in chunks if usage or chunk.get("choices")]
+    return b"".join(b"data: %b\n\n" % line for chunk in wanted for _, line in chunk_lines(chunk))
+
+
 def _read(content: bytes, model: str) -> tuple[ChatRequest, bool]:
-    """Read a body.
-
-    Returns:
-        The request, and whether the client asked for the usage.
-
-    Raises:
-        EngineError: the body is malformed, or names another model.
-    """
+    """Read the request in a body, and whether the client asks for the usage."""
     try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        body = None
-    if not isinstance(body, dict):
-        raise _bad_request("the body must be a JSON object")
-    options = body.get("stream_options")
-    if not isinstance(options, dict | None):
-        raise _bad_request("stream_options must be an object")
-    if body.get("model") != model:
-        raise _bad_request(f"the body asks for model {body.get('model')!r}, and this is the path of '{model}'")
-    try:
+        body = json.parse(content, dict, "the body", "a JSON object")
+        options = body.get("stream_options")
+        if not isinstance(options, dict | None):
+            raise unexpected("stream_options", "an object", options)
+        if body.get("model") != model:
+            raise unexpected("model", f"'{model}', as in the path", body.get("model"))
         return ChatRequest.from_openai(body), bool(options and options.get("include_usage"))
     except ProtocolError as error:
-        raise _bad_request(str(error)) from None
-
-
-def _bad_request(message: str) -> EngineError:
-    return EngineError(message, status=400, type="invalid_request_error")
+        raise bad_request(str(error)) from None
 
 
 async def _while_connected(request: Request, answer: _Answer) -> Response | None:

@@ -10,14 +10,21 @@ from pydantic import Field, PositiveFloat, ValidationError
 from llm_streaming.engines.settings import Settings, settings_error
 
 
-class APIConfig(Settings):
+class ChatConfig(Settings):
+    """The settings in ``config`` that both runtimes have."""
+
+    model_type: Literal["chat.completions"] = "chat.completions"
+    """The kind of requests that the model answers."""
+
+    keep_alive: PositiveFloat = 2.0
+    """Seconds without a new chunk after which a stream carries an empty event."""
+
+
+class APIConfig(ChatConfig):
     """``config`` of the API runtime."""
 
     model_id: str = Field(min_length=1)
     """The provider's name of the model, such as ``gpt-3.5-turbo``."""
-
-    model_type: Literal["chat.completions"] = "chat.completions"
-    """The provider's API."""
 
     base_url: str | None = None
     """The URL of an OpenAI-compatible API; by default ``OPENAI_BASE_URL``, or OpenAI's own."""
@@ -26,13 +33,10 @@ class APIConfig(Settings):
     """Seconds of silence after which a call to the provider fails."""
 
     max_retries: int = Field(default=2, ge=0)
-    """How often a call that failed before its first byte is repeated."""
+    """How often a call that failed before its first byte is tried again."""
 
     llm_parameters: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters for requests that do not set them."""
-
-    keep_alive: PositiveFloat = 2.0
-    """Seconds of the provider's silence after which a stream carries an empty event."""
 
 
 class APISettings(Settings):
@@ -44,17 +48,11 @@ class APISettings(Settings):
     config: APIConfig
 
 
-class LocalConfig(Settings):
+class LocalConfig(ChatConfig):
     """``config`` of the Local runtime."""
-
-    model_type: Literal["chat.completions"] = "chat.completions"
-    """The kind of requests that the model answers."""
 
     model_settings: dict[str, Any]
     """The backend's own arguments under their own names, and ``default_generate_kwargs``."""
-
-    keep_alive: PositiveFloat = 2.0
-    """Seconds of the model's silence after which a stream carries an empty event."""
 
 
 class LocalSettings(Settings):
@@ -73,10 +71,6 @@ def read_settings(kind: type[_Kind], extra: Mapping[str, Any] | None) -> _Kind:
     """Read ``parameters.extra`` of a model's settings.
 
     A Model's ``spec.parameters`` arrive beside ``config``, as strings; they replace settings of the same name in it.
-
-    Args:
-        kind: the class of the runtime's settings.
-        extra: the mapping, or None where the file has none.
 
     Raises:
         EngineError: a setting is missing, unknown or malformed; the message names it.

@@ -16,16 +16,13 @@ CAPACITY = 64
 
 
 class ChunkBuffer:
-    """Reads an engine's chunks ahead of a client, in a task of its own; use it as a context.
+    """Reads an engine's chunks ahead of a client, in a task of its own; a context that closes the engine's stream.
 
     Backpressure: when `CAPACITY` chunks wait, the engine is not read any further until they are taken.
 
-    Batching: chunks that wait together are taken together, so that they can be sent in one go; none is delayed for
-    that. For a client that lags behind, so that the engine has to wait, texts are also merged: a chunk of 64 tokens
-    costs hardly more than a chunk of one.
-
-    Args:
-        chunks: the engine's stream; it is closed with the buffer.
+    Batching: chunks that wait together are taken together, so that they can be sent together; no chunk waits for
+    others. If the client is so slow that the engine has to wait, texts are also merged: a chunk of 64 tokens costs
+    hardly more than a chunk of one.
     """
 
     def __init__(self, chunks: AsyncGenerator[Chunk, None]) -> None:
@@ -61,7 +58,7 @@ class ChunkBuffer:
             within: the most seconds to wait; None for no limit.
 
         Returns:
-            The chunks; an empty list if none came in time, and None at the end of the stream.
+            The chunks; an empty list if none came in time; None at the end of the stream.
 
         Raises:
             EngineError: the engine failed; the chunks before that have been taken.
@@ -89,15 +86,15 @@ async def stream_answer(
 ) -> AsyncGenerator[list[Chunk], None]:
     """Yield an engine's chunks as they come, those that wait together in one list, and empty ones during silence.
 
-    A silent stream is cut by clients (httpx gives up after 5 s) and proxies (Envoy after 5 minutes), and SC2's agent
-    notices that a client has left only when something is written (contract §2). Closing this ends the generation.
+    Clients and proxies cut a silent stream (httpx after 5 s, Envoy after 5 minutes), and SC2's agent notices that a
+    client has left only when something is written (contract §2). Closing the generator ends the generation.
 
     Args:
         chunks: the engine's stream.
         model: the model's name, for the metrics.
         keep_alive: seconds of silence after which an empty chunk is yielded.
-        first: a chunk to yield at once. Without it the engine's own first chunk is awaited for as long as it takes, so
-            that a failure before it can still be answered with a status of its own.
+        first: a chunk to yield at once. Without it there is no limit to the wait for the engine's first chunk, so that
+            a failure before that chunk can still be answered with a status of its own.
 
     Raises:
         EngineError: the engine failed.
@@ -107,14 +104,10 @@ async def stream_answer(
             last = first
             if first is not None:
                 yield [first]
-            while True:
-                taken = await buffer.take(None if last is None else keep_alive)
-                if taken is None:
-                    return
+            while (taken := await buffer.take(keep_alive if last else None)) is not None:
                 for chunk in taken:
                     metrics.observe(chunk)
-                if taken:
-                    last = taken[-1]
+                last = taken[-1] if taken else last
                 yield taken or [_empty_like(last or {})]
 
 

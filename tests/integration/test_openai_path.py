@@ -42,7 +42,7 @@ def test_a_stream_that_fails_ends_with_the_error_and_without_done(scripted: Scri
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"model": "other"}, "the body asks for model 'other', and this is the path of 'scripted'"),
+        ({"model": "other"}, "model: expected 'scripted', as in the path, but got 'other'"),
         ({"messages": []}, "messages: expected at least one, but got none"),
         (
             {"messages": [{"content": "x"}]},
@@ -63,7 +63,7 @@ def test_a_malformed_body_is_refused(scripted: Scripted, endpoint: str, body: di
     [
         ({"messages": 5}, "messages: expected a list, but got 5"),
         ({"tools": 5}, "tools: expected a list, but got 5"),
-        ({"stream_options": "x"}, "stream_options must be an object"),
+        ({"stream_options": "x"}, "stream_options: expected an object, but got 'x'"),
     ],
 )
 def test_a_body_of_the_wrong_kinds_is_refused(scripted: Scripted, body: dict[str, Any], message: str) -> None:
@@ -95,7 +95,8 @@ def test_a_malformed_chunk_ends_the_stream_with_an_error(scripted: Scripted) -> 
 def test_a_body_that_is_no_object_is_refused(scripted: Scripted) -> None:
     url = f"http://{scripted.mesh.address}/v2/models/{scripted.model}/infer/chat/completions"
     response = httpx.post(url, content=b"[1]")
-    assert (response.status_code, response.json()["error"]["message"]) == (400, "the body must be a JSON object")
+    message = "the body: expected a JSON object, but got b'[1]'"
+    assert (response.status_code, response.json()["error"]["message"]) == (400, message)
 
 
 def test_a_rate_limit_keeps_its_hint(scripted: Scripted) -> None:

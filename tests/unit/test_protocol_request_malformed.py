@@ -45,7 +45,7 @@ def complaint(call, *args):
         ),
         (
             {"role": TWO, "content": ['["a"]', '["b"]'], "type": ["text", '["text","text"]']},
-            "tensor 'type'[1]: expected a JSON list of 1 part type, but got '[\"text\",\"text\"]'",
+            "tensor 'type'[1]: expected 1 part type, one for each part, but got 2",
         ),
         (
             {"role": TWO, "content": ['["a"]', '["b"]'], "type": ["text", "[text]"]},
@@ -53,7 +53,7 @@ def complaint(call, *args):
         ),
         (
             {"role": ["user"], "content": ["a", "b"], "type": ["text"]},
-            "tensor 'type': expected 2 elements, one for each of 'content', but got 1",
+            "tensor 'type': expected 2 part types, one for each part, but got 1",
         ),
         (
             {"role": ["user"], "content": ["Hi"], "type": ['["text"]']},
@@ -111,7 +111,7 @@ def complaint(call, *args):
         ),
         (
             {"role": TWO, "content": ["", "x" * 61]},
-            f"tensor 'content'[1]: expected {A_LIST} but got '{'x' * 60}'…",
+            f"tensor 'content'[1]: expected {A_LIST} but got '{'x' * 59}…",
         ),
     ],
 )

@@ -7,7 +7,6 @@ from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.protocol import encode_chunk, encode_completion, encode_error
 from llm_streaming.protocol.chunks import check_chunk, keep_alive_chunk
 from llm_streaming.protocol.response import select
-from llm_streaming.protocol.tensors import METADATA
 
 HELLO = '{"id":"c1","choices":[{"index":0,"delta":{"content":"Hällo"},"finish_reason":null}]}'.encode()
 CALL = b'{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}}'
@@ -115,12 +114,3 @@ def test_error_that_utf8_cannot_hold_and_without_end():
 )
 def test_select(asked, names):
     assert [name for name, _ in select(event(HELLO, "Hällo"), asked)] == names
-
-
-def test_metadata():
-    inputs = ["role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice"]
-    outputs = ["role", "content", "type", "tool_calls", "output_all"]
-    assert {
-        "inputs": [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in inputs],
-        "outputs": [{"name": name, "datatype": "BYTES", "shape": [1, 1]} for name in outputs],
-    } == METADATA

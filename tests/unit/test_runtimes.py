@@ -252,6 +252,22 @@ async def test_a_models_own_parameters_arrive_as_strings_and_go_first() -> None:
     await model.unload()
 
 
+async def test_a_loaded_model_describes_its_tensors() -> None:
+    model = api("http://127.0.0.1:1/v1")
+    await model.load()
+    await model.unload()
+    inputs = ["role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice"]
+    outputs = ["role", "content", "type", "tool_calls", "output_all"]
+    found = [
+        [json.loads(one.model_dump_json(exclude_none=True)) for one in some]
+        for some in (model.inputs or [], model.outputs or [])
+    ]
+    assert found == [
+        [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in inputs],
+        [{"name": name, "datatype": "BYTES", "shape": [1, 1]} for name in outputs],
+    ]
+
+
 async def test_a_model_whose_engine_has_died_is_not_ready_any_more() -> None:
     model = api("http://127.0.0.1:1/v1")
     seen = [model.ready]
