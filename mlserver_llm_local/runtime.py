@@ -1,5 +1,5 @@
-"""Holds `Local`, where ``model-settings.json`` files look for it."""
+"""The import path that ``model-settings.json`` files name: ``mlserver_llm_local.runtime.Local``."""
 
-from llm_streaming.runtimes.implementations import Local
+from llm_streaming.runtimes.local import Local
 
 __all__ = ["Local"]

@@ -1,4 +1,4 @@
-"""The runtimes that a ``model-settings.json`` can name as its implementation (contract §4)."""
+"""The Local runtime: a model that runs on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from llm_streaming.engines.base import Engine
 from llm_streaming.errors import EngineError
 from llm_streaming.runtimes.chat import ChatRuntime
-from llm_streaming.runtimes.settings import APISettings, LocalSettings, read_settings
+from llm_streaming.runtimes.settings import LocalSettings, read_settings
 
 _UNSUPPORTED = {
     "deepspeed": "'vllm', which runs the same models",
@@ -16,28 +16,8 @@ _UNSUPPORTED = {
 }
 
 
-class LLMRuntime(ChatRuntime):
-    """The API runtime: relays chat requests to OpenAI, or to any server that speaks its API."""
-
-    parameters_name = "llm_parameters"
-
-    async def open_engine(self, extra: dict[str, Any] | None) -> Engine:
-        """Make a client of the provider that the settings name, without sending anything."""
-        from llm_streaming.engines.openai.engine import OpenAIEngine
-
-        config = read_settings(APISettings, extra).config
-        self.keep_alive = config.keep_alive
-        return OpenAIEngine(
-            config.model_id,
-            base_url=config.base_url,
-            timeout=config.timeout,
-            max_retries=config.max_retries,
-            default_parameters=config.llm_parameters,
-        )
-
-
 class Local(ChatRuntime):
-    """The Local runtime: answers chat requests with a model that the settings' backend runs on this machine."""
+    """Answers chat requests with a model that the settings' backend runs on this machine."""
 
     parameters_name = "kwargs"
 
