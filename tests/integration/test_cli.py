@@ -133,7 +133,7 @@ def test_what_the_mesh_refuses_is_one_line(run, tmp_path: Path) -> None:
     assert run("apply", "-f", absent) == (
         1,
         "",
-        f"error: storageUri models/none: there is no folder {root}/models/none\n",
+        f"error: storageUri models/none: there is no file {root}/models/none/model-settings.json\n",
     )
     assert run("apply", "-f", nowhere) == (
         1,
