@@ -30,6 +30,7 @@ class EmbeddedMesh(Mesh):
 
     Attributes:
         models: the folder that holds the models' folders.
+        home: the mesh's private folder, which is removed when the mesh is closed.
 
     Raises:
         ManifestError: a Server's manifest cannot be read.
@@ -42,6 +43,7 @@ class EmbeddedMesh(Mesh):
         self.models = in_project(models)
         manifests = read_servers(in_project(servers))
         self._servers = retry_if_port_taken(lambda: Servers(manifests, port))
+        self.home = self._servers.home
         self._deployed: dict[str, Deployment] = {}  # by the model's name
         self._last_servers: dict[str, str] = {}  # by the model's name; also of models that failed or were deleted
         self._changing = threading.RLock()
@@ -57,11 +59,6 @@ class EmbeddedMesh(Mesh):
     def address(self) -> str:
         """``host:port`` of the HTTP endpoint."""
         return f"{LOOPBACK}:{self._servers.port}"
-
-    @property
-    def home(self) -> Path:
-        """The mesh's private folder, which is removed when the mesh is closed."""
-        return self._servers.home
 
     def metrics_address(self, server: str) -> str:
         """``host:port`` where a server shows its ``/metrics``."""

@@ -1,7 +1,7 @@
-"""Envoy's configuration for the embedded mesh: one listener, and routes that are added and removed with models.
+"""Envoy's configuration for the embedded mesh.
 
-The listener and the servers are fixed when Envoy starts. The routes are in a file of their own (xDS from the file
-system), which is replaced atomically, so that streams go on while a model is added or removed.
+The listener and the servers are fixed when Envoy starts. The routes to models are in a file of their own (xDS from the
+file system), which is replaced atomically, so that streams go on while a model is added or removed.
 """
 
 from __future__ import annotations

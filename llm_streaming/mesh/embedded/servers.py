@@ -49,9 +49,7 @@ class Servers:
 
     Attributes:
         home: the private folder of the processes, which is removed when they end.
-        port: the port of the mesh.
         mlservers: the MLServers, by name.
-        provider: the offline provider, or None.
 
     Raises:
         PortTakenError: another process has taken one of the free ports before a server listened on it.
@@ -63,6 +61,7 @@ class Servers:
         bypass_proxies()
         self.port = free_ports(1)[0] if port is None else _checked(port)
         self._why_closed: str | None = None
+        # No proxy: it calls servers on this machine only.
         self._http = httpx.Client(trust_env=False, base_url=f"http://{LOOPBACK}:{self.port}/v2/models/")
         self._processes = ProcessGroup()
         self.home = self._processes.home

@@ -26,7 +26,7 @@ Part = dict[str, Any]
 HTTP1: Part = {"explicit_http_config": {"http_protocol_options": {}}}
 HTTP2: Part = {"explicit_http_config": {"http2_protocol_options": {}}}
 SAME_PROTOCOL: Part = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
-"""HTTP/1.1 is passed on as HTTP/1.1, and gRPC's HTTP/2 as HTTP/2."""
+"""The caller's protocol: HTTP/1.1 is passed on as HTTP/1.1, and gRPC's HTTP/2 as HTTP/2."""
 
 
 def bootstrap(listeners: Sequence[Part], clusters: Sequence[Part]) -> Part:
@@ -43,7 +43,7 @@ def listener(
     Args:
         name: its name.
         at: host and port.
-        manager: fields of its HTTP connection manager, the routes at least.
+        manager: further fields of its HTTP connection manager, at least the routes.
         filters: the HTTP filters that a request passes before it is routed.
         tls: the TLS context; by default the listener uses no TLS.
     """
@@ -68,14 +68,7 @@ def listener(
 
 
 def cluster(name: str, address: Part, protocols: Part, **more: object) -> Part:
-    """Build a cluster of one server.
-
-    Args:
-        name: its name.
-        address: the server's address, from `socket_address` or `pipe_address`.
-        protocols: `HTTP1`, `HTTP2` or `SAME_PROTOCOL`.
-        more: further fields of the cluster.
-    """
+    """Build a cluster of the one server at an address, which speaks `HTTP1`, `HTTP2` or the `SAME_PROTOCOL`."""
     thresholds = {"max_connections": _UNLIMITED, "max_pending_requests": _UNLIMITED, "max_requests": _UNLIMITED}
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
     return {
