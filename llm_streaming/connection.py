@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llm_streaming.errors import MeshError
-from llm_streaming.mesh.base import Mesh
-from llm_streaming.mesh.processes.environment import check_installed
+from llm_streaming.mesh.base import Mesh, check_installed
 from llm_streaming.mesh.progress import report
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def _mesh_class(target: str) -> Callable[..., Mesh]:
 
         return EmbeddedMesh
     if target == "kubernetes":
-        check_installed({"kubernetes": "kubernetes"}, mesh=target)
+        check_installed(target, {"kubernetes": "kubernetes"})
         from llm_streaming.mesh.kubernetes.mesh import KubernetesMesh
 
         return KubernetesMesh

@@ -14,37 +14,22 @@ the cluster can read, such as gs://<bucket>/models/local-chat-completions-cpu, a
 _VLLM_COMMENT = """\
 A folder of this repository for vLLM on a machine without a GPU. `make setup-vllm-cpu` puts the weights into it."""
 
+# Each model's name, address, requirement and comment.
+_MODELS = (
+    ("openai-chat-completions", f"{_SELDON_MODELS}/api/openai/models/openai-chat-completions", "openai", ""),
+    ("local-chat-completions", f"{_SELDON_MODELS}/local/chat/models/local-chat-completions", "llm-local", ""),
+    ("local-chat-completions-cpu", "models/local-chat-completions-cpu", "llm-local", _CPU_COMMENT),
+    ("local-chat-completions-vllm-cpu", "models/local-chat-completions-vllm-cpu", "llm-local", _VLLM_COMMENT),
+)
+
 
 def manifests() -> dict[str, str]:
     """The text of every manifest, by its path inside ``manifests/``."""
-    openai = Model(
-        name="openai-chat-completions",
-        storage_uri=f"{_SELDON_MODELS}/api/openai/models/openai-chat-completions",
-        requirements=("openai",),
-    )
-    local = Model(
-        name="local-chat-completions",
-        storage_uri=f"{_SELDON_MODELS}/local/chat/models/local-chat-completions",
-        requirements=("llm-local",),
-    )
-    cpu = Model(
-        name="local-chat-completions-cpu",
-        storage_uri="models/local-chat-completions-cpu",
-        requirements=("llm-local",),
-    )
-    vllm = Model(
-        name="local-chat-completions-vllm-cpu",
-        storage_uri="models/local-chat-completions-vllm-cpu",
-        requirements=("llm-local",),
-    )
-    return {
-        "openai-chat-completions.yaml": to_yaml(openai.as_dict()),
-        "local-chat-completions.yaml": to_yaml(local.as_dict()),
-        "local-chat-completions-cpu.yaml": to_yaml(cpu.as_dict(), comment=_CPU_COMMENT),
-        "local-chat-completions-vllm-cpu.yaml": to_yaml(vllm.as_dict(), comment=_VLLM_COMMENT),
-        "servers/api.yaml": to_yaml(Server(name="api", capabilities=("openai",)).as_dict()),
-        "servers/local.yaml": to_yaml(Server(name="local", capabilities=("llm-local",)).as_dict()),
-    }
+    texts = {f"servers/{name}.yaml": to_yaml(Server.of_runtime(name, name=name).as_dict()) for name in ("api", "local")}
+    for name, address, requirement, comment in _MODELS:
+        model = Model(name=name, storage_uri=address, requirements=(requirement,))
+        texts[f"{name}.yaml"] = to_yaml(model.as_dict(), comment=comment)
+    return texts
 
 
 def write() -> None:

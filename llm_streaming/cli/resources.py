@@ -13,8 +13,7 @@ from typer import Argument, BadParameter, Exit, Option
 from llm_streaming.cli.options import FilesOption, MeshOptions, manifests_in, with_mesh_options
 from llm_streaming.errors import LLMStreamingError, MeshError
 from llm_streaming.manifests import capabilities, to_yaml
-from llm_streaming.mesh.base import qualified
-from llm_streaming.mesh.status import ModelStatus
+from llm_streaming.mesh.progress import ModelStatus, qualified
 
 Resource = dict[str, Any]
 Kind = Literal["models", "model", "servers", "server"]  # kubectl accepts the plural and the singular

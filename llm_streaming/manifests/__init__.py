@@ -6,12 +6,11 @@ those of the custom resources ``mlops.seldon.io/v1alpha1`` (contract §5).
 
 from llm_streaming.manifests.model import Model
 from llm_streaming.manifests.schema import API_VERSION
-from llm_streaming.manifests.server import RUNTIMES, STREAMING_ENV, SecretKey, Server, capabilities
+from llm_streaming.manifests.server import STREAMING_ENV, SecretKey, Server, capabilities
 from llm_streaming.manifests.yaml import Manifest, load_documents, read_manifests, to_yaml
 
 __all__ = [
     "API_VERSION",
-    "RUNTIMES",
     "STREAMING_ENV",
     "Manifest",
     "Model",

@@ -38,6 +38,15 @@ class Model(Resource):
     """
 
     kind: ClassVar[str] = "Model"
+    spec_fields: ClassVar[Mapping[str, str]] = {
+        "storageUri": "storage_uri",
+        "requirements": "requirements",
+        "server": "server",
+        "memory": "memory",
+        **Resource.spec_fields,
+        "secretName": "secret_name",
+        "artifactVersion": "artifact_version",
+    }
 
     storage_uri: str
     requirements: tuple[str, ...] = ()
@@ -47,26 +56,11 @@ class Model(Resource):
     secret_name: str | None = None
     artifact_version: int | None = None
 
-    def _spec(self) -> dict[str, Any]:
-        return {
-            "storageUri": self.storage_uri,
-            "requirements": self.requirements,
-            "server": self.server,
-            "memory": self.memory,
-            **self._replicas(),
-            "secretName": self.secret_name,
-            "artifactVersion": self.artifact_version,
-            "parameters": [{"name": name, "value": value} for name, value in self.parameters.items()],
-        }
-
     @classmethod
     def _read(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "storage_uri": spec["storageUri"],
-            "requirements": tuple(spec.get("requirements", ())),
-            "server": spec.get("server"),
-            "parameters": {item["name"]: item["value"] for item in spec.get("parameters", ())},
-            "memory": spec.get("memory"),
-            "secret_name": spec.get("secretName"),
-            "artifact_version": spec.get("artifactVersion"),
-        }
+        parameters = {item["name"]: item["value"] for item in spec.get("parameters", ())}
+        return {**super()._read(spec), "parameters": parameters}
+
+    def _spec(self) -> dict[str, Any]:
+        parameters = [{"name": name, "value": value} for name, value in self.parameters.items()]
+        return {**super()._spec(), "parameters": parameters}

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import Any, ClassVar, Self
 
 from llm_streaming.errors import ManifestError
-from llm_streaming.manifests.schema import ABSENT, API_VERSION, check, without
+from llm_streaming.manifests.schema import API_VERSION, check, without_empty
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resource(ABC):
+class Resource:
     """A resource of Seldon Core 2. Two are equal if their fields are; `document` does not count.
 
     Args:
-        name: the resource's name.
-        replicas: the number of replicas.
-        min_replicas: the fewest replicas that autoscaling may leave.
-        max_replicas: the most replicas that autoscaling may make.
-        source: the checked manifest that the resource was read from; None for a generated one.
+        source: the manifest that the resource was read from, which has been checked; None for a generated resource.
 
     Attributes:
         document: the manifest as its author wrote it, with fields that the class does not have; for a generated
             resource the same as `as_dict`.
-
-    Raises:
-        ManifestError: a field holds a value that the API server or SC2 would refuse.
     """
 
     kind: ClassVar[str]
+
+    # The fields that have a field of the spec with the same value, by its name there.
+    spec_fields: ClassVar[Mapping[str, str]] = {
+        "replicas": "replicas",
+        "minReplicas": "min_replicas",
+        "maxReplicas": "max_replicas",
+    }
 
     name: str
     replicas: int | None = None
@@ -54,34 +53,22 @@ class Resource(ABC):
             ManifestError: it is a manifest of another kind, or has a field that cannot be used.
         """
         checked = check(manifest, cls.kind)
-        spec = checked["spec"]
-        return cls(
-            name=checked["metadata"]["name"],
-            replicas=spec.get("replicas"),
-            min_replicas=spec.get("minReplicas"),
-            max_replicas=spec.get("maxReplicas"),
-            source=manifest,
-            **cls._read(spec),
-        )
+        return cls(name=checked["metadata"]["name"], source=manifest, **cls._read(checked["spec"]))
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest, generated from the fields; those that are None or empty are left out."""
         metadata = {"name": self.name}
-        manifest = {"apiVersion": API_VERSION, "kind": self.kind, "metadata": metadata, "spec": self._spec()}
-        generated: dict[str, Any] = without(manifest, *ABSENT)
-        return generated
+        return without_empty({"apiVersion": API_VERSION, "kind": self.kind, "metadata": metadata, "spec": self._spec()})
 
     @classmethod
-    @abstractmethod
     def _read(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The class's own fields, from a spec that has been checked."""
+        """The class's fields, from a spec that has been checked. Absent fields keep their defaults."""
+        found = {name: spec[key] for key, name in cls.spec_fields.items() if key in spec}
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
-    @abstractmethod
     def _spec(self) -> dict[str, Any]:
-        """The spec; None stands for an absent field."""
-
-    def _replicas(self) -> dict[str, int | None]:
-        return {"replicas": self.replicas, "minReplicas": self.min_replicas, "maxReplicas": self.max_replicas}
+        """The spec, from the class's fields; None stands for an absent field."""
+        return {key: getattr(self, name) for key, name in self.spec_fields.items()}
 
     def _check_replicas(self) -> None:
         """Compare the numbers of replicas as SC2's operator does (SeldonIO/seldon-core, ``operator/internal``)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_streaming.errors import ManifestError, did_you_mean
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from fastjsonschema import JsonSchemaValueException
 
 API_VERSION = "mlops.seldon.io/v1alpha1"
-
-ABSENT: tuple[object, ...] = (None, [], {})
-"""The values that a generated manifest leaves out."""
 
 _TYPES = {"array": "a list", "boolean": "true or false", "integer": "a whole number", "object": "a mapping"}
 
@@ -37,23 +34,29 @@ def check(manifest: Mapping[str, Any], kind: str) -> dict[str, Any]:
     found = (manifest.get("apiVersion"), manifest.get("kind"))
     if found != (API_VERSION, kind):
         raise ManifestError(f"expected a manifest of {API_VERSION} {kind}, but got {found[0]} {found[1]}")
-    checked: dict[str, Any] = without(manifest, None)
+    checked: dict[str, Any] = _without(manifest, (None,))
     try:
         _validator(kind)(checked)
     except JsonSchemaValueException as fault:
         metadata = checked.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
-        raise ManifestError(f"{kind} '{name}': {_sentence(fault)}" if name else f"{kind}: {_sentence(fault)}") from None
+        resource = f"{kind} '{name}'" if name else kind
+        raise ManifestError(f"{resource}: {_sentence(fault)}") from None
     return checked
 
 
-def without(value: Any, *absent: object) -> Any:  # noqa: ANN401 - a part of a manifest
-    """Copy a part of a manifest without the fields whose value is one of `absent`."""
+def without_empty(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a part of a manifest without the fields that are None or empty."""
+    copied: dict[str, Any] = _without(part, (None, [], {}))
+    return copied
+
+
+def _without(value: Any, absent: Sequence[object]) -> Any:  # noqa: ANN401 - a part of a manifest
     if isinstance(value, Mapping):
-        copied = {key: without(item, *absent) for key, item in value.items()}
+        copied = {key: _without(item, absent) for key, item in value.items()}
         return {key: item for key, item in copied.items() if item not in absent}
     if isinstance(value, list | tuple):
-        return [without(item, *absent) for item in value]
+        return [_without(item, absent) for item in value]
     return value
 
 

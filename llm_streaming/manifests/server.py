@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests.resource import Resource
-from llm_streaming.manifests.schema import ABSENT, without
+from llm_streaming.manifests.schema import without_empty
 
 # Streaming needs these settings of MLServer (contract §5): with parallel workers a stream becomes one event made by
 # `predict`, and compression holds events back until its buffer is full.
 STREAMING_ENV: Mapping[str, str] = {"MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_GZIP_ENABLED": "false"}
 
 # Each runtime, with the capability of its Servers and the environment variable that holds its key.
-RUNTIMES: Mapping[str, tuple[str, str]] = {
-    "api": ("openai", "OPENAI_API_KEY"),
-    "local": ("llm-local", "HF_TOKEN"),
-}
+_RUNTIMES = {"api": ("openai", "OPENAI_API_KEY"), "local": ("llm-local", "HF_TOKEN")}
 
 _CONTAINER = "mlserver"
 _GPU = "nvidia.com/gpu"
@@ -32,12 +29,7 @@ _SECRET_NAME = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENT
 
 
 class SecretKey(NamedTuple):
-    """One key of a Kubernetes Secret.
-
-    Args:
-        secret: the Secret's name.
-        key: the key's name.
-    """
+    """One key of a Kubernetes Secret: the Secret's name, and the key's name."""
 
     secret: str
     key: str
@@ -117,9 +109,9 @@ class Server(Resource):
             >>> Server.of_runtime("api", name="api", secret="openai").secret_env
             {'OPENAI_API_KEY': SecretKey(secret='openai', key='OPENAI_API_KEY')}
         """
-        if runtime not in RUNTIMES:
-            raise ManifestError(f"there is no runtime {runtime!r}: it is one of {', '.join(RUNTIMES)}")
-        capability, variable = RUNTIMES[runtime]
+        if runtime not in _RUNTIMES:
+            raise ManifestError(f"there is no runtime {runtime!r}: it is one of {', '.join(_RUNTIMES)}")
+        capability, variable = _RUNTIMES[runtime]
         key = {} if secret is None else {variable: SecretKey(secret, variable)}
         return cls(name=name, capabilities=(capability,), secret_env=key, **fields)
 
@@ -127,54 +119,21 @@ class Server(Resource):
         """Whether every requirement is among the capabilities, compared as exact strings, as SC2's scheduler does."""
         return set(requirements) <= set(self.capabilities)
 
-    def _spec(self) -> dict[str, Any]:
-        shares_memory = self.gpus > 1
-        container = self._container(shares_memory=shares_memory)
-        return {
-            "serverConfig": "mlserver",
-            "capabilities": self.capabilities,
-            **self._replicas(),
-            "podSpec": {
-                "containers": [container] if len(container) > 1 else None,
-                "volumes": [{"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory"}}] if shares_memory else None,
-                "tolerations": self.tolerations,
-            },
-        }
-
-    def _container(self, *, shares_memory: bool) -> dict[str, Any]:
-        """The ``mlserver`` container, which SC2 merges into the one of its server configuration."""
-        plain = [{"name": name, "value": value} for name, value in self.env.items()]
-        secret = [
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-            for name, (secret, key) in self.secret_env.items()
-        ]
-        mount = {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"}  # noqa: S108 - not a file
-        container = {
-            "name": _CONTAINER,
-            "image": self.image,
-            "env": [*plain, *secret],
-            "resources": {
-                "requests": {"cpu": self.cpu, "memory": self.memory},
-                "limits": {"memory": self.memory, _GPU: self.gpus or None},
-            },
-            "volumeMounts": [mount] if shares_memory else None,
-        }
-        given: dict[str, Any] = without(container, *ABSENT)
-        return given
-
     @classmethod
     def _read(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
         pod = spec.get("podSpec", {})
         containers = {container["name"]: container for container in pod.get("containers", ())}
         container = containers.get(_CONTAINER, {})
-        variables = container.get("env", ())
         resources = container.get("resources", {})
         requests, limits = resources.get("requests", {}), resources.get("limits", {})
+        # A variable from elsewhere, such as a field of the pod, exists on a cluster only.
+        variables = {one["name"]: one for one in container.get("env", ())}
+        references = {name: one.get("valueFrom", {}).get("secretKeyRef") for name, one in variables.items()}
         return {
+            **super()._read(spec),
             "capabilities": capabilities({"spec": spec}),
-            # A variable from elsewhere, such as a field of the pod, exists on a cluster only.
-            "env": {one["name"]: one.get("value", "") for one in variables if "valueFrom" not in one},
-            "secret_env": dict(_secret_keys(variables)),
+            "env": {name: one.get("value", "") for name, one in variables.items() if "valueFrom" not in one},
+            "secret_env": {name: SecretKey(one["name"], one["key"]) for name, one in references.items() if one},
             "image": container.get("image"),
             "cpu": requests.get("cpu"),
             "memory": requests.get("memory"),
@@ -182,14 +141,42 @@ class Server(Resource):
             "tolerations": tuple(pod.get("tolerations", ())),
         }
 
+    def _spec(self) -> dict[str, Any]:
+        shares_memory = self.gpus > 1
+        container = self._container(shares_memory=shares_memory)
+        return {
+            "serverConfig": "mlserver",
+            "capabilities": self.capabilities,
+            **super()._spec(),
+            "podSpec": {
+                "containers": [{"name": _CONTAINER, **container}] if container else None,
+                "volumes": [{"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory"}}] if shares_memory else None,
+                "tolerations": self.tolerations,
+            },
+        }
+
+    def _container(self, *, shares_memory: bool) -> dict[str, Any]:
+        """The fields of the ``mlserver`` container, which SC2 merges into the one of its server configuration."""
+        plain = [{"name": name, "value": value} for name, value in self.env.items()]
+        secret = [
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+            for name, (secret, key) in self.secret_env.items()
+        ]
+        mount = {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"}  # noqa: S108 - not a file
+        return without_empty(
+            {
+                "image": self.image,
+                "env": [*plain, *secret],
+                "resources": {
+                    "requests": {"cpu": self.cpu, "memory": self.memory},
+                    "limits": {"memory": self.memory, _GPU: self.gpus or None},
+                },
+                "volumeMounts": [mount] if shares_memory else None,
+            }
+        )
+
 
 def capabilities(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """Read the capabilities of a Server's manifest, which may be one of a cluster that was never checked here."""
     spec = manifest["spec"]
     return (*(spec.get("capabilities") or ()), *(spec.get("extraCapabilities") or ()))
-
-
-def _secret_keys(variables: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, SecretKey]]:
-    for variable in variables:
-        if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
-            yield variable["name"], SecretKey(reference["name"], reference["key"])

@@ -67,6 +67,9 @@ def to_yaml(manifest: Mapping[str, Any], *, comment: str = "") -> str:
     return "".join(lines) + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=1000)
 
 
+_STRING = "tag:yaml.org,2002:str"
+
+
 class _Dumper(yaml.SafeDumper):
     """Puts addresses, and strings that YAML would read as another type, in double quotes."""
 
@@ -76,15 +79,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    quoted = ":" in text or _read_back(text) != text
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
-
-
-def _read_back(text: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None
+    read_as = dumper.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    quoted = ":" in text or read_as != _STRING
+    return dumper.represent_scalar(_STRING, text, style='"' if quoted else None)
 
 
 _Dumper.add_representer(str, _represent_string)

@@ -1,10 +1,13 @@
-"""The interface that every mesh has, and the names of resources in its messages."""
+"""The interface that every mesh has, and the check of the packages that it needs."""
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
-from llm_streaming.manifests import API_VERSION, Manifest
+from llm_streaming.errors import MeshError
+from llm_streaming.manifests import Manifest
 
 
 class Mesh(Protocol):
@@ -24,22 +27,44 @@ class Mesh(Protocol):
         return self.address
 
     def metrics_address(self, server: str) -> str:
-        """``host:port`` where a server shows its ``/metrics``."""
+        """``host:port`` where a server shows its ``/metrics``.
+
+        Raises:
+            MeshError: there is no such server.
+        """
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Model in a manifest; returns before the model is ready."""
+        """Deploy the Model in a manifest; returns before the model is ready.
+
+        Raises:
+            ManifestError: the manifest or the model's folder cannot be used.
+            MeshError: the mesh cannot hold the model, or is no longer there.
+        """
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until models are ready, all of them by default, for `timeout` seconds at most."""
+        """Wait until models are ready, all of them by default, for `timeout` seconds at most.
+
+        Raises:
+            MeshError: a model is not deployed, failed to load, or is still loading.
+        """
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Model in a manifest."""
+        """Remove the Model in a manifest; returns when it is gone.
+
+        Raises:
+            ManifestError: the manifest cannot be read.
+            MeshError: the model is not deployed, or the mesh is no longer there.
+        """
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
         """The resources of a kind, ``Model`` or ``Server``: each manifest, with its status."""
 
     def logs(self, model: str) -> str:
-        """The log of the server that holds a model."""
+        """The log of the server that holds a model.
+
+        Raises:
+            MeshError: the model is not deployed.
+        """
 
     def close(self) -> None:
         """Close the mesh, and end the processes that were started for it."""
@@ -51,6 +76,19 @@ class Mesh(Protocol):
         self.close()
 
 
-def qualified(kind: str) -> str:
-    """The name of a kind as kubectl writes it: ``model.mlops.seldon.io``."""
-    return f"{kind.lower()}.{API_VERSION.partition('/')[0]}"
+def check_installed(mesh: str, packages: Mapping[str, str]) -> None:
+    """Check that the packages of a mesh are installed.
+
+    Args:
+        mesh: the mesh that needs them, which is also the name of the extra that installs them.
+        packages: each package's name, by the name of its module.
+
+    Raises:
+        MeshError: a package is not installed.
+    """
+    for module, package in packages.items():
+        if importlib.util.find_spec(module) is None:
+            raise MeshError(
+                f"the {mesh} mesh needs the package {package}, which is not installed: run `make setup`, or "
+                f"`pip install 'llm-streaming[{mesh}]'`"
+            )

@@ -53,7 +53,7 @@ class Gateway:
         public_host = _network_address() if host == EVERYWHERE else host
         self.invitation = Invitation(public_host, port, token, certificate.fingerprint)
         clusters = [
-            envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.AS_IT_CAME),
+            envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.SAME_PROTOCOL),
             envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1),
         ]
         # Guests may call these, but not MLServer's repository API.

@@ -7,8 +7,7 @@ own, in plain HTTP and gRPC, without a token.
 from __future__ import annotations
 
 from llm_streaming.mesh.processes import envoy
-from llm_streaming.mesh.processes.environment import bypass_proxies
-from llm_streaming.mesh.processes.group import ProcessGroup, retry_if_port_taken
+from llm_streaming.mesh.processes.group import ProcessGroup, bypass_proxies, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
 from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
@@ -77,7 +76,7 @@ def _config(port: int, invitation: Invitation) -> envoy.Part:
     mesh = envoy.cluster(
         "mesh",
         envoy.socket_address(invitation.host, invitation.port),
-        envoy.AS_IT_CAME,
+        envoy.SAME_PROTOCOL,
         type="STRICT_DNS",  # the host may be a name
         connect_timeout="5s",
         transport_socket=envoy.transport_socket("UpstreamTlsContext", tls),

@@ -114,7 +114,7 @@ def test_a_refusal_of_the_mesh_is_one_line(run: Run, tmp_path: Path) -> None:
     assert run("apply", "-f", absent) == (
         1,
         "",
-        f"error: storageUri models/none: there is no folder {root}/models/none\n",
+        f"error: storageUri models/none: there is no file {root}/models/none/model-settings.json\n",
     )
     assert run("apply", "-f", nowhere) == (
         1,

@@ -109,7 +109,7 @@ def test_the_header_leads_to_a_model_as_on_sc2(own: EmbeddedMesh) -> None:
         (
             model("m", storage_uri="models/none"),
             ManifestError,
-            "storageUri models/none: there is no folder {models}/none",
+            "storageUri models/none: there is no file {models}/none/model-settings.json",
         ),
         (
             model("m", storage_uri="../elsewhere"),

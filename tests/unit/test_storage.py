@@ -49,9 +49,9 @@ def test_an_absolute_path_stands_for_itself(models: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("models/none", "storageUri models/none: there is no folder {models}/none"),
-        ("gs://b/models/none", "storageUri gs://b/models/none: there is no folder {models}/none"),
-        ("models/empty", "storageUri models/empty: {models}/empty holds no model-settings.json"),
+        ("models/none", "storageUri models/none: there is no file {models}/none/model-settings.json"),
+        ("gs://b/models/none", "storageUri gs://b/models/none: there is no file {models}/none/model-settings.json"),
+        ("models/empty", "storageUri models/empty: there is no file {models}/empty/model-settings.json"),
         (
             "gs://b/chat",
             "storageUri gs://b/chat: on this machine an address must end in models/<name>, for the folder of that name "

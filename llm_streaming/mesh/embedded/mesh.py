@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Manifest, Model, Server, load_documents, read_manifests
 from llm_streaming.mesh.base import Mesh
-from llm_streaming.mesh.embedded.deployments import Deployments
+from llm_streaming.mesh.embedded.deployment import Deployment
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import NOTICE
-from llm_streaming.mesh.embedded.servers import Servers
+from llm_streaming.mesh.embedded.servers import Servers, read_servers
 from llm_streaming.mesh.processes.group import retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK
 from llm_streaming.mesh.progress import report
@@ -19,7 +21,7 @@ from llm_streaming.paths import in_project
 
 
 class EmbeddedMesh(Mesh):
-    """Envoy and MLServer on this machine, on loopback, until this process ends.
+    """Envoy and MLServer on this machine, on loopback, until this process ends. Several threads may use it.
 
     Args:
         servers: the folder of `Server` manifests. Each Server gets an MLServer process of its own.
@@ -28,6 +30,7 @@ class EmbeddedMesh(Mesh):
 
     Attributes:
         models: the folder that holds the models' folders.
+        home: the mesh's private folder, which is removed when the mesh is closed.
 
     Raises:
         ManifestError: a Server's manifest cannot be read.
@@ -38,9 +41,12 @@ class EmbeddedMesh(Mesh):
         self, *, servers: str | Path = "manifests/servers", models: str | Path = "models", port: int | None = None
     ) -> None:
         self.models = in_project(models)
-        manifests = _read_servers(in_project(servers))
+        manifests = read_servers(in_project(servers))
         self._servers = retry_if_port_taken(lambda: Servers(manifests, port))
-        self._deployments = Deployments(self._servers, self.models)
+        self.home = self._servers.home
+        self._deployed: dict[str, Deployment] = {}  # by the model's name
+        self._last_servers: dict[str, str] = {}  # by the model's name; also of models that failed or were deleted
+        self._changing = threading.RLock()
         if self._servers.provider:
             report(NOTICE)
 
@@ -55,11 +61,7 @@ class EmbeddedMesh(Mesh):
         return f"{LOOPBACK}:{self._servers.port}"
 
     def metrics_address(self, server: str) -> str:
-        """``host:port`` where a server shows its ``/metrics``.
-
-        Raises:
-            MeshError: there is no server of that name.
-        """
+        """``host:port`` where a server shows its ``/metrics``."""
         return f"{LOOPBACK}:{self.mlserver(server).ports[2]}"
 
     def mlserver(self, name: str) -> MLServer:
@@ -76,20 +78,8 @@ class EmbeddedMesh(Mesh):
             )
         return known[name]
 
-    @property
-    def home(self) -> Path:
-        """The mesh's private folder, which is removed when the mesh is closed."""
-        return self._servers.home
-
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Models in a manifest; returns before they are ready.
-
-        A Server in it has to be one that the mesh was opened with, unchanged.
-
-        Raises:
-            ManifestError: the manifest or a model's folder cannot be used.
-            MeshError: no server can hold a model, a server has ended, or a Server is unknown or changed.
-        """
+        """Deploy the Models in a manifest, all or none. A Server in it has to be one that was started from it."""
         self.check()
         resources = read_manifests(manifest)
         for resource in resources:
@@ -99,51 +89,55 @@ class EmbeddedMesh(Mesh):
                         f"server '{resource.name}' was started from another manifest: open the mesh again to change it"
                     )
                 report(f"server.mlops.seldon.io/{resource.name} unchanged")
-        self._deployments.apply(resource for resource in resources if isinstance(resource, Model))
+        with self._changing:
+            for wanted in [self._plan(resource) for resource in resources if isinstance(resource, Model)]:
+                self._deploy(wanted)
 
-    def would_change(self, manifest: Manifest) -> bool:
-        """Whether `apply` would replace a model that is deployed by a different one; raises as `apply` does."""
+    def would_change(self, model: Model) -> bool:
+        """Whether `apply` would replace a model that has not failed by a different one; raises as `apply` does."""
         self.check()
-        return any(map(self._deployments.would_change, _read_models(manifest)))
+        wanted, current = self._plan(model), self._deployed.get(model.name)
+        return current is not None and current.failure is None and current != wanted
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until models are ready, all of them by default, for `timeout` seconds at most.
-
-        Raises:
-            MeshError: a model is not deployed, failed to load (then it is removed), or is still loading.
-        """
+        """Wait until models are ready, all of them by default; a model that failed to load is removed."""
         self.check()
-        self._deployments.wait(names, timeout)
+        deadline = time.monotonic() + timeout
+        for name in names or list(self._deployed):
+            deployment = self._find(name)
+            try:
+                deployment.loaded.result(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise MeshError(
+                    f"model '{name}' is still loading after {timeout:g} s: wait longer, or read mesh.logs('{name}')"
+                ) from None
+            except MeshError:
+                self._remove(deployment)
+                raise
+            report(f"model.mlops.seldon.io/{name} condition met")
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Models in a manifest; returns when they are gone.
-
-        Raises:
-            ManifestError: the manifest cannot be read.
-            MeshError: a model is not deployed, or a server has ended.
-        """
+        """Remove the Models in a manifest; returns when they are gone."""
         self.check()
-        self._deployments.delete(_read_models(manifest))
+        names = [Model.from_dict(document).name for document in load_documents(manifest)]
+        with self._changing:
+            for name, deployment in [(name, self._find(name)) for name in names]:
+                self._remove(deployment)
+                report(f'model.mlops.seldon.io "{name}" deleted')
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """The Models or Servers on the mesh, as a cluster shows them: each manifest, with a status.
-
-        Raises:
-            MeshError: a server has ended.
-        """
+        """The Models or Servers on the mesh, as a cluster shows them: each manifest, with a status."""
         self.check()
         if kind == "Model":
-            return self._deployments.resources()
+            return [deployment.resource() for deployment in list(self._deployed.values())]
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         return [server.manifest.as_dict() | ready for server in self._servers.mlservers.values()]
 
     def logs(self, model: str) -> str:
-        """The log of the server that holds a model, or held it until it failed or was deleted.
-
-        Raises:
-            MeshError: no such model has been deployed.
-        """
-        return self._servers.log(self._deployments.last_server(model).name)
+        """The log of the server that holds a model, or held it until it failed or was deleted."""
+        if model not in self._last_servers:
+            raise MeshError(f"model '{model}' has not been deployed on this mesh: apply its manifest first")
+        return self._servers.log(self._last_servers[model])
 
     def check(self) -> None:
         """Check that the mesh can be used; a mesh that has lost a server is closed.
@@ -160,18 +154,35 @@ class EmbeddedMesh(Mesh):
     def __str__(self) -> str:
         return self.address
 
+    def _plan(self, model: Model) -> Deployment:
+        return Deployment.plan(model, self._servers.mlservers, self.models)
 
-def _read_servers(folder: Path) -> list[Server]:
-    paths = sorted(folder.glob("*.yaml"))
-    servers = [Server.from_dict(document) for path in paths for document in load_documents(path)]
-    if not servers:
-        raise ManifestError(f"{folder} holds no Server manifest: the mesh has nothing to start")
-    if len({server.name for server in servers}) < len(servers):
-        raise ManifestError(f"{folder} holds two Servers of the same name")
-    return servers
+    def _find(self, name: str) -> Deployment:
+        if name not in self._deployed:
+            raise MeshError(f"model '{name}' is not deployed on this mesh: apply its manifest first")
+        return self._deployed[name]
 
+    def _deploy(self, wanted: Deployment) -> None:
+        name = wanted.model.name
+        current = self._deployed.get(name)
+        if current and current == wanted and not current.failure:
+            report(f"model.mlops.seldon.io/{name} unchanged")
+            return
+        if current:
+            self._remove(current)
+        wanted.start(self._servers)
+        self._deployed[name] = wanted
+        self._last_servers[name] = wanted.server.name
+        report(f"model.mlops.seldon.io/{name} {'configured' if current else 'created'}")
 
-def _read_models(manifest: Manifest) -> list[Model]:
-    if isinstance(manifest, Model):
-        return [manifest]
-    return [Model.from_dict(document) for document in load_documents(manifest)]
+    def _remove(self, deployment: Deployment) -> None:
+        """Remove a deployment, also one that failed; returns when nothing of it is left."""
+        deployment.loaded.exception()  # waits: a model can be unloaded only after it was loaded
+        with self._changing:
+            if self._deployed.get(deployment.model.name) is not deployment:
+                return  # another thread has removed it
+            self.check()
+            try:
+                deployment.remove(self._servers)
+            finally:
+                del self._deployed[deployment.model.name]

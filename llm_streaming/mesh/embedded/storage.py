@@ -28,7 +28,7 @@ def resolve(storage_uri: str, models: Path) -> Path:
     is relative to the folder that holds `models`.
 
     Raises:
-        ManifestError: the folder does not exist, is not inside `models`, or holds no ``model-settings.json``.
+        ManifestError: the folder is not inside `models`, or there is no ``model-settings.json`` in it.
     """
     remote = _REMOTE.fullmatch(storage_uri)
     if "://" in storage_uri and not remote:
@@ -39,10 +39,8 @@ def resolve(storage_uri: str, models: Path) -> Path:
     folder = (models / remote["name"] if remote else models.parent / storage_uri).resolve()
     if not stays_inside(models.resolve(), folder):
         raise ManifestError(f"storageUri {storage_uri} points outside the models folder, {models}")
-    if not folder.is_dir():
-        raise ManifestError(f"storageUri {storage_uri}: there is no folder {folder}")
     if not (folder / SETTINGS_FILE).is_file():
-        raise ManifestError(f"storageUri {storage_uri}: {folder} holds no {SETTINGS_FILE}")
+        raise ManifestError(f"storageUri {storage_uri}: there is no file {folder / SETTINGS_FILE}")
     return folder
 
 
@@ -62,16 +60,12 @@ def settings(model: Model, folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("implementation"), str):
         raise ManifestError(f"{where} must be an object with an 'implementation', the runtime's import path")
     parameters = found.get("parameters") or {}
-    extra = parameters.get("extra") or {} if isinstance(parameters, dict) else None
-    if not isinstance(extra, dict):
+    if not isinstance(parameters, dict) or not isinstance(parameters.get("extra") or {}, dict):
         raise ManifestError(f"{where}: parameters and parameters.extra must be objects")
+    extra = {**(parameters.get("extra") or {}), **model.parameters}
     kept = {key: found[key] for key in _KEPT if key in found}
     kept_parameters = {key: parameters[key] for key in _KEPT_PARAMETERS if key in parameters}
-    return {
-        "name": model.name,
-        **kept,
-        "parameters": {"version": "1", **kept_parameters, "extra": {**extra, **model.parameters}},
-    }
+    return {"name": model.name, **kept, "parameters": {"version": "1", **kept_parameters, "extra": extra}}
 
 
 def install(rewritten: Mapping[str, Any], folder: Path, target: Path) -> None:

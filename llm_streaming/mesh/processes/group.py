@@ -1,4 +1,4 @@
-"""Server processes that end with this process: the caller's side of the supervisor."""
+"""Starts server processes, which end with this process: the caller's side of the supervisor."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
+from llm_streaming.engines.llamacpp.model_file import MODEL_VARIABLE
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes import supervisor
-from llm_streaming.mesh.processes.ports import wait_until
+from llm_streaming.mesh.processes.ports import LOOPBACK, wait_until
 
 T = TypeVar("T")
 
@@ -31,10 +31,7 @@ class PortTakenError(MeshError):
 
 
 def retry_if_port_taken(start: Callable[[], T]) -> T:
-    """Start servers, and start them again on other ports if another process takes one in the meantime.
-
-    Args:
-        start: chooses free ports, and starts servers that listen on them.
+    """Call `start`, which starts servers on free ports, again if another process has taken one in the meantime.
 
     Raises:
         PortTakenError: a port was taken at every try.
@@ -45,15 +42,23 @@ def retry_if_port_taken(start: Callable[[], T]) -> T:
     return start()
 
 
-@dataclass(frozen=True)
-class Process:
-    """A server process to start.
+def bypass_proxies() -> None:
+    """Exclude this machine from the proxies in the environment, for the servers and for the caller's own clients."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*known, LOOPBACK, "localhost"]))
 
-    Args:
-        name: its name, which is its log's name too.
-        argv: its command line.
-        env: its whole environment.
-    """
+
+def inherited() -> dict[str, str]:
+    """The caller's environment, with an absolute path to the model, because servers have another working directory."""
+    environment = dict(os.environ)
+    if model := environment.get(MODEL_VARIABLE):
+        environment[MODEL_VARIABLE] = str(Path(model).expanduser().absolute())
+    return environment
+
+
+class Process(NamedTuple):
+    """A server process to start: its name, also of its log, its command line and its whole environment."""
 
     name: str
     argv: Sequence[str]
@@ -91,15 +96,11 @@ class ProcessGroup:
         self._pipe = self._supervisor.stdin
         os.register_at_fork(after_in_child=self._close_pipe)
         self._names = [process.name for process in processes]
-        spec = {"home": str(self.home), "processes": [asdict(process) for process in processes]}
+        spec = {"home": str(self.home), "processes": [process._asdict() for process in processes]}
         print(json.dumps(spec), file=self._pipe, flush=True)
 
     def wait_until_ready(self, ready: Callable[[], bool], *, timeout: float) -> None:
-        """Wait until the processes are ready.
-
-        Args:
-            ready: whether they are ready; called again and again.
-            timeout: seconds to wait at most.
+        """Poll until the processes are ready, for `timeout` seconds at most.
 
         Raises:
             MeshError: a process has ended, or they are not ready in time; the message has their last lines.

@@ -1,4 +1,4 @@
-"""Ports of this machine: finds free ports, checks whether one is free or answers, and polls until it does."""
+"""Finds free ports of this machine, checks whether a port is free or answers, and polls a condition."""
 
 from __future__ import annotations
 
@@ -16,20 +16,15 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - only `up --share` listens there
 def free_ports(count: int) -> list[int]:
     """Find ports on loopback where no server listens.
 
-    They are below the range from which systems choose the ports of outgoing connections. Otherwise such a connection
-    could take a port before its server listens on it.
+    Systems choose the ports of outgoing connections from a higher range. So no connection takes a port before its
+    server listens on it.
     """
     ports: list[int] = []
     while len(ports) < count:
         port = random.randint(20_000, 32_000)  # noqa: S311 - no secret
-        if port not in ports and is_free(port):
+        if port not in ports and why_taken(LOOPBACK, port) is None:
             ports.append(port)
     return ports
-
-
-def is_free(port: int) -> bool:
-    """Whether a server can listen on a port of loopback."""
-    return why_taken(LOOPBACK, port) is None
 
 
 def why_taken(host: str, port: int) -> str | None:

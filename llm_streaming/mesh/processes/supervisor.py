@@ -22,8 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-# Seconds that the processes have to end by themselves.
-GRACE = 2.0
+GRACE = 2.0  # seconds that the processes have to end by themselves
 
 
 def main() -> None:
@@ -82,10 +81,9 @@ def stop(children: list[Child]) -> None:
 def remove(folder: Path) -> None:
     """Remove a folder, and again if a process that is being killed has written into it."""
     deadline = time.monotonic() + GRACE
-    shutil.rmtree(folder, ignore_errors=True)
     while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
         shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":
