@@ -21,8 +21,7 @@ def small_model_path() -> Path:
     Raises:
         EngineError: the file is not there.
     """
-    named = os.environ.get(MODEL_VARIABLE)
-    if named:
+    if named := os.environ.get(MODEL_VARIABLE):
         if not Path(named).is_file():
             raise EngineError(f"{MODEL_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
         return Path(named)
@@ -30,9 +29,7 @@ def small_model_path() -> Path:
     spec = importlib.util.find_spec(_WHEEL)
     path = Path(spec.origin).with_name(_FILE) if spec and spec.origin else Path(_FILE)
     if not path.is_file():
-        raise EngineError(
-            f"{SMALL_MODEL} is not installed: run `make setup`, or set {MODEL_VARIABLE} to any .gguf file."
-        )
+        raise EngineError(f"{SMALL_MODEL} is not installed: run `make setup`, or set {MODEL_VARIABLE} to a .gguf file.")
     return path
 
 

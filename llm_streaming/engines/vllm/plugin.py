@@ -11,6 +11,8 @@ import os
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import connection, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -49,23 +51,18 @@ class _FirstException(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and self._path.parent.is_dir() and not self._path.exists():
+        if error is not None and self._path.is_file() and not self._path.stat().st_size:
             self._path.write_text(str(error) or type(error).__name__)
 
 
-class LoadFailure:
-    """A context in which the processes that vLLM starts record why they fail."""
-
-    def __enter__(self) -> LoadFailure:
-        self._folder = tempfile.TemporaryDirectory(prefix="llm-streaming-")
-        self._path = Path(self._folder.name) / "failure"
-        os.environ[_VARIABLE] = str(self._path)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        os.environ.pop(_VARIABLE, None)
-        self._folder.cleanup()
-
-    def text(self) -> str:
-        """The message of the first exception, or ""."""
-        return self._path.read_text() if self._path.exists() else ""
+@contextmanager
+def record_failure() -> Iterator[Path]:
+    """Yield a file, to which a process that vLLM starts in this context writes why it fails; it is empty until then."""
+    with tempfile.TemporaryDirectory(prefix="llm-streaming-") as folder:
+        path = Path(folder) / "failure"
+        path.touch()
+        os.environ[_VARIABLE] = str(path)
+        try:
+            yield path
+        finally:
+            os.environ.pop(_VARIABLE, None)

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from llm_streaming.engines.errors import bad_request, refuse_unknown
-from llm_streaming.engines.settings import read_generate_kwargs
+from llm_streaming.engines.base import bad_request
+from llm_streaming.engines.settings import read_generate_kwargs, refuse_unknown
 from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import plain
 from llm_streaming.paths import stays_inside
@@ -54,13 +54,14 @@ class VLLMSettings:
         given = {name: value for name, value in mapping.items() if value is not None}
         parameters = (frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS) | UNSEEN
         kwargs = read_generate_kwargs(given.pop(_KWARGS, {}), "vLLM", parameters)
-        parser = _parser()
-        known = {action.dest: action for action in parser._actions if action.dest in _names()}
+        parser, names = _parser(), _names()
+        known = {action.dest: action for action in parser._actions if action.dest in names}
         refuse_unknown("vLLM", "setting", given, {*known, _KWARGS})
-        if not isinstance(given.get("model"), str) or not given["model"]:
+        model = str(given.get("model") or "")
+        if not model:
             raise bad_request("The setting model is missing: name a folder, or a model of the Hugging Face hub.")
         # The name in answers; by default it would be a whole path.
-        given.setdefault("served_model_name", Path(given["model"]).name if _is_path(given["model"]) else given["model"])
+        given.setdefault("served_model_name", Path(model).name if _is_path(model) else model)
         for name in ("model", "tokenizer", "chat_template"):
             if name in given:
                 given[name] = in_folder(str(given[name]), folder)
@@ -69,11 +70,7 @@ class VLLMSettings:
 
 
 def in_folder(value: str, folder: Path) -> str:
-    """Resolve a setting against the model's folder, if there is a file or folder of that path.
-
-    Args:
-        value: a path, a model's name on the Hugging Face hub, or the text of a chat template.
-        folder: the model's folder.
+    """Resolve a path against the model's folder; a name on the Hugging Face hub and the text of a template stay.
 
     Raises:
         EngineError: the path leads out of the folder, or nowhere.
@@ -116,14 +113,10 @@ def _parser() -> Any:  # noqa: ANN401 - a class of vLLM
 
 
 def command_line(action: argparse.Action, value: object) -> Iterator[str]:
-    """Yield the words for a setting on the command line of ``vllm serve``.
-
-    Args:
-        action: the argument of the parser.
-        value: the setting's value, of its own type or a string.
+    """Yield the words for a setting on the command line of ``vllm serve``; its value may be a string.
 
     Raises:
-        EngineError: a switch is neither true nor false.
+        EngineError: a flag is neither true nor false.
     """
     option = action.option_strings[0]
     if isinstance(value, str) and value.lower() in ("true", "false"):
