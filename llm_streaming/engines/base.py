@@ -53,7 +53,7 @@ def engine_error(error: object, *, status: int | None = None, retry_after: float
 
     Args:
         error: an object with message, type and code as far as the server fills them in, or a text.
-        status: the HTTP status, where there was one; otherwise it is the code if that is a number, or else 500.
+        status: the HTTP status; by default the code if that is a number, or else 500.
         retry_after: seconds to wait, where the server named them.
     """
     fields: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
@@ -119,10 +119,6 @@ class ChunkReader:
         return chunk
 
     def end(self) -> None:
-        """Check the stream's end.
-
-        Raises:
-            EngineError: no chunk had a finish_reason, so the answer was cut short.
-        """
+        """Raise `EngineError` if no chunk had a finish_reason, so that the answer was cut short."""
         if not self.finished:
             raise EngineError(f"{self._source} ended the stream before the answer was complete.", status=502)

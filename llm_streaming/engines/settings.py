@@ -29,7 +29,7 @@ def settings_error(failure: ValidationError, path: str, known: Iterable[str]) ->
     Args:
         failure: what pydantic found.
         path: where in a ``model-settings.json`` the settings are, such as ``parameters.extra``.
-        known: the names of all settings there, for a hint at the one that was meant.
+        known: the names of all settings there.
     """
     sentences = "; ".join(_sentence(detail, path, known) for detail in failure.errors())
     return EngineError(f"model-settings.json: {sentences}", status=422, type="invalid_request_error")
@@ -45,16 +45,10 @@ def _sentence(detail: ErrorDetails, path: str, known: Iterable[str]) -> str:
 
 
 def refuse_unknown(engine: str, what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a name that would have no effect, with a hint at the one that was probably meant.
-
-    Args:
-        engine: the engine's name, for the message.
-        what: the kind of thing that is named: parameter or setting.
-        given: the names to check.
-        known: all names that exist.
+    """Refuse names of parameters or settings that would have no effect.
 
     Raises:
-        EngineError: one of the names is unknown.
+        EngineError: a name is unknown; the message has the one that was probably meant.
     """
     known = frozenset(known)
     for name in given:
@@ -70,12 +64,7 @@ def _known_names(name: str, known: Iterable[str]) -> str:
 
 
 def read_generate_kwargs(value: object, engine: str, parameters: Iterable[str]) -> dict[str, Any]:
-    """Read the setting ``default_generate_kwargs``: parameters for requests that do not set them.
-
-    Args:
-        value: a mapping, or its JSON, which Seldon Core 2 makes of it.
-        engine: the engine's name, for the message.
-        parameters: the names of all parameters that the engine takes.
+    """Read the setting ``default_generate_kwargs``: a mapping, or its JSON, which Seldon Core 2 makes of it.
 
     Raises:
         EngineError: it is no mapping, or names an unknown parameter.

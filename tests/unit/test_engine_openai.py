@@ -173,7 +173,10 @@ FAILURES = {
         Reply([sse({"error": {"message": "Upstream is down", "code": 503}})]),
         ("Upstream is down", 503, "server_error", None, None),
     ),
-    "error as a text": (Reply([sse({"error": "out of memory"})]), ("out of memory", 500, "server_error", None, None)),
+    "error as a text": (
+        Reply([sse({"error": f"{KEY} is out of tokens"})]),
+        ("*** is out of tokens", 500, "server_error", None, None),
+    ),
     "not JSON": (Reply([START, b"data: {nonsense\n\n", DONE]), GARBAGE),
     "not an object": (Reply([START, b"data: [1]\n\n", DONE]), GARBAGE),
     "half a character": (Reply([START, b'data: {"a":"\xf0\x9f"}\n\n', DONE]), GARBAGE),

@@ -251,12 +251,12 @@ async def test_a_models_own_parameters_arrive_as_strings_and_go_first() -> None:
     await model.unload()
 
 
-async def test_a_model_whose_engine_has_died_is_not_ready_any_more() -> None:
+async def test_a_model_whose_engine_has_died_is_not_ready_any_more(monkeypatch) -> None:
     model = api("http://127.0.0.1:1/v1")
     seen = [model.ready]
     model.ready = await model.load()
     seen.append(model.ready)
-    model.opened().alive = False
+    monkeypatch.setattr(type(model.opened()), "alive", False)
     seen.append(model.ready)
     await model.unload()
     assert seen == [False, True, False]

@@ -21,7 +21,6 @@ from llm_streaming.errors import EngineError
 
 # A generation can be cancelled only when llama.cpp reports something: the progress, while it reads the prompt.
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
-_PROGRESS = "prompt_progress"
 _CAPACITY = 64  # chunks that a generation may be ahead of its reader
 
 
@@ -30,10 +29,6 @@ class LlamaCppEngine(Engine):
 
     Each answer is generated on a thread of its own, and llama.cpp computes them in batches. Requests beyond
     ``n_parallel`` wait here and not in llama.cpp, where a waiting request cannot be cancelled.
-
-    Args:
-        server: llama.cpp with the model.
-        settings: the settings that it was loaded with.
     """
 
     def __init__(self, server: xllamacpp.Server, settings: LlamaCppSettings) -> None:
@@ -46,11 +41,7 @@ class LlamaCppEngine(Engine):
 
     @classmethod
     async def load(cls, settings: LlamaCppSettings, folder: Path) -> Self:
-        """Load a model, in a thread.
-
-        Args:
-            settings: the model's name and how to run it.
-            folder: the folder in which a relative path of a model starts.
+        """Load a model, in a thread; a relative path of its file starts in the folder.
 
         Raises:
             EngineError: the file is not there, or llama.cpp cannot read it.
@@ -88,7 +79,7 @@ class LlamaCppEngine(Engine):
         try:
             while (data := await generation.read()) is not None:
                 chunk = reader.read(data)
-                if _PROGRESS not in chunk:
+                if "prompt_progress" not in chunk:
                     yield chunk
         finally:
             generation.cancel()
@@ -110,15 +101,11 @@ class LlamaCppEngine(Engine):
 
 
 class _Generation:
-    """An answer that llama.cpp generates on a thread, which starts at once, and that the event loop reads.
+    """An answer that llama.cpp generates on a thread and that the event loop reads; it starts at once.
 
     Neither side polls: the thread waits on a semaphore while the reader is too far behind, the loop on a queue. The
     thread is a daemon, so that it never delays the end of the process. The engine joins it before the interpreter ends.
-
-    Args:
-        server: llama.cpp with the model.
-        body: the request, as JSON.
-        on_end: called in the loop when the thread has ended, however it did.
+    `on_end` is called in the loop after the thread's last act, whether it succeeded, failed or was cancelled.
     """
 
     def __init__(self, server: xllamacpp.Server, body: bytes, on_end: Callable[[_Generation], None]) -> None:
@@ -132,11 +119,7 @@ class _Generation:
         self.thread.start()
 
     async def read(self) -> bytes | None:
-        """Return the next chunk, or None at the end.
-
-        Raises:
-            EngineError: llama.cpp refused the request.
-        """
+        """Return the next chunk, or None at the end; raises `EngineError` if llama.cpp refused the request."""
         chunk = await self._chunks.get()
         if isinstance(chunk, EngineError):
             raise chunk

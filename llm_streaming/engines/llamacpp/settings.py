@@ -29,7 +29,7 @@ PARAMETERS = frozenset({
 
 
 def _no_bool(value: object) -> object:
-    if isinstance(value, bool):  # pydantic would take True for 1
+    if isinstance(value, bool):  # pydantic takes True for 1
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
 

@@ -18,7 +18,6 @@ from llm_streaming.engines.base import ChunkReader, Engine, engine_error
 from llm_streaming.engines.openai.sse import SSEDecoder
 from llm_streaming.errors import EngineError
 
-_OPENAI = "https://api.openai.com/v1"
 _SOURCE = "The provider"
 _DONE = b"[DONE]"
 # The engine decides about these; a request cannot change them.
@@ -64,7 +63,8 @@ class OpenAIEngine(Engine):
             raise EngineError("OPENAI_API_KEY holds characters that no key has: set it anew.", status=422)
         url = base_url or os.environ.get("OPENAI_BASE_URL")
         self._configured = bool(url or self._key)
-        address = _parse_url(url or _OPENAI)
+        address = _parse_url(url or "https://api.openai.com/v1")
+        auth = (address.username, address.password) if address.userinfo else None
         waits = openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "not-needed",  # many compatible servers need none
@@ -72,9 +72,7 @@ class OpenAIEngine(Engine):
             max_retries=max_retries,
             timeout=waits,
             # Its parser is written in C; with the default client a relay passed on a fifth fewer events.
-            http_client=openai.DefaultAioHttpClient(
-                timeout=waits, auth=(address.username, address.password) if address.userinfo else None
-            ),
+            http_client=openai.DefaultAioHttpClient(timeout=waits, auth=auth),
         )
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -110,9 +108,9 @@ class OpenAIEngine(Engine):
         try:
             # `chat.completions.create` would first check the parameters against OpenAI's types, which delayed each
             # first token by half a millisecond.
-            stream = openai.AsyncStream[object]  # demanded by the types, and not made for a plain response
+            unused = openai.AsyncStream[object]  # the types demand it; a plain response makes none
             answer: Any = await self._client.post(
-                "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=stream
+                "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=unused
             )
             async with aclosing(answer) as response:
                 yield response
@@ -123,7 +121,7 @@ class OpenAIEngine(Engine):
             raise self._connection_error(error) from None
 
     def _connection_error(self, failure: Exception) -> EngineError:
-        """Name the failure of the connection by its first cause; the client's own exceptions mix up several causes."""
+        """Name the failure by its first cause; the client's own exceptions mix up several causes."""
         causes = list(_causes(failure))
         if any(isinstance(cause, TimeoutError) for cause in causes):
             return EngineError(f"{_SOURCE} did not answer in time.", status=504, type="timeout")
@@ -139,16 +137,18 @@ class OpenAIEngine(Engine):
             fields = f"{_SOURCE} answered {response.status_code} {response.reason_phrase}."
         after = response.headers.get("retry-after", "")
         seconds = float(after) if after.replace(".", "", 1).isdecimal() else None
-        error = self._error(fields, status=response.status_code, retry_after=seconds)
-        if seconds is not None:  # in words too: only the words of a unary error reach a client
-            error.args = (f"{error} (Try again after {seconds:g} s.)",)
-        return error
+        return self._error(fields, status=response.status_code, retry_after=seconds)
 
-    def _error(self, error: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
-        """The provider's error without the key, which some providers repeat in their messages."""
-        if isinstance(error, dict) and len(self._key) >= _SHORTEST_KEY:
-            error = {**error, "message": str(error.get("message") or "").replace(self._key, "***")}
-        return engine_error(error, status=status, retry_after=retry_after)
+    def _error(self, fields: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
+        """Make the provider's error, without the key, which some providers repeat in their messages."""
+        error = engine_error(fields, status=status, retry_after=retry_after)
+        message = str(error)
+        if len(self._key) >= _SHORTEST_KEY:
+            message = message.replace(self._key, "***")
+        if retry_after is not None:  # in words too: only the words of a unary error reach a client
+            message += f" (Try again after {retry_after:g} s.)"
+        error.args = (message,)
+        return error
 
 
 def _parse_url(text: str) -> httpx2.URL:

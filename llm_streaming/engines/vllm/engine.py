@@ -26,18 +26,11 @@ from llm_streaming.errors import EngineError
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}}
 # The first request that samples takes seconds longer than others, so this one samples.
 _WARM_UP = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2, "temperature": 1.0}
-_DONE = "[DONE]"
 _FEW_CORES = 4
 
 
 class VLLMEngine(Engine):
-    """A loaded model; make one with `load`.
-
-    Args:
-        client: vLLM's AsyncLLM.
-        settings: the settings that it was started with.
-        chat: vLLM's OpenAIServingChat.
-    """
+    """A loaded model, in vLLM's AsyncLLM, and its chat layer, vLLM's OpenAIServingChat; make one with `load`."""
 
     def __init__(self, client: Any, settings: VLLMSettings, chat: Any) -> None:  # noqa: ANN401 - classes of vLLM
         self._client = client
@@ -48,11 +41,7 @@ class VLLMEngine(Engine):
 
     @classmethod
     async def load(cls, model_settings: Mapping[str, Any], folder: Path) -> Self:
-        """Load a model, in a thread, and have it answer once.
-
-        Args:
-            model_settings: vLLM's arguments, and ``default_generate_kwargs``.
-            folder: the folder in which relative paths start.
+        """Load a model, in a thread, and have it answer once: see `VLLMSettings.from_mapping` for the arguments.
 
         Raises:
             EngineError: vLLM or the model is not there, a setting is wrong, or the hardware does not suffice.
@@ -89,7 +78,7 @@ class VLLMEngine(Engine):
                 async for line in lines:
                     self._check()
                     data = line.removeprefix("data: ").strip()
-                    if data != _DONE:
+                    if data != "[DONE]":
                         yield reader.read(data)
         except EngineError:
             self._check()  # the error of an engine that has died does not say so

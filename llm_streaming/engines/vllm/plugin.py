@@ -34,9 +34,8 @@ def start() -> None:
 def _end_with(parent: BaseProcess) -> None:
     """End at once when the parent has ended: after a SIGKILL of it, vLLM would keep the engine and its GPU's memory.
 
-    The sentinel is one end of a pipe, which the kernel closes; vLLM's workers are the engine's children and end with
-    it. An engine whose server is killed in its first seconds, before plugins are called, holds no GPU memory yet; it
-    waits for a handshake, and vLLM ends it after 5 minutes.
+    The sentinel is one end of a pipe, which the kernel closes. An engine whose server is killed before plugins are
+    called holds no GPU memory yet: it waits for a handshake, and vLLM ends it after 5 minutes.
     """
     connection.wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGKILL)

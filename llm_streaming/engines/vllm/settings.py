@@ -44,8 +44,7 @@ class VLLMSettings:
         This imports vLLM: call it in a thread.
 
         Args:
-            mapping: vLLM's arguments under their own names, in snake case, and ``default_generate_kwargs``; None
-                stands for the default.
+            mapping: vLLM's arguments, in snake case, and ``default_generate_kwargs``; None stands for the default.
             folder: the folder in which relative paths of a model, a tokenizer or a chat template start.
 
         Raises:
@@ -54,8 +53,7 @@ class VLLMSettings:
         given = {name: value for name, value in mapping.items() if value is not None}
         parameters = (frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS) | UNSEEN
         kwargs = read_generate_kwargs(given.pop(_KWARGS, {}), "vLLM", parameters)
-        parser, names = _parser(), _names()
-        known = {action.dest: action for action in parser._actions if action.dest in names}
+        parser, known = _parser()
         refuse_unknown("vLLM", "setting", given, {*known, _KWARGS})
         model = str(given.get("model") or "")
         if not model:
@@ -92,24 +90,22 @@ def _is_path(model: str) -> bool:
     return model.startswith(("/", "./"))
 
 
-def _names() -> set[str]:
-    """The names of the arguments of the engine and of the chat layer, without those of vLLM's HTTP server."""
+def _parser() -> tuple[Any, dict[str, argparse.Action]]:
+    """Make the parser of ``vllm serve`` and find its arguments, by name, for the engine and the chat layer.
+
+    The arguments of vLLM's HTTP server are left out. The parser raises an exception instead of ending the process.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
-
-    return {field.name for kind in (AsyncEngineArgs, versions.cli_args().BaseFrontendArgs) for field in fields(kind)}
-
-
-def _parser() -> Any:  # noqa: ANN401 - a class of vLLM
-    """Make the parser of ``vllm serve``, but have it raise an exception where that would end the process."""
     from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    parser = versions.cli_args().make_arg_parser(FlexibleArgumentParser())
 
     def refuse(message: str) -> None:
         raise bad_request(f"vLLM refuses a setting: {plain(message)}.", "invalid_setting")
 
+    module = versions.cli_args()
+    parser = module.make_arg_parser(FlexibleArgumentParser())
     parser.error = refuse
-    return parser
+    names = {field.name for kind in (AsyncEngineArgs, module.BaseFrontendArgs) for field in fields(kind)}
+    return parser, {action.dest: action for action in parser._actions if action.dest in names}
 
 
 def command_line(action: argparse.Action, value: object) -> Iterator[str]:
