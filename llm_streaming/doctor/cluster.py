@@ -6,8 +6,8 @@ from llm_streaming.connection import open_mesh
 from llm_streaming.doctor import Check, Target, versions
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
+from llm_streaming.mesh.base import check_installed
 from llm_streaming.mesh.kubernetes.config import find_connection
-from llm_streaming.mesh.processes.environment import check_installed
 from llm_streaming.mesh.processes.ports import answers
 
 _PACKAGES = ("kubernetes", "openai", "httpx", "httpx-sse", "grpcio")
@@ -27,7 +27,7 @@ def cluster_checks(namespace: str | None, context: str | None) -> list[Check]:
 
 
 def _client() -> str:
-    check_installed({"kubernetes": "kubernetes"}, mesh="kubernetes")
+    check_installed("kubernetes", {"kubernetes": "kubernetes"})
     return versions(_PACKAGES)
 
 

@@ -1,4 +1,4 @@
-"""The interface of all engines, and the checks of what they stream."""
+"""The interface of all engines, the check of what they stream, and the errors that they share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import orjson
 
-from llm_streaming.engines.errors import engine_error
 from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.protocol import accumulate
 from llm_streaming.protocol.chunks import check_chunk
@@ -24,13 +23,10 @@ class Engine(Protocol):
     @property
     def alive(self) -> bool:
         """Whether the engine can answer; False when its process has ended by itself."""
-        ...
+        return True
 
     def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer. Closing the generator ends the generation (``contextlib.aclosing``).
-
-        Args:
-            request: the body of the request.
 
         Yields:
             Each ``chat.completion.chunk``, parsed and checked; the one with the usage (``choices: []``) comes last.
@@ -38,28 +34,50 @@ class Engine(Protocol):
         Raises:
             EngineError: the request is refused, or the stream ended without a finish_reason and so is no answer.
         """
-        ...
 
     async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make a whole answer, one ``chat.completion``, parsed and checked.
-
-        Args:
-            request: the body of the request.
+        """Make a whole answer, one ``chat.completion``, parsed and checked; by default it is collected from a stream.
 
         Raises:
             EngineError: the request is refused or fails.
         """
-        ...
+        async with aclosing(self.stream(request)) as chunks:
+            return accumulate([chunk async for chunk in chunks])
 
     async def close(self) -> None:
         """End all running streams and free the engine's resources; streams after this raise `EngineError`."""
-        ...
 
 
-async def collect(stream: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
-    """Read a stream to its end and make a ``chat.completion`` of it, for engines that only stream."""
-    async with aclosing(stream) as chunks:
-        return accumulate([chunk async for chunk in chunks])
+def engine_error(error: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
+    """Make the exception for the ``error`` of an OpenAI answer.
+
+    Args:
+        error: an object with message, type and code as far as the server fills them in, or a text.
+        status: the HTTP status; by default the code if that is a number, or else 500.
+        retry_after: seconds to wait, where the server named them.
+    """
+    fields: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
+    code = fields.get("code")
+    if isinstance(code, int):  # llama.cpp and OpenRouter put the HTTP status here
+        status, code = status or code, None
+    status = status or 500
+    return EngineError(
+        str(fields.get("message") or "The provider failed without saying why."),
+        status=status,
+        type=str(fields.get("type") or ("invalid_request_error" if status < 500 else "server_error")),
+        code=None if code is None else str(code),
+        retry_after=retry_after,
+    )
+
+
+def bad_request(message: str, code: str | None = None) -> EngineError:
+    """Make the error of a request, or a setting, that the engine refuses."""
+    return EngineError(message, status=400, type="invalid_request_error", code=code)
+
+
+def unloaded() -> EngineError:
+    """Make the error of a request to an engine that has been closed."""
+    return EngineError("The model has been unloaded: load it again.", status=503, code="model_unloaded")
 
 
 class ChunkReader:
@@ -79,10 +97,7 @@ class ChunkReader:
         self._error = error
 
     def read(self, data: bytes | str) -> dict[str, Any]:
-        """Parse and check a chunk or a whole completion.
-
-        Args:
-            data: its JSON.
+        """Parse and check the JSON of a chunk or of a whole completion.
 
         Raises:
             EngineError: it is not a JSON object, is malformed, or is an error.
@@ -104,10 +119,6 @@ class ChunkReader:
         return chunk
 
     def end(self) -> None:
-        """Check the stream's end.
-
-        Raises:
-            EngineError: no chunk had a finish_reason, so the answer was cut short.
-        """
+        """Raise `EngineError` if no chunk had a finish_reason, so that the answer was cut short."""
         if not self.finished:
             raise EngineError(f"{self._source} ended the stream before the answer was complete.", status=502)

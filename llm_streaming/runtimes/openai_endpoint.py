@@ -17,7 +17,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from mlserver.handlers.custom import CustomHandler, register_custom_handler
 
-from llm_streaming.engines.errors import bad_request
+from llm_streaming.engines.base import bad_request
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatRequest, json
 from llm_streaming.protocol.json import unexpected

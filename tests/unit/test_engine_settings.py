@@ -83,7 +83,7 @@ def test_without_its_wheel_the_small_model_is_asked_for(monkeypatch: pytest.Monk
     with pytest.raises(EngineError) as raised:
         small_model_path()
     assert str(raised.value) == (
-        "SmolLM2-135M-Instruct is not installed: run `make setup`, or set LLM_STREAMING_MODEL to any .gguf file."
+        "SmolLM2-135M-Instruct is not installed: run `make setup`, or set LLM_STREAMING_MODEL to a .gguf file."
     )
 
 

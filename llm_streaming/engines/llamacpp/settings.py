@@ -15,23 +15,21 @@ from llm_streaming.engines.settings import Settings, read_generate_kwargs, setti
 # Everything that llama.cpp's chat completions honour; it ignores other names silently. `user`, `metadata` and `store`
 # are accepted because they change nothing in an answer. Switches that would change a chunk's form are left out.
 # fmt: off
-_OPENAI = frozenset({
+PARAMETERS = frozenset({
     "messages", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "max_tokens",
     "max_completion_tokens", "n", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias",
     "logprobs", "top_logprobs", "response_format", "user", "metadata", "store",
-})
-_OWN = frozenset({
+    # llama.cpp's own
     "top_k", "min_p", "top_n_sigma", "typical_p", "xtc_probability", "xtc_threshold", "dynatemp_range",
     "dynatemp_exponent", "mirostat", "mirostat_tau", "mirostat_eta", "repeat_penalty", "repeat_last_n",
     "dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers",
     "samplers", "min_keep", "ignore_eos", "grammar", "json_schema", "chat_template_kwargs", "cache_prompt",
 })
 # fmt: on
-PARAMETERS = _OPENAI | _OWN
 
 
 def _no_bool(value: object) -> object:
-    if isinstance(value, bool):  # pydantic would take True for 1
+    if isinstance(value, bool):  # pydantic takes True for 1
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
 
@@ -73,10 +71,7 @@ class LlamaCppSettings(Settings):
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> LlamaCppSettings:
-        """Read the ``model_settings`` of a model-settings.json.
-
-        Args:
-            mapping: settings by name; None stands for the default.
+        """Read the ``model_settings`` of a model-settings.json; None stands for a setting's default.
 
         Raises:
             EngineError: a setting is unknown or malformed; the message names it.

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any, cast
-from urllib.parse import unquote_to_bytes
+from typing import Any
 
 import aiohttp
 import httpx2  # the HTTP client of the openai package; reading a body raises its errors
 import openai
 import orjson
 
-from llm_streaming.engines.base import ChunkReader
-from llm_streaming.engines.errors import engine_error
+from llm_streaming.engines.base import ChunkReader, Engine, engine_error
 from llm_streaming.engines.openai.sse import SSEDecoder
 from llm_streaming.errors import EngineError
 
-_OPENAI = "https://api.openai.com/v1"
 _SOURCE = "The provider"
 _DONE = b"[DONE]"
 # The engine decides about these; a request cannot change them.
@@ -34,7 +30,7 @@ _CONNECT_SECONDS = 5.0
 _DRAIN_SECONDS = 0.1
 
 
-class OpenAIEngine:
+class OpenAIEngine(Engine):
     """A model behind OpenAI's API.
 
     The key comes from ``OPENAI_API_KEY`` alone and appears in no message. Making an engine sends nothing, and succeeds
@@ -51,8 +47,6 @@ class OpenAIEngine:
         EngineError: the base URL is not a URL, or the key holds characters that no key has.
     """
 
-    alive = True  # a provider that is down fails each call
-
     def __init__(
         self,
         model_id: str,
@@ -63,34 +57,26 @@ class OpenAIEngine:
         default_parameters: Mapping[str, Any] | None = None,
     ) -> None:
         self._model = model_id
-        self._defaults = dict(default_parameters or {})
+        self._defaults = default_parameters or {}
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
-        url = base_url or os.environ.get("OPENAI_BASE_URL")
-        self._configured = bool(url or self._key)
         if not self._key.isascii():
             raise EngineError("OPENAI_API_KEY holds characters that no key has: set it anew.", status=422)
-        if url and not url.startswith(("http://", "https://")):
-            raise EngineError("The base URL is not a URL: write it like http://host:8000/v1.", status=422)
+        url = base_url or os.environ.get("OPENAI_BASE_URL")
+        self._configured = bool(url or self._key)
+        address = _parse_url(url or "https://api.openai.com/v1")
+        auth = (address.username, address.password) if address.userinfo else None
         waits = openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
-        try:
-            address, headers = _take_credentials(httpx2.URL(url or _OPENAI))
-            self._client = openai.AsyncOpenAI(
-                api_key=self._key or "not-needed",  # many compatible servers need none
-                base_url=address,
-                default_headers=headers,
-                max_retries=max_retries,
-                timeout=waits,
-                # Its parser is written in C; with the default client a relay passed on a fifth fewer events.
-                http_client=openai.DefaultAioHttpClient(timeout=waits),
-            )
-        except httpx2.InvalidURL:
-            raise EngineError("The base URL is not a URL: write it like http://host:8000/v1.", status=422) from None
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key or "not-needed",  # many compatible servers need none
+            base_url=address.copy_with(userinfo=b""),  # otherwise the log would show a password in the URL
+            max_retries=max_retries,
+            timeout=waits,
+            # Its parser is written in C; with the default client a relay passed on a fifth fewer events.
+            http_client=openai.DefaultAioHttpClient(timeout=waits, auth=auth),
+        )
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Stream an answer: see `llm_streaming.engines.base.Engine.stream`.
-
-        Parameters that OpenAI's API does not know are passed on too: the provider decides about them.
-        """
+        """Stream an answer. The provider decides about parameters that OpenAI's API does not know."""
         reader = ChunkReader(_SOURCE, self._error)
         async with self._call(request, _STREAMING) as response, aclosing(_events(response)) as events:
             async for data in events:
@@ -98,7 +84,7 @@ class OpenAIEngine:
         reader.end()
 
     async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make a whole answer with one call: see `llm_streaming.engines.base.Engine.complete`."""
+        """Make a whole answer with one call."""
         async with self._call(request, {}) as response:
             body = await response.aread()
         return ChunkReader(_SOURCE, self._error).read(body)
@@ -122,67 +108,55 @@ class OpenAIEngine:
         try:
             # `chat.completions.create` would first check the parameters against OpenAI's types, which delayed each
             # first token by half a millisecond.
-            response = cast(
-                httpx2.Response,
-                await self._client.post(
-                    "/chat/completions",
-                    cast_to=httpx2.Response,
-                    content=body,
-                    stream=True,
-                    stream_cls=openai.AsyncStream[object],
-                ),
+            unused = openai.AsyncStream[object]  # the types demand it; a plain response makes none
+            answer: Any = await self._client.post(
+                "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=unused
             )
-            try:
+            async with aclosing(answer) as response:
                 yield response
-            finally:
-                await response.aclose()
         # `from None` in both: the messages of the openai package can repeat the key.
         except openai.APIStatusError as error:
             raise self._status_error(error) from None
         except (openai.APIConnectionError, httpx2.RequestError, ssl.SSLError) as error:
             raise self._connection_error(error) from None
 
-    @property
-    def _address(self) -> str:
-        """The provider's host and port, without the credentials that its URL can hold."""
-        url = self._client.base_url
-        return f"{url.host}:{url.port}" if url.port else url.host
-
     def _connection_error(self, failure: Exception) -> EngineError:
-        """Name the failure of the connection by its first cause; the client's own exceptions mix up several causes."""
+        """Name the failure by its first cause; the client's own exceptions mix up several causes."""
         causes = list(_causes(failure))
         if any(isinstance(cause, TimeoutError) for cause in causes):
             return EngineError(f"{_SOURCE} did not answer in time.", status=504, type="timeout")
+        message = f"{_SOURCE} closed the connection before the answer was complete."
         if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
-            words = f"Cannot reach the provider at {self._address}: check OPENAI_BASE_URL and that it is running."
-        else:
-            words = f"{_SOURCE} closed the connection before the answer was complete."
-        return EngineError(words, status=502, type="connection_error")
+            address = self._client.base_url.netloc.decode()
+            message = f"Cannot reach the provider at {address}: check OPENAI_BASE_URL and that it is running."
+        return EngineError(message, status=502, type="connection_error")
 
     def _status_error(self, failure: openai.APIStatusError) -> EngineError:
-        response = failure.response
-        said = isinstance(failure.body, dict) and failure.body.get("message")
-        fields = failure.body if said else f"{_SOURCE} answered {response.status_code} {response.reason_phrase}."
+        response, fields = failure.response, failure.body
+        if not isinstance(fields, dict) or not fields.get("message"):
+            fields = f"{_SOURCE} answered {response.status_code} {response.reason_phrase}."
         after = response.headers.get("retry-after", "")
         seconds = float(after) if after.replace(".", "", 1).isdecimal() else None
-        error = self._error(fields, status=response.status_code, retry_after=seconds)
-        if seconds is not None:  # in words too: only the words of a unary error reach a client
-            error.args = (f"{error} (Try again after {seconds:g} s.)",)
+        return self._error(fields, status=response.status_code, retry_after=seconds)
+
+    def _error(self, fields: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
+        """Make the provider's error, without the key, which some providers repeat in their messages."""
+        error = engine_error(fields, status=status, retry_after=retry_after)
+        message = str(error)
+        if len(self._key) >= _SHORTEST_KEY:
+            message = message.replace(self._key, "***")
+        if retry_after is not None:  # in words too: only the words of a unary error reach a client
+            message += f" (Try again after {retry_after:g} s.)"
+        error.args = (message,)
         return error
 
-    def _error(self, error: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
-        """The provider's error without the key, which some providers repeat in their messages."""
-        if isinstance(error, dict) and len(self._key) >= _SHORTEST_KEY:
-            error = {**error, "message": str(error.get("message") or "").replace(self._key, "***")}
-        return engine_error(error, status=status, retry_after=retry_after)
 
-
-def _take_credentials(url: httpx2.URL) -> tuple[httpx2.URL, dict[str, str]]:
-    """Move the user and password of a URL, where it has them, into a header."""
-    if not url.userinfo:
-        return url, {}
-    basic = base64.b64encode(unquote_to_bytes(url.userinfo)).decode()
-    return url.copy_with(userinfo=b""), {"Authorization": f"Basic {basic}"}
+def _parse_url(text: str) -> httpx2.URL:
+    with suppress(httpx2.InvalidURL):
+        url = httpx2.URL(text)
+        if url.scheme in ("http", "https"):
+            return url
+    raise EngineError("The base URL is not a URL: write it like http://host:8000/v1.", status=422)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

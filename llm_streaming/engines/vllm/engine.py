@@ -10,34 +10,27 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from pydantic import ValidationError
 
-from llm_streaming.engines.base import ChunkReader, collect
-from llm_streaming.engines.errors import bad_request, refuse_unknown, unloaded
+from llm_streaming.engines.base import ChunkReader, Engine, unloaded
+from llm_streaming.engines.settings import complete_request
 from llm_streaming.engines.vllm import versions
-from llm_streaming.engines.vllm.errors import dead, hide_refusals, invalid_request, load_error, request_error
-from llm_streaming.engines.vllm.plugin import LoadFailure
+from llm_streaming.engines.vllm.errors import hide_refusals, invalid_request, load_error, request_error
+from llm_streaming.engines.vllm.plugin import record_failure
 from llm_streaming.engines.vllm.settings import UNSEEN, VLLMSettings
 from llm_streaming.errors import EngineError
 
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}}
 # The first request that samples takes seconds longer than others, so this one samples.
 _WARM_UP = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2, "temperature": 1.0}
-_DONE = "[DONE]"
 _FEW_CORES = 4
 
 
-class VLLMEngine:
-    """A loaded model; make one with `load`.
-
-    Args:
-        client: vLLM's AsyncLLM.
-        settings: the settings that it was started with.
-        chat: vLLM's OpenAIServingChat.
-    """
+class VLLMEngine(Engine):
+    """A loaded model, in vLLM's AsyncLLM, and its chat layer, vLLM's OpenAIServingChat; make one with `load`."""
 
     def __init__(self, client: Any, settings: VLLMSettings, chat: Any) -> None:  # noqa: ANN401 - classes of vLLM
         self._client = client
@@ -47,28 +40,23 @@ class VLLMEngine:
         self._closed = False
 
     @classmethod
-    async def load(cls, model_settings: Mapping[str, Any], folder: Path) -> VLLMEngine:
-        """Load a model, in a thread, and have it answer once.
-
-        Args:
-            model_settings: vLLM's arguments, and ``default_generate_kwargs``.
-            folder: the folder in which relative paths start.
+    async def load(cls, model_settings: Mapping[str, Any], folder: Path) -> Self:
+        """Load a model, in a thread, and have it answer once: see `VLLMSettings.from_mapping` for the arguments.
 
         Raises:
             EngineError: vLLM or the model is not there, a setting is wrong, or the hardware does not suffice.
         """
         client = None
-        with LoadFailure() as failure:
+        with record_failure() as failure:
             try:
-                settings = await asyncio.to_thread(_settings, model_settings, folder)
-                client = await asyncio.to_thread(_start, settings)
+                settings, client = await asyncio.to_thread(_start, model_settings, folder)
                 engine = cls(client, settings, await _chat_layer(client, settings))
                 hide_refusals()
                 await engine.complete(_WARM_UP)
             except Exception as error:  # noqa: BLE001 - the server needs one sentence, whatever it is
                 if client is not None:
                     await asyncio.to_thread(client.shutdown)
-                raise load_error(error, failure.text(), str(model_settings.get("model"))) from None
+                raise load_error(error, failure.read_text(), str(model_settings.get("model"))) from None
         return engine
 
     @property
@@ -77,27 +65,27 @@ class VLLMEngine:
         return not self._closed and not self._client.errored
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Stream an answer: see `llm_streaming.engines.base.Engine.stream`."""
-        asked = self._read(request)
+        """Stream an answer: see `Engine.stream`."""
+        body = complete_request(request, self._settings.default_generate_kwargs, "vLLM", self._settings.parameters)
+        if request.get("max_tokens") is not None:  # vLLM would prefer the newer name, even where it is only a default
+            body["max_completion_tokens"] = request.get("max_completion_tokens")
+        known = {name: value for name, value in body.items() if name not in UNSEEN}
+        request_id = uuid4().hex
         reader = ChunkReader("vLLM", request_error)
-        self._running.add(asked.request_id)
+        self._running.add(request_id)
         try:
-            async with aclosing(await self._answer(asked)) as lines:
+            async with aclosing(await self._answer({**known, **_ALWAYS, "request_id": request_id})) as lines:
                 async for line in lines:
                     self._check()
                     data = line.removeprefix("data: ").strip()
-                    if data != _DONE:
+                    if data != "[DONE]":
                         yield reader.read(data)
         except EngineError:
             self._check()  # the error of an engine that has died does not say so
             raise
         finally:
-            self._running.discard(asked.request_id)
+            self._running.discard(request_id)
         reader.end()
-
-    async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make a whole answer, collected from a stream, so that it can be cancelled: see `Engine.complete`."""
-        return await collect(self.stream(request))
 
     async def close(self) -> None:
         """End every stream and vLLM's processes; returns when they have ended."""
@@ -111,38 +99,16 @@ class VLLMEngine:
         if self._closed:
             raise unloaded()
         if self._client.errored:
-            raise dead()
+            message = "vLLM's engine process has ended, and its log says why: load the model again."
+            raise EngineError(message, status=503, code="engine_dead")
 
-    def _read(self, request: dict[str, Any]) -> Any:  # noqa: ANN401 - a class of vLLM
-        """Make the request as vLLM takes it.
-
-        Raises:
-            EngineError: it is malformed, or asks for something that vLLM would ignore.
-        """
-        given = {name: value for name, value in request.items() if value is not None}
-        body = {**self._settings.default_generate_kwargs, **given}
-        if "max_tokens" in given:  # vLLM would prefer the newer name, even where it is only a default
-            body["max_completion_tokens"] = given.get("max_completion_tokens")
-        refuse_unknown("vLLM", "parameter", body.keys() - {"messages"}, self._settings.parameters)
-        if not body.get("messages"):
-            raise bad_request("There are no messages: send at least one.")
-        known = {name: value for name, value in body.items() if name not in UNSEEN}
-        try:
-            return versions.chat_request().model_validate({**known, **_ALWAYS, "request_id": uuid4().hex})
-        except ValidationError as error:
-            raise invalid_request(error) from None
-        except Exception as error:  # noqa: BLE001 - vLLM's checks raise errors of its own
-            raise request_error(versions.as_error(error)) from None
-
-    async def _answer(self, asked: Any) -> AsyncGenerator[str, None]:  # noqa: ANN401 - a class of vLLM
-        """Start an answer and return the lines of its event stream.
-
-        Raises:
-            EngineError: vLLM refuses the request, or has ended.
-        """
+    async def _answer(self, body: dict[str, Any]) -> AsyncGenerator[str, None]:
+        """Start an answer and return the lines of its event stream; an `EngineError` says why vLLM refuses it."""
         self._check()
         try:
-            answer = await self._chat.create_chat_completion(asked, None)
+            answer = await self._chat.create_chat_completion(versions.chat_request().model_validate(body), None)
+        except ValidationError as error:
+            raise invalid_request(error) from None
         except Exception as error:  # noqa: BLE001 - vLLM's server turns any of them into an answer
             raise request_error(versions.as_error(error)) from None
         if hasattr(answer, "error"):
@@ -151,28 +117,24 @@ class VLLMEngine:
         return lines
 
 
-def _settings(model_settings: Mapping[str, Any], folder: Path) -> VLLMSettings:
-    """Read the settings, in a thread: importing vLLM takes 10 s and more."""
+def _start(model_settings: Mapping[str, Any], folder: Path) -> tuple[VLLMSettings, Any]:
+    """Read the settings and start vLLM's AsyncLLM, in a thread: importing vLLM takes 10 s, loading a minute or more."""
     # With CUDA vLLM forks by default, which is not safe in a server with threads.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # otherwise vLLM reports the machine and the model to its makers
     versions.check_version()
-    return VLLMSettings.from_mapping(model_settings, folder)
-
-
-def _start(settings: VLLMSettings) -> Any:  # noqa: ANN401 - a class of vLLM
-    """Start vLLM's processes and load the model, in a thread: that takes a minute and more."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    settings = VLLMSettings.from_mapping(model_settings, folder)
     if current_platform.is_cpu():
         _prepare_cpu(settings)
     versions.cli_args().validate_parsed_serve_args(settings.arguments)
     engine_arguments = AsyncEngineArgs.from_cli_args(settings.arguments)
     context = UsageContext.OPENAI_API_SERVER
-    return AsyncLLM.from_vllm_config(
+    return settings, AsyncLLM.from_vllm_config(
         engine_arguments.create_engine_config(context),
         usage_context=context,
         enable_log_requests=engine_arguments.enable_log_requests,

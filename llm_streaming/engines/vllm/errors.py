@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Any
 
-from llm_streaming.engines.errors import bad_request, engine_error
+from llm_streaming.engines.base import bad_request, engine_error
 from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL
 from llm_streaming.errors import EngineError
 
@@ -32,19 +32,12 @@ def request_error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
     return engine_error({"message": f"{message}.", "code": error.get("code")})
 
 
-def dead() -> EngineError:
-    """Make the error of a request to an engine whose process has ended."""
-    return EngineError(
-        "vLLM's engine process has ended, and its log says why: load the model again.", status=503, code="engine_dead"
-    )
-
-
 def hide_refusals() -> None:
     """Drop vLLM's tracebacks of refused requests: the server logs each refusal in one line. May be called again."""
-    logging.getLogger("vllm.entrypoints.openai.chat_completion.serving").addFilter(_is_no_refusal)
+    logging.getLogger("vllm.entrypoints.openai.chat_completion.serving").addFilter(_is_not_refusal)
 
 
-def _is_no_refusal(record: logging.LogRecord) -> bool:
+def _is_not_refusal(record: logging.LogRecord) -> bool:
     from vllm.exceptions import VLLMClientError
 
     return not (record.exc_info and isinstance(record.exc_info[1], VLLMClientError))
@@ -58,18 +51,13 @@ def invalid_request(failure: Any) -> EngineError:  # noqa: ANN401 - pydantic's V
 
 
 def load_error(failure: BaseException, cause: str, model: str) -> EngineError:
-    """Make the error of a model that did not load.
-
-    Args:
-        failure: the exception in this process.
-        cause: the message of the exception in a process of the engine, which caused it, or "".
-        model: the model's name in the settings.
-    """
+    """Make the error of a model that did not load; `cause` is the message from vLLM's own process, or ""."""
     message = plain(cause or _message(failure))
+    small = " (`make setup-vllm-cpu` puts it there)" if model == SMALL_MODEL else ""
     for pattern, advice in _ADVICE.items():
         if re.search(pattern, message, re.IGNORECASE):
             first = message.split(". ")[0]
-            return EngineError(advice.format(model=model, message=first, small=_small(model)))
+            return EngineError(advice.format(model=model, message=first, small=small))
     return failure if isinstance(failure, EngineError) else EngineError(f"vLLM cannot load {model}: {message}.")
 
 
@@ -92,10 +80,6 @@ _ADVICE = {
         "The model {model} is to be spread over more GPUs than there are: {message}; set tensor_parallel_size to fit."
     ),
 }
-
-
-def _small(model: str) -> str:
-    return " (`make setup-vllm-cpu` puts it there)" if model == SMALL_MODEL else ""
 
 
 def _message(failure: BaseException) -> str:

@@ -11,6 +11,8 @@ import os
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import connection, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -32,9 +34,8 @@ def start() -> None:
 def _end_with(parent: BaseProcess) -> None:
     """End at once when the parent has ended: after a SIGKILL of it, vLLM would keep the engine and its GPU's memory.
 
-    The sentinel is one end of a pipe, which the kernel closes; vLLM's workers are the engine's children and end with
-    it. An engine whose server is killed in its first seconds, before plugins are called, holds no GPU memory yet; it
-    waits for a handshake, and vLLM ends it after 5 minutes.
+    The sentinel is one end of a pipe, which the kernel closes. An engine whose server is killed before plugins are
+    called holds no GPU memory yet: it waits for a handshake, and vLLM ends it after 5 minutes.
     """
     connection.wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGKILL)
@@ -49,23 +50,18 @@ class _FirstException(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and self._path.parent.is_dir() and not self._path.exists():
+        if error is not None and self._path.is_file() and not self._path.stat().st_size:
             self._path.write_text(str(error) or type(error).__name__)
 
 
-class LoadFailure:
-    """A context in which the processes that vLLM starts record why they fail."""
-
-    def __enter__(self) -> LoadFailure:
-        self._folder = tempfile.TemporaryDirectory(prefix="llm-streaming-")
-        self._path = Path(self._folder.name) / "failure"
-        os.environ[_VARIABLE] = str(self._path)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        os.environ.pop(_VARIABLE, None)
-        self._folder.cleanup()
-
-    def text(self) -> str:
-        """The message of the first exception, or ""."""
-        return self._path.read_text() if self._path.exists() else ""
+@contextmanager
+def record_failure() -> Iterator[Path]:
+    """Yield a file, to which a process that vLLM starts in this context writes why it fails; it is empty until then."""
+    with tempfile.TemporaryDirectory(prefix="llm-streaming-") as folder:
+        path = Path(folder) / "failure"
+        path.touch()
+        os.environ[_VARIABLE] = str(path)
+        try:
+            yield path
+        finally:
+            os.environ.pop(_VARIABLE, None)

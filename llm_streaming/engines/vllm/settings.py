@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from llm_streaming.engines.errors import bad_request, refuse_unknown
-from llm_streaming.engines.settings import read_generate_kwargs
+from llm_streaming.engines.base import bad_request
+from llm_streaming.engines.settings import read_generate_kwargs, refuse_unknown
 from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import plain
 from llm_streaming.paths import stays_inside
@@ -44,8 +44,7 @@ class VLLMSettings:
         This imports vLLM: call it in a thread.
 
         Args:
-            mapping: vLLM's arguments under their own names, in snake case, and ``default_generate_kwargs``; None
-                stands for the default.
+            mapping: vLLM's arguments, in snake case, and ``default_generate_kwargs``; None stands for the default.
             folder: the folder in which relative paths of a model, a tokenizer or a chat template start.
 
         Raises:
@@ -54,14 +53,13 @@ class VLLMSettings:
         given = {name: value for name, value in mapping.items() if value is not None}
         parameters = (frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS) | UNSEEN
         kwargs = read_generate_kwargs(given.pop(_KWARGS, {}), "vLLM", parameters)
-        parser = _parser()
-        actions = parser._actions  # noqa: SLF001 - argparse has no public list of its options
-        known = {action.dest: action for action in actions if action.dest in _names()}
+        parser, known = _parser()
         refuse_unknown("vLLM", "setting", given, {*known, _KWARGS})
-        if not isinstance(given.get("model"), str) or not given["model"]:
+        model = str(given.get("model") or "")
+        if not model:
             raise bad_request("The setting model is missing: name a folder, or a model of the Hugging Face hub.")
         # The name in answers; by default it would be a whole path.
-        given.setdefault("served_model_name", Path(given["model"]).name if _is_path(given["model"]) else given["model"])
+        given.setdefault("served_model_name", Path(model).name if _is_path(model) else model)
         for name in ("model", "tokenizer", "chat_template"):
             if name in given:
                 given[name] = in_folder(str(given[name]), folder)
@@ -70,11 +68,7 @@ class VLLMSettings:
 
 
 def in_folder(value: str, folder: Path) -> str:
-    """Resolve a setting against the model's folder, if there is a file or folder of that path.
-
-    Args:
-        value: a path, a model's name on the Hugging Face hub, or the text of a chat template.
-        folder: the model's folder.
+    """Resolve a path against the model's folder; a name on the Hugging Face hub and the text of a template stay.
 
     Raises:
         EngineError: the path leads out of the folder, or nowhere.
@@ -96,35 +90,30 @@ def _is_path(model: str) -> bool:
     return model.startswith(("/", "./"))
 
 
-def _names() -> set[str]:
-    """The names of the arguments of the engine and of the chat layer, without those of vLLM's HTTP server."""
+def _parser() -> tuple[Any, dict[str, argparse.Action]]:
+    """Make the parser of ``vllm serve`` and find its arguments, by name, for the engine and the chat layer.
+
+    The arguments of vLLM's HTTP server are left out. The parser raises an exception instead of ending the process.
+    """
     from vllm.engine.arg_utils import AsyncEngineArgs
-
-    return {field.name for kind in (AsyncEngineArgs, versions.cli_args().BaseFrontendArgs) for field in fields(kind)}
-
-
-def _parser() -> Any:  # noqa: ANN401 - a class of vLLM
-    """Make the parser of ``vllm serve``, but have it raise an exception where that would end the process."""
     from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    parser = versions.cli_args().make_arg_parser(FlexibleArgumentParser())
 
     def refuse(message: str) -> None:
         raise bad_request(f"vLLM refuses a setting: {plain(message)}.", "invalid_setting")
 
+    module = versions.cli_args()
+    parser = module.make_arg_parser(FlexibleArgumentParser())
     parser.error = refuse
-    return parser
+    names = {field.name for kind in (AsyncEngineArgs, module.BaseFrontendArgs) for field in fields(kind)}
+    actions = parser._actions  # noqa: SLF001 - argparse has no public list of its options
+    return parser, {action.dest: action for action in actions if action.dest in names}
 
 
 def command_line(action: argparse.Action, value: object) -> Iterator[str]:
-    """Yield the words for a setting on the command line of ``vllm serve``.
-
-    Args:
-        action: the argument of the parser.
-        value: the setting's value, of its own type or a string.
+    """Yield the words for a setting on the command line of ``vllm serve``; its value may be a string.
 
     Raises:
-        EngineError: a switch is neither true nor false.
+        EngineError: a flag is neither true nor false.
     """
     option = action.option_strings[0]
     if isinstance(value, str) and value.lower() in ("true", "false"):

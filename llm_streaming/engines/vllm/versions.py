@@ -6,7 +6,6 @@ The releases were compared by signature, and 0.31 was run. All imports are lazy:
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -21,22 +20,16 @@ _INSTALL = (
 
 
 def check_version() -> None:
-    """Import vLLM, and refuse a release that this package does not support.
-
-    Raises:
-        EngineError: vLLM is not installed, cannot be imported, or is outside the range.
-    """
-    if importlib.util.find_spec("vllm") is None:
-        raise EngineError(f"backend 'vllm' needs the package vllm, which is not installed: {_INSTALL}.", status=501)
+    """Import vLLM; raises `EngineError` if that fails or if this package does not support the release."""
     try:
         version = str(importlib.import_module("vllm").__version__)
     except ImportError as error:
-        raise EngineError(f"vLLM is installed and cannot be imported: {error}.", status=501) from None
+        message = f"backend 'vllm' needs the package vllm, which cannot be imported ({error}): {_INSTALL}."
+        raise EngineError(message, status=501) from None
     release = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if not _OLDEST <= release <= _NEWEST:
-        raise EngineError(
-            f"vLLM {version} is installed, and backend 'vllm' works with {_RANGE}: install one of these.", status=501
-        )
+        message = f"vLLM {version} is installed, and backend 'vllm' works with {_RANGE}: install one of these."
+        raise EngineError(message, status=501)
 
 
 def cli_args() -> ModuleType:
@@ -61,11 +54,9 @@ def as_error(failure: Exception) -> dict[str, Any]:
     return error
 
 
-def _first(*names: str) -> ModuleType:
-    """Import the first of these modules that exists."""
-    for name in names[:-1]:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError:
-            continue
-    return importlib.import_module(names[-1])
+def _first(newer: str, older: str) -> ModuleType:
+    """Import the first of two modules that exists."""
+    try:
+        return importlib.import_module(newer)
+    except ModuleNotFoundError:
+        return importlib.import_module(older)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from llm_streaming.engines.vllm import plugin
-from llm_streaming.engines.vllm.plugin import LoadFailure
+from llm_streaming.engines.vllm.plugin import record_failure
 from tests.support.processes import PipedProcess
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -26,12 +26,12 @@ def fail() -> None:
 
 
 def test_the_first_failure_of_a_process_is_told() -> None:
-    with LoadFailure() as failure:
-        assert failure.text() == ""
+    with record_failure() as failure:
+        assert failure.read_text() == ""
         process = SPAWN.Process(target=fail)
         process.start()
         process.join()
-        assert (failure.text(), process.exitcode) == ("the cause", 0)
+        assert (failure.read_text(), process.exitcode) == ("the cause", 0)
 
 
 def test_a_process_of_its_own_is_left_alone() -> None:
