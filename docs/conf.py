@@ -41,7 +41,10 @@ toc_object_entries_show_parents = "hide"
 nitpicky = True
 nitpick_ignore_regex = [
     # Names of other libraries: links to their documentation would need the network.
-    ("py:.*", r"(annotated_types|collections\.abc|matplotlib|pathlib|pydantic|time|typing)\..*|Figure|PositiveFloat"),
+    ("py:.*", r"(annotated_types|collections\.abc|matplotlib|pathlib|pydantic|time|typing)\..*"),
+    ("py:class", r"Figure|InitVar|PositiveFloat|PydanticUndefined"),
+    # Names that are private to a file: type variables and annotated types.
+    ("py:class", r"llm_streaming\..*\.\w+T|(.*\.)?_\w+"),
     # Arguments and attributes, which docstrings also write in single backquotes.
     ("py:obj", r"[a-z_]+"),
 ]
