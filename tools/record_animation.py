@@ -66,7 +66,8 @@ def record(notebook: Notebook, cell: Cell) -> list[Frame]:
     session.send("Page.stopScreencast")
     box = cell.locator.bounding_box()
     assert box is not None  # noqa: S101 - the cell is visible
-    area = tuple(map(round, (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])))
+    left, top = round(box["x"]), round(box["y"])
+    area = (left, top, round(box["x"] + box["width"]), round(box["y"] + box["height"]))
     frames = sorted((event["metadata"]["timestamp"], event["data"]) for event in events)
     return [(at, _image(data).crop(area)) for at, data in thin_out(frames) if at >= started]
 

@@ -49,7 +49,7 @@ def test_the_interrupt_button_stops_a_stream(lab: Lab, scripted: Scripted, pictu
     after.run()
     notebook.screenshot(pictures / "interrupt.png")
     assert (endless.kinds, after.text) == ([STDOUT, ERROR], "still here\n")
-    assert "StreamInterrupted" in endless.outputs.last.text_content()
+    assert "StreamInterrupted" in endless.outputs.last.inner_text()
     assert endless.outputs.first.text_content() == "".join(pieces) + "\n"
 
 
@@ -179,6 +179,6 @@ show(tokens())""",
     (lab.project / "notebooks" / "typed").touch()
     fast.wait()
     notebook.screenshot(pictures / "fast.png")
-    numbers = fast.outputs.first.text_content().split()
+    numbers = fast.outputs.first.inner_text().split()
     assert len(numbers) % 1000 == 0
     assert numbers == [str(number) for number in range(len(numbers))]
