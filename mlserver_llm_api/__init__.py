@@ -1,4 +1,4 @@
-"""The import path that ``model-settings.json`` files name: ``mlserver_llm_api.LLMRuntime``."""
+"""The API runtime's import path in ``model-settings.json`` files: ``mlserver_llm_api.LLMRuntime``."""
 
 from llm_streaming.runtimes.api import LLMRuntime
 

@@ -1,1 +1,1 @@
-"""The import path that ``model-settings.json`` files name: ``mlserver_llm_local.runtime.Local``."""
+"""The Local runtime's import path in ``model-settings.json`` files: ``mlserver_llm_local.runtime.Local``."""

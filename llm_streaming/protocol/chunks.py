@@ -1,7 +1,7 @@
-"""OpenAI's chat-completion chunks: checked, merged, and joined to a whole completion.
+"""OpenAI's chat-completion chunks: checking and merging them, and joining a whole stream into one completion.
 
-A chunk is the parsed object. It is checked once, where it is parsed, so that all other code can rely on its form.
-Most functions also take a whole ``chat.completion``, whose choices hold a ``message`` in place of a ``delta``.
+Chunks are parsed objects. The code that parses a chunk also checks it, once, so that all other code can rely on its
+types. Most functions also accept a whole ``chat.completion``, whose choices contain a ``message``, not a ``delta``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HEADER = ("id", "object", "created", "model", "system_fingerprint", "service_tie
 
 
 def check_chunk(chunk: Mapping[str, Any], where: str) -> None:
-    """Check the parts of a chunk, or of a whole completion, that this package reads; ``where`` begins the message.
+    """Check the fields of a chunk or completion that this package reads; ``where`` is the prefix of error messages.
 
     Raises:
         ProtocolError: usage, choices, deltas, messages, text or tool calls are not of OpenAI's types.
@@ -55,18 +55,18 @@ def _check_text(parent: Mapping[str, Any], name: str, where: str) -> None:
 
 
 def first_choice(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Choice 0, whose text is streamed; empty where there is none, as in the chunk with the usage."""
+    """Return choice 0, whose text is streamed, or ``{}`` if there are no choices, as in the chunk with the usage."""
     return next((choice for choice in chunk.get("choices") or () if not choice.get("index")), {})
 
 
 def body_of(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """The delta of a chunk's choice, or the message of a completion's."""
+    """Return the ``delta`` of a chunk's choice, or the ``message`` of a completion's choice."""
     body: dict[str, Any] = choice.get("delta") or choice.get("message") or {}
     return body
 
 
 def drop_null_tool_calls(chunk: Mapping[str, Any]) -> None:
-    """Remove ``"tool_calls": null`` from every choice, in place: clients echo it, and SC2's translator answers 400."""
+    """Remove ``"tool_calls": null`` from every choice, in place, because SC2's translator rejects it (contract §1)."""
     for choice in chunk.get("choices") or ():
         body = body_of(choice)
         if body.get("tool_calls", ()) is None:
@@ -74,7 +74,7 @@ def drop_null_tool_calls(chunk: Mapping[str, Any]) -> None:
 
 
 def keep_alive_chunk(stream_id: str, model: str, created: int) -> dict[str, Any]:
-    """Make the empty chunk that is sent while the model is silent (contract §2)."""
+    """Build the empty chunk that is sent while the model produces nothing (contract §2)."""
     return {
         "id": stream_id,
         "object": "chat.completion.chunk",
@@ -85,11 +85,11 @@ def keep_alive_chunk(stream_id: str, model: str, created: int) -> dict[str, Any]
 
 
 def merge(chunks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Join neighbouring chunks of a stream that hold nothing but text; all others stay as they are, in their place.
+    """Join neighbouring chunks that contain only text; all other chunks stay unchanged and in order.
 
-    Chunks with logprobs are not joined, because these belong to single tokens.
+    Chunks with logprobs are not joined, because each logprob belongs to a single token.
     """
-    runs: list[tuple[dict[str, Any], list[str]]] = []  # a chunk and the texts that it gets; none for another kind
+    runs: list[tuple[dict[str, Any], list[str]]] = []  # a chunk and the texts to join; [] if it has other content
     length = 0
     for chunk in chunks:
         text = _only_text(chunk)
@@ -107,7 +107,7 @@ def _with_text(chunk: dict[str, Any], texts: list[str]) -> dict[str, Any]:
 
 
 def _only_text(chunk: dict[str, Any]) -> str | None:
-    """The text of a chunk that holds nothing else; None for any other chunk."""
+    """Return the text of a chunk that contains nothing else, and None for any other chunk."""
     choices = chunk.get("choices") or []
     if len(choices) != 1 or chunk.get("usage"):
         return None
@@ -120,7 +120,7 @@ def _only_text(chunk: dict[str, Any]) -> str | None:
 
 
 def accumulate(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make one ``chat.completion`` of all chunks of a stream; keep-alive chunks leave no trace in it.
+    """Build one ``chat.completion`` from all chunks of a stream; keep-alive chunks are ignored.
 
     Raises:
         ProtocolError: no chunk has a choice.
@@ -138,7 +138,7 @@ def accumulate(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for choice in chunk.get("choices") or ():
             choices.setdefault(choice.get("index") or 0, _Choice()).add(choice)
     if not choices:
-        raise ProtocolError("engine stream: expected at least one chunk with a choice, but it ended without")
+        raise ProtocolError("engine stream: expected at least one chunk with a choice, but found none")
     answer["choices"] = [{"index": index, **choice.result()} for index, choice in sorted(choices.items())]
     return answer if usage is None else {**answer, "usage": usage}
 

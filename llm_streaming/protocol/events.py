@@ -1,4 +1,4 @@
-"""The events and answers that a client reads from inference responses (contract §2 and §3)."""
+"""Decoding of inference responses into events, whole answers and errors (contract §2 and §3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm_streaming.protocol.chunks import body_of, check_chunk, first_choice
 from llm_streaming.protocol.json import tensor_location, unexpected
 from llm_streaming.protocol.tensors import OUTPUT_NAMES, Tensor
 
-# The HTTP status of an error that arrives without one, by its code or else its type.
+# The HTTP status for an error that was sent without a status: looked up by the error's code, or else by its type.
 _STATUS = {
     "authentication_error": 401,
     "permission_error": 403,
@@ -29,11 +29,11 @@ class ChatEvent(NamedTuple):
     """One event of a stream.
 
     Attributes:
-        content: its text, ``""`` where it has none.
-        finish_reason: why the answer ended, in the event that ends it.
-        usage: OpenAI's token counts, in the event that brings them.
-        tool_calls: OpenAI tool-call deltas.
-        raw: the OpenAI chunk, or ``{}`` from a server that sends none.
+        content: the event's text, or ``""``.
+        finish_reason: why the answer ended; None in all events except the one that reports it.
+        usage: OpenAI's token counts; None in all events except the one that reports them.
+        tool_calls: OpenAI's tool-call deltas.
+        raw: the OpenAI chunk, or ``{}`` if the server sends no chunks.
     """
 
     content: str
@@ -44,19 +44,19 @@ class ChatEvent(NamedTuple):
 
 
 class Completion(ChatEvent):
-    """A whole answer, with the attributes of an event.
+    """A whole answer, with the same attributes as an event.
 
-    ``tool_calls`` are complete, and ``raw`` is the OpenAI ``chat.completion``.
+    ``tool_calls`` contains complete calls, and ``raw`` is the OpenAI ``chat.completion``.
     """
 
     __slots__ = ()
 
 
 def decode_text_event(content: str, output_all: str | bytes) -> ChatEvent | None:
-    """Read the most frequent kind of event, text of choice 0 or its end, from two outputs in a fraction of the time.
+    """Decode the most frequent kind of event, which contains text of choice 0 or its end, faster than `decode_event`.
 
     Returns:
-        The event; None for any other kind of event, which `decode_event` reads or refuses.
+        The event, or None for any other kind of event, for which the caller has to call `decode_event`.
     """
     try:
         chunk = orjson.loads(output_all)
@@ -70,13 +70,13 @@ def decode_text_event(content: str, output_all: str | bytes) -> ChatEvent | None
 
 
 def decode_event(response: Mapping[str, Any]) -> ChatEvent:
-    """Read the event in one inference response of a stream; elements may be ``str`` (REST) or ``bytes`` (gRPC).
+    """Decode one inference response of a stream; its elements may be ``str`` (REST) or ``bytes`` (gRPC).
 
-    ``content`` alone is enough: other servers send no ``output_all``.
+    The output ``output_all`` may be missing, because other servers do not send it.
 
     Raises:
-        EngineError: the response carries an error, in ``parameters.error`` or ``output_all``.
-        ProtocolError: it is not an inference response, or an output is malformed.
+        EngineError: the response contains an error, in ``parameters.error`` or ``output_all``.
+        ProtocolError: the response has no list of outputs, or an output is malformed.
     """
     parameters = response.get("parameters")
     if isinstance(parameters, Mapping) and parameters.get("error"):
@@ -95,22 +95,22 @@ def decode_event(response: Mapping[str, Any]) -> ChatEvent:
 
 
 def decode_completion(response: Mapping[str, Any]) -> Completion:
-    """Read the whole answer in the inference response of a unary call.
+    """Decode the inference response of a unary call into a whole answer.
 
     Raises:
-        EngineError: the response carries an error.
-        ProtocolError: it is not an inference response, or an output is malformed.
+        EngineError: the response contains an error.
+        ProtocolError: the response has no list of outputs, or an output is malformed.
     """
     return Completion(*decode_event(response))
 
 
 def decode_error(error: object, status: object = None, retry_after: object = None) -> EngineError:
-    """Make the exception for an error that arrived.
+    """Build the exception for an error that a server sent.
 
     Args:
-        error: ``{"error": {…}}``, the inner object alone, the JSON of either, or plain words.
-        status: the HTTP status that came with the error, if any; otherwise its code or type decides.
-        retry_after: the seconds to wait before the next try that came with the error, if any.
+        error: ``{"error": {…}}``, the inner object alone, either of these as JSON, or plain text.
+        status: the HTTP status sent with the error; without it, the status follows from the error's code or type.
+        retry_after: the Retry-After value sent with the error, in seconds, if there is one.
     """
     if isinstance(error, str | bytes):
         error = _parsed(error)

@@ -1,4 +1,4 @@
-"""Chat messages ⇄ the tensors ``role``, ``content``, ``type``, ``tool_calls`` and ``tool_call_id`` (contract §1)."""
+"""Conversion of chat messages to tensors and back: role, content, type, tool_calls, tool_call_id (contract §1)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from llm_streaming.protocol.tensors import Tensor, per_message
 from llm_streaming.protocol.tools import decode_calls, read_calls
 
 Part: TypeAlias = tuple[str, str | dict[str, Any]]
-"""The type of a content part, and the value that OpenAI's object holds under that name."""
+"""A content part: its type, and the value under the key of that name in OpenAI's object."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _A_ROLE = "system, developer, user, assistant or tool"
-_PLAIN = frozenset({"text", "refusal"})  # parts whose value is text, even where it looks like JSON
+_PLAIN = frozenset({"text", "refusal"})  # the types of parts whose value is text, even if the text looks like JSON
 _LIST = "a JSON list of strings, such as '[\"Hello\"]'"
 
 
 class Message(NamedTuple):
-    """A checked message, with the four things that SC2's translator keeps; ``call_id`` may be ``""``."""
+    """A checked message, reduced to the four fields that SC2's translator keeps; ``call_id`` may be ``""``."""
 
     role: str
     parts: list[Part]
@@ -29,7 +29,7 @@ class Message(NamedTuple):
     call_id: str
 
     def as_openai(self) -> dict[str, Any]:
-        """The message as OpenAI's API takes it: empty content is null beside tool calls, and ``""`` elsewhere."""
+        """Return the message in OpenAI's form: empty content is null if there are tool calls, and ``""`` if not."""
         content = _as_content(self.parts)
         message: dict[str, Any] = {"role": self.role, "content": None if self.calls and not content else content}
         if self.calls:
@@ -49,18 +49,18 @@ def _as_content(parts: Sequence[Part]) -> str | list[dict[str, Any]]:
 
 
 def _part_value(kind: str, value: str | dict[str, Any]) -> str | dict[str, Any]:
-    # A string under this name can only be an address, and engines take only the object.
+    # An ``image_url`` that is a string can only be a URL, and engines accept only an object.
     return {"url": value} if kind == "image_url" and isinstance(value, str) else value
 
 
 def read_messages(messages: Sequence[object]) -> list[Message]:
-    """Check OpenAI messages.
+    """Check OpenAI messages and return them as `Message` objects.
 
-    Null content and ``""`` are one empty text, and ``[]`` is no part; keys of a part beside its type and value are
-    dropped.
+    Content that is null or ``""`` becomes one empty text part; ``[]`` becomes zero parts. Keys of a part other than its
+    type and its value are dropped.
 
     Raises:
-        ProtocolError: there is no message, or one is malformed; the exception names the message's index.
+        ProtocolError: there is no message, or a message is malformed; the error gives the message's index.
     """
     if not messages:
         raise ProtocolError("messages: expected at least one, but got none")
@@ -102,10 +102,10 @@ def _read_part(part: object, where: str) -> Part:
 
 
 def encode_messages(messages: Sequence[object]) -> list[Tensor]:
-    """Make the tensors of OpenAI messages, in the contract's order, without those whose strings are all empty.
+    """Encode OpenAI messages as tensors, in the contract's order; tensors with only empty strings are left out.
 
     Raises:
-        ProtocolError: see `read_messages`; or JSON cannot hold a part or a tool call.
+        ProtocolError: as for `read_messages`, or a part or a tool call is not JSON-serializable.
     """
     rows = [_encode_message(message, f"message {index}") for index, message in enumerate(read_messages(messages))]
     columns = rows[0]
@@ -115,7 +115,7 @@ def encode_messages(messages: Sequence[object]) -> list[Tensor]:
 
 
 def _encode_message(message: Message, where: str) -> dict[str, list[str]]:
-    """The elements of each tensor for a message that is alone."""
+    """Return the elements of each tensor for a request that contains only this message."""
     values = (value for _, value in message.parts)
     return {
         "role": [message.role],
@@ -127,17 +127,17 @@ def _encode_message(message: Message, where: str) -> dict[str, list[str]]:
 
 
 def _as_one_element(name: str, strings: list[str]) -> str:
-    """One of several messages has one element in each tensor: the role or id itself, or a JSON list of its strings."""
+    """Encode one message's strings as a single element: a role or an id as it is, anything else as a JSON list."""
     if name in ("role", "tool_call_id"):
         return strings[0]
     return json.dumps(strings, "messages") if strings else ""
 
 
 def decode_messages(tensors: Mapping[str, tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Read OpenAI messages from the elements of each tensor: one message for each element of ``role``.
+    """Decode OpenAI messages from the tensors' elements: one message for each element of ``role``.
 
     Raises:
-        ProtocolError: roles are missing or unknown, or the other tensors do not fit them.
+        ProtocolError: a role is missing or unknown, or another tensor is malformed or has the wrong number of elements.
     """
     roles = tensors.get("role") or ()
     if not roles:
@@ -157,12 +157,11 @@ def _decode_calls(tensors: Mapping[str, tuple[str, ...]], count: int) -> list[li
 
 
 def _decode_contents(tensors: Mapping[str, tuple[str, ...]], count: int) -> list[list[Part]]:
-    """Read the parts of each message.
+    """Decode the parts of each message.
 
-    A lone message has raw strings, unless its ``type`` is a JSON list: its text stays text even where it looks like
-    JSON. With several messages every element of ``content`` is a JSON list, because a raw text could look like one;
-    ``""`` is an empty message, and a type may also be one raw word for all parts of its message. A missing type is
-    text.
+    For a single message, each element of ``content`` is plain text, even if it looks like JSON, unless ``type`` is a
+    JSON list. For several messages, each element is the JSON list of a message's parts, or ``""`` for an empty message,
+    and each element of ``type`` is a JSON list or one word for all parts of the message. A missing type means ``text``.
     """
     contents, types = tensors.get("content", ()), tensors.get("type", ())
     if count == 1 and not (types and types[0].startswith("[")):
@@ -187,7 +186,7 @@ def _strings(element: str, where: str) -> list[str]:
 
 
 def _decode_parts(values: Sequence[str], kinds: Sequence[str], message: int | None = None) -> list[Part]:
-    """Pair values with their types; ``message`` is the index of their element if they come from a JSON list."""
+    """Pair values with their types; ``message`` is the message's index if the values are from one JSON list."""
     if not values:
         return []
     if len(kinds) != len(values):

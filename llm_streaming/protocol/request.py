@@ -1,4 +1,4 @@
-"""A chat request ⇄ an Open Inference Protocol request (contract §1)."""
+"""Conversion of chat requests to requests of the Open Inference Protocol, and back (contract §1)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from llm_streaming.protocol.tools import decode_tools, encode_tools, read_tools
 ParametersName: TypeAlias = Literal["llm_parameters", "kwargs"]
 
 _PARAMETERS_NAMES: tuple[ParametersName, ...] = ("llm_parameters", "kwargs")
-_KEYS = ("messages", "tools", "tool_choice", "parallel_tool_calls")  # the same in OpenAI's body and in `ChatRequest`
-_STREAMING = ("stream", "stream_options")  # the path decides about streaming
+_KEYS = ("messages", "tools", "tool_choice", "parallel_tool_calls")  # OpenAI's keys with an attribute in `ChatRequest`
+_STREAMING = ("stream", "stream_options")  # ignored: the path decides whether the answer is streamed
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A chat request in OpenAI's terms.
+    """A chat request, with the names and values of OpenAI's API.
 
     Attributes:
         messages: OpenAI messages; only their role, content, tool_calls and tool_call_id are sent.
         tools: OpenAI tools, or None.
-        tool_choice: ``auto``, ``none``, ``required`` or an object that names a tool; sent only beside tools.
-        parallel_tool_calls: sent only beside tools.
+        tool_choice: ``auto``, ``none``, ``required`` or an object that names a tool; sent only together with tools.
+        parallel_tool_calls: True, False or None; sent only together with tools.
         parameters: sampling parameters, without ``stream`` and ``stream_options``.
         outputs: names of the output tensors that the client wants; None means all.
     """
@@ -42,12 +42,12 @@ class ChatRequest:
 
     @classmethod
     def from_openai(cls, body: Mapping[str, Any]) -> ChatRequest:
-        """Read the parsed body of an OpenAI chat completion; the tensors of the same body give the same request.
+        """Build the request from the parsed body of an OpenAI chat completion.
 
-        ``model``, ``stream`` and ``stream_options`` are left out.
+        ``model``, ``stream`` and ``stream_options`` are ignored.
 
         Raises:
-            ProtocolError: a message or one of the keys about tools is malformed.
+            ProtocolError: the messages, tools, tool_choice or parallel_tool_calls are malformed.
         """
         messages = body.get("messages")
         if not isinstance(messages, list | None):
@@ -57,16 +57,16 @@ class ChatRequest:
         return cls(checked, *tools, _sampling(body, ("model", *_KEYS, *_STREAMING)))
 
     def as_openai(self) -> dict[str, Any]:
-        """The body of an OpenAI chat completion, without ``model`` and ``stream``."""
+        """Return the body of an OpenAI chat completion, without ``model`` and ``stream``."""
         keys = {name: getattr(self, name) for name in _KEYS}
         return self.parameters | {name: value for name, value in keys.items() if value is not None}
 
 
 def encode_request(request: ChatRequest) -> dict[str, Any]:
-    """Make the JSON body of an inference request: ``inputs``, ``parameters`` under both names, and ``outputs``.
+    """Encode a request as the JSON body of an inference request; its parameters are sent under both of their names.
 
     Raises:
-        ProtocolError: a message or a tool is malformed, or an output unknown.
+        ProtocolError: a message or a tool is malformed, or an output is unknown.
     """
     tensors = encode_messages(request.messages)
     tensors += encode_tools(request.tools, request.tool_choice, request.parallel_tool_calls)
@@ -85,24 +85,24 @@ def decode_request(
     *,
     prefer: ParametersName = "llm_parameters",
 ) -> ChatRequest:
-    """Read the chat request that tensors and parameters describe.
+    """Decode a chat request from the tensors and parameters of an inference request.
 
     Args:
         inputs: the tensors, in any order.
-        parameters: the request's parameters, of which only ``llm_parameters`` and ``kwargs`` are read: an object
-            each, or a JSON string of one, as over gRPC.
-        outputs: the names of the outputs that the client wants; None or an empty list for all.
-        prefer: the parameter that is read first; the other one is read if the first is missing or empty.
+        parameters: the request's parameters. Only ``llm_parameters`` and ``kwargs`` are read; each is an object or,
+            as over gRPC, an object's JSON string.
+        outputs: the names of the outputs that the client wants; None or an empty list means all.
+        prefer: the name that is read first; the other name is read if the first is missing or empty.
 
     Raises:
-        ProtocolError: a tensor is unknown, malformed or duplicate, or parameters or outputs are malformed.
+        ProtocolError: a tensor is unknown, malformed or duplicate, a parameter is malformed, or an output is unknown.
     """
     tensors: dict[str, tuple[str, ...]] = {}
     for tensor in inputs:
         if tensor.name not in INPUT_NAMES:
-            raise ProtocolError(f"{tensor_location(tensor.name)}: expected one of {', '.join(INPUT_NAMES)}")
+            raise ProtocolError(f"{tensor_location(tensor.name)}: unknown, expected one of {', '.join(INPUT_NAMES)}")
         if tensor.name in tensors:
-            raise ProtocolError(f"{tensor_location(tensor.name)}: expected it once, but it came twice")
+            raise ProtocolError(f"{tensor_location(tensor.name)}: given twice, but allowed only once")
         tensors[tensor.name] = tensor.data
     messages, tools = decode_messages(tensors), decode_tools(tensors)
     return ChatRequest(messages, *tools, _parameters(parameters or {}, prefer), _outputs(outputs))
@@ -114,7 +114,7 @@ def _parameters(parameters: Mapping[str, Any], prefer: ParametersName) -> dict[s
 
 
 def _object(value: object, where: str) -> dict[str, Any]:
-    expected = "an object, or a JSON string that holds one"
+    expected = "an object, or a JSON string that contains an object"
     if isinstance(value, str):
         return json.parse(value, dict, where, expected)
     if not isinstance(value, Mapping | None):
@@ -129,5 +129,5 @@ def _sampling(parameters: Mapping[str, Any], without: Sequence[str] = _STREAMING
 def _outputs(names: Sequence[str] | None) -> tuple[str, ...] | None:
     for name in names or ():
         if name not in OUTPUT_NAMES:
-            raise unexpected("outputs", f"names out of {', '.join(OUTPUT_NAMES)}", name)
+            raise unexpected("outputs", f"only names from {', '.join(OUTPUT_NAMES)}", name)
     return tuple(names) if names else None

@@ -1,4 +1,4 @@
-"""The responses that a runtime sends: OpenAI's chunks, completions and errors as outputs (contract §2 and §3)."""
+"""Encoding of OpenAI's chunks, completions and errors as the outputs of inference responses (contract §2 and §3)."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import orjson
 from llm_streaming.protocol.chunks import HEADER, LONGEST_TEXT, body_of, drop_null_tool_calls, first_choice
 
 Event: TypeAlias = list[tuple[str, bytes]]
-"""One event of an answer: the outputs in the contract's order, each with its name and its one value."""
+"""One event of an answer: its outputs in the contract's order, each as a pair of a name and a value."""
 
-_LARGEST_EVENT = 60_000  # bytes of all values as JSON; SC2's agent reads 65,535, and names and shapes take some
-_SURELY_FITS = 4096  # bytes of a line that is within both limits, whatever has to be escaped in it
+_LARGEST_EVENT = 60_000  # bytes of all values as JSON; SC2's agent reads at most 65,535, including names and shapes
+_SURELY_FITS = 4096  # bytes; a line of this length is within both limits, however much of it is escaped
 _MOST_LOGPROBS = 8  # entries in one piece of a split chunk; an entry with 20 alternatives takes 1.5 KB
-_LONGEST_ERROR = 1_000  # characters; an event that holds the error twice stays below 65,536 bytes
+_LONGEST_ERROR = 1_000  # characters; an event contains the error twice and still stays below 65,536 bytes
 
 
 def encode_chunk(chunk: dict[str, Any]) -> list[Event]:
-    """Make the events of one ``chat.completion.chunk``: usually one, several for a long text.
+    """Encode one ``chat.completion.chunk`` as events: usually as one event, a long text as several.
 
-    ``output_all`` is the chunk as compact JSON, and ``content`` the text of choice 0.
+    ``output_all`` is the chunk as compact JSON, and ``content`` is the text of choice 0.
     """
     return [_event(piece, line) for piece, line in chunk_lines(chunk)]
 
 
 def chunk_lines(chunk: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
-    """Serialise a chunk on one line, or in several pieces if it is too long for one event.
+    """Serialise a chunk as one line of JSON, or split a chunk that is too long for one event into several lines.
 
-    A ``tool_calls`` that is null is removed from the chunk.
+    ``"tool_calls": null`` is removed from the chunk, in place.
 
     Returns:
-        Each piece, as an object and as its line.
+        A pair for each line: the chunk as an object, and the line.
     """
     drop_null_tool_calls(chunk)
     line = orjson.dumps(chunk)
@@ -42,25 +42,25 @@ def chunk_lines(chunk: dict[str, Any]) -> list[tuple[dict[str, Any], bytes]]:
 
 
 def encode_completion(completion: dict[str, Any]) -> Event:
-    """Make the outputs of a unary answer, a ``chat.completion``, which is never split."""
+    """Encode a whole ``chat.completion`` as the outputs of one unary response; a long answer is not split."""
     drop_null_tool_calls(completion)
     return _event(completion, orjson.dumps(completion))
 
 
 def encode_error(error: Mapping[str, Any]) -> Event:
-    """Make the last event of a failed stream; its ``output_all`` is also the string for ``parameters.error``.
+    """Encode an error as the last event of a failed stream; its ``output_all`` is also used as ``parameters.error``.
 
-    This never fails: half a surrogate pair becomes ``?``, and texts end after 1,000 characters.
+    This never fails: a lone surrogate becomes ``?``, and texts are cut after 1,000 characters.
 
     Args:
-        error: ``{"error": {"message", "type", "code"}}``, as of :meth:`EngineError.as_openai`; other keys are dropped.
+        error: ``{"error": {"message", "type", "code"}}``, see :meth:`EngineError.as_openai`; other keys are dropped.
     """
     texts = {name: _sendable(error["error"].get(name)) for name in ("message", "type", "code")}
     return _event({}, orjson.dumps({"error": texts}))
 
 
 def select(event: Event, asked: Sequence[str] | None) -> Event:
-    """Keep the outputs of an event that the client wants; None means all."""
+    """Return the outputs of an event that the client asked for; if ``asked`` is None, return all of them."""
     return event if asked is None else [output for output in event if output[0] in asked]
 
 
@@ -91,11 +91,11 @@ def _sendable(value: object) -> str | None:
 
 
 def _split(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    """Split a chunk so that no piece holds more than one text, one tool call's arguments or a few logprobs.
+    """Split a chunk so that each piece contains at most one text, one tool call's arguments or a few logprobs.
 
-    The pieces of text, arguments and logprobs join to those of the chunk. The last piece has finish_reason, usage and
-    everything else. A piece of 4,096 characters fits even if each character is escaped twice. A chunk in which nothing
-    can be divided stays whole.
+    Concatenated, the pieces give the chunk's text, arguments and logprobs again. The last piece has finish_reason,
+    usage and everything else. A piece of 4,096 characters fits into an event even if each character is escaped twice.
+    A chunk that cannot be divided stays whole.
     """
     choices = chunk.get("choices") or []
     parts = [part for choice in choices for part in _parts(choice)]
@@ -113,7 +113,7 @@ def _split(chunk: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _parts(choice: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The texts, tool calls and logprobs of a choice in short parts; the first part has the role."""
+    """Yield a choice's texts, tool calls and logprobs in short parts; the first part also has the role."""
     index = choice.get("index", 0)
     delta = choice.get("delta") or {}
     role = {"role": delta["role"]} if "role" in delta else {}
@@ -137,5 +137,5 @@ def _short_deltas(delta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield from ({"tool_calls": [{**position, "function": {"arguments": other}}]} for other in others)
 
 
-def _slices(values: Any, size: int) -> list[Any]:  # noqa: ANN401 - a string or a list, in pieces of the same type
+def _slices(values: Any, size: int) -> list[Any]:  # noqa: ANN401 - slices have the type of values, str or list
     return [values[start : start + size] for start in range(0, len(values), size)]

@@ -1,4 +1,4 @@
-"""The BYTES tensors of the Open Inference Protocol, and the names of those that carry a chat (contract §1 and §2)."""
+"""BYTES tensors of the Open Inference Protocol, and the tensors' names in chats (contract §1 and §2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from llm_streaming.protocol.json import counted, tensor_location, unexpected
 
 INPUT_NAMES = ("role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice")
-OUTPUT_NAMES = ("role", "content", "type", "tool_calls", "output_all")  # content stays at index 1
+OUTPUT_NAMES = ("role", "content", "type", "tool_calls", "output_all")  # content must stay at index 1 (contract §2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,15 @@ class Tensor:
     data: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The tensor as the protocol's JSON, of shape ``[len(data)]``."""
+        """Return the tensor as an object of the protocol's JSON, with the shape ``[len(data)]``."""
         return {"name": self.name, "shape": [len(self.data)], "datatype": "BYTES", "data": list(self.data)}
 
     @classmethod
     def from_json(cls, value: object) -> Tensor:
-        """Read a tensor from a parsed JSON object; its own ``parameters`` are ignored.
+        """Build a tensor from a parsed JSON object; the object's ``parameters`` are ignored.
 
         Raises:
-            ProtocolError: it is not an object with name, shape, datatype and data, or :meth:`from_parts` refuses one.
+            ProtocolError: the value is not an object with name, shape, datatype and data, or one of these is invalid.
         """
         if not isinstance(value, Mapping) or not {"name", "shape", "datatype", "data"} <= value.keys():
             raise unexpected("tensor", "an object with name, shape, datatype and data", value)
@@ -42,16 +42,16 @@ class Tensor:
 
     @classmethod
     def from_parts(cls, name: object, datatype: object, shape: object, data: object) -> Tensor:
-        """Read a tensor from its parts.
+        """Build a tensor from its parts.
 
         Args:
-            name: a string.
-            datatype: ``BYTES``.
-            shape: dimensions whose product is the number of elements: ``[n]``, ``[n, 1]``, ``[1, n]``.
+            name: a string that is not empty.
+            datatype: ``BYTES``, the only datatype that is accepted.
+            shape: dimensions whose product is the number of elements, such as ``[n]``, ``[n, 1]`` or ``[1, n]``.
             data: a flat or nested list of ``str`` (REST) or ``bytes`` (gRPC).
 
         Raises:
-            ProtocolError: a part is something else, or bytes are not UTF-8.
+            ProtocolError: an argument does not match its description, or an element is not UTF-8.
         """
         if not isinstance(name, str) or not name:
             raise unexpected("tensor", "a name", name)
@@ -87,14 +87,14 @@ def _check_shape(name: str, shape: object, count: int) -> None:
     dimensions = shape if isinstance(shape, list | tuple) else ()
     whole = all(type(size) is int and size >= 0 for size in dimensions)
     if not dimensions or not whole or math.prod(dimensions) != count:
-        raise unexpected(tensor_location(name), f"shape [{count}], the number of its elements", shape)
+        raise unexpected(tensor_location(name), f"shape [{count}], to match the number of elements in data", shape)
 
 
 def per_message(tensors: Mapping[str, tuple[str, ...]], name: str, count: int) -> tuple[str, ...]:
-    """Return the elements of a tensor, one for each of ``count`` messages; ``""`` for each if the tensor is missing.
+    """Return a tensor's elements, one for each of ``count`` messages; if the tensor is missing, all are ``""``.
 
     Raises:
-        ProtocolError: it has more or fewer elements.
+        ProtocolError: the tensor has more or fewer elements.
     """
     elements = tensors.get(name) or ("",) * count
     if len(elements) != count:

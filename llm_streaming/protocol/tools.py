@@ -1,4 +1,4 @@
-"""Tools and tool calls ⇄ tensors (contract §1)."""
+"""Conversion of tools and tool calls to tensors and back (contract §1)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _CALL = 'a tool call, such as {"id": "…", "type": "function", "function": {"na
 _CHOICE = "a word, such as 'auto', or a JSON object"
 
 Tools: TypeAlias = tuple[list[dict[str, Any]] | None, str | dict[str, Any] | None, bool | None]
-"""A request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``; None for one that is not given."""
+"""A request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``; a value that is not given is None."""
 
 
 def read_tools(tools: object, choice: object, parallel: object) -> Tools:
-    """Check the three values; without tools the other two mean nothing and become None.
+    """Check and return tools, tool_choice and parallel_tool_calls; without tools, all three are returned as None.
 
     Raises:
-        ProtocolError: one of them is of the wrong type.
+        ProtocolError: a value has the wrong type.
     """
     if tools is not None and not isinstance(tools, list):
         raise unexpected("tools", "a list", tools)
@@ -37,10 +37,10 @@ def read_tools(tools: object, choice: object, parallel: object) -> Tools:
 
 
 def encode_tools(tools: object, choice: object, parallel: object) -> list[Tensor]:
-    """Make the tensors of the three values; none without tools.
+    """Encode tools, tool_choice and parallel_tool_calls as tensors; without tools, return an empty list.
 
     Raises:
-        ProtocolError: one of them is of the wrong type, or JSON cannot hold it.
+        ProtocolError: a value has the wrong type or is not JSON-serializable.
     """
     tools, choice, parallel = read_tools(tools, choice, parallel)
     if not tools:
@@ -54,10 +54,10 @@ def encode_tools(tools: object, choice: object, parallel: object) -> list[Tensor
 
 
 def decode_tools(tensors: Mapping[str, Sequence[str]]) -> Tools:
-    """Read the three values: a JSON object for each tool, a raw word or JSON as choice, and true or false.
+    """Decode tools (a JSON object each), tool_choice (a word or JSON) and parallel_tool_calls (true or false).
 
     Raises:
-        ProtocolError: an element is malformed, or ``tool_choice`` or ``parallel_tool_calls`` has more than one.
+        ProtocolError: an element is malformed, or tool_choice or parallel_tool_calls has more than one element.
     """
     tools = [
         json.parse(element, dict, tensor_location("tools", index), "a JSON object")
@@ -83,7 +83,7 @@ def _decode_parallel(word: str | None) -> bool | None:
 
 
 def _only_element(tensors: Mapping[str, Sequence[str]], name: str) -> str | None:
-    """The one element of a tensor; None for a missing tensor and for ``null``, which SC2's translator can send."""
+    """Return a tensor's only element; None if the tensor is missing, or ``null``, which SC2's translator can send."""
     elements = tensors.get(name, ())
     if len(elements) > 1:
         raise unexpected(tensor_location(name), "one element", len(elements))
@@ -94,23 +94,23 @@ def read_calls(calls: object, where: str) -> list[dict[str, Any]]:
     """Check the tool calls of one OpenAI message; null becomes an empty list.
 
     Raises:
-        ProtocolError: the value is no list, or one of them is not an OpenAI tool call.
+        ProtocolError: ``calls`` is neither null nor a list, or an item of the list is not an OpenAI tool call.
     """
     if calls is None:
         return []
     if not isinstance(calls, list):
-        raise unexpected(where, "tool_calls that are a list", calls)
+        raise unexpected(where, "tool_calls as a list", calls)
     return [_checked(call, f"{where}, tool call {index}") for index, call in enumerate(calls)]
 
 
 def decode_calls(elements: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
-    """Read the tool calls in elements of ``tool_calls``, which are given with their indices.
+    """Decode the tool calls in elements of the tensor ``tool_calls``, given as pairs of index and element.
 
-    An element is a call, a list of calls, or a list of calls that are encoded once more; ``""`` is no call. All forms
-    are accepted everywhere, because a call is an object and cannot be mistaken for text.
+    An element is JSON: a call, a list of calls, or a list of strings that contain a call's JSON each; ``""`` means no
+    calls. Requests may mix these forms, because a call is an object and cannot be mistaken for text.
 
     Raises:
-        ProtocolError: one of them is broken JSON or not an OpenAI tool call.
+        ProtocolError: an element is not JSON, or contains something other than OpenAI tool calls.
     """
     found = []
     for index, element in elements:

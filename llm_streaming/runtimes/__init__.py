@@ -1,1 +1,1 @@
-"""MLServer runtimes: they start an engine from settings, pass requests to it, and its answers to the client."""
+"""MLServer runtimes, which start an engine from settings, pass requests to the engine and return its answers."""

@@ -10,12 +10,12 @@ from llm_streaming.runtimes.settings import APISettings, read_settings
 
 
 class LLMRuntime(ChatRuntime):
-    """Relays chat requests to OpenAI, or to any server that speaks its API."""
+    """A runtime that relays chat requests to OpenAI, or to any other server with OpenAI's API."""
 
     parameters_name = "llm_parameters"
 
     async def open_engine(self, extra: dict[str, Any] | None) -> OpenAIEngine:
-        """Make a client of the provider that the settings name, without sending anything."""
+        """Create a client for the provider that the settings name; no request is sent yet."""
         config = read_settings(APISettings, extra).config
         self.keep_alive = config.keep_alive
         return OpenAIEngine(

@@ -1,4 +1,4 @@
-"""The base of both runtimes: an MLServer model that passes requests to an engine and answers to the client."""
+"""The base class of both runtimes: an MLServer model that passes requests to an engine and returns its answers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from llm_streaming.runtimes.stream import stream_answer
 
 
 class ChatRuntime(MLModel, ABC):
-    """Answers chat requests with an engine's completions, whole or in a stream (contract §1 to §3)."""
+    """An MLServer model that answers chat requests with an engine, whole or as a stream (contract §1 to §3)."""
 
     parameters_name: ClassVar[ParametersName]
-    """The request parameter that this runtime reads its sampling parameters from first."""
+    """The request parameter in which this runtime looks first for sampling parameters."""
 
     keep_alive: float
-    """Seconds without a new chunk after which a stream carries an empty event."""
+    """Seconds without a new chunk after which a stream sends an empty event."""
 
     _engine: Engine | None = None
 
@@ -47,7 +47,7 @@ class ChatRuntime(MLModel, ABC):
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded and its engine has not ended since then."""
+        """Whether the model is loaded and its engine is still running."""
         return self._ready and (self._engine is None or self._engine.alive)
 
     @ready.setter
@@ -63,7 +63,7 @@ class ChatRuntime(MLModel, ABC):
         """
 
     async def load(self) -> bool:
-        """Start the engine; MLServer treats the model as ready afterwards.
+        """Start the engine; once this returns, MLServer marks the model as ready.
 
         Raises:
             ChatError: the settings are wrong, or the engine does not start.
@@ -79,33 +79,33 @@ class ChatRuntime(MLModel, ABC):
         return True
 
     async def unload(self) -> bool:
-        """End the engine, also after a load that failed half-way."""
+        """Shut down the engine, even if loading it failed part-way."""
         if self._engine is not None:
             await self._engine.close()
             self._engine = None
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Answer a request as a whole.
+        """Answer a request with one whole response.
 
         Raises:
-            ChatError: the request was refused or the engine failed.
+            ChatError: the request was rejected or the engine failed.
         """
         try:
             request = self._decode(payload)
             outputs = encode_completion(await self.complete(request))
-        except Exception as error:  # noqa: BLE001 - the client is told of every failure
+        except Exception as error:  # noqa: BLE001 - every failure is reported to the client
             raise ChatError(log_failure(error)) from None
         return whole_response(self.name, self.version, select(outputs, request.outputs))
 
-    async def predict_stream(  # type: ignore[override] # it yields all that MLServer reads of a response
+    async def predict_stream(  # type: ignore[override] # MLServer accepts these responses, too
         self, payloads: AsyncIterator[InferenceRequest]
     ) -> AsyncIterator[StreamedResponse]:
-        """Answer a request in events, while the engine makes its chunks.
+        """Answer a request with a stream of events, while the engine generates the answer.
 
         Raises:
-            ChatError: the request was refused or the engine failed. A last event says the same, so that every client
-                sees a failure (contract §3).
+            ChatError: the request was rejected or the engine failed. The last event before this exception contains the
+                error too, so that every client sees the failure (contract §3).
         """
         payload = await anext(payloads)
         respond = partial(StreamedResponse, self.name, self.version, Parameters(headers={}))
@@ -118,12 +118,12 @@ class ChatRuntime(MLModel, ABC):
                     events = [select(event, request.outputs) for chunk in chunks for event in encode_chunk(chunk)]
                     for together in [events] if joined else [[event] for event in events]:
                         yield respond(together)
-        except Exception as error:  # noqa: BLE001 - the client is told of every failure
+        except Exception as error:  # noqa: BLE001 - every failure is reported to the client
             failure = log_failure(error)
             raised = ChatError(failure)
             event = encode_error(failure.as_openai())
-            # The parameters repeat the error, as a string because gRPC drops a dict. They add the status and the wait,
-            # because the status line and the headers of the stream have been sent already.
+            # The parameters repeat the error, as a string because gRPC drops dicts. They also contain the status and
+            # the seconds to wait, because the stream's status line and headers have been sent already.
             told: dict[str, str | int] = {"error": dict(event)["output_all"].decode(), "status": raised.status_code}
             if failure.retry_after is not None:
                 told["retry_after"] = math.ceil(failure.retry_after)
@@ -131,10 +131,10 @@ class ChatRuntime(MLModel, ABC):
             raise raised from None
 
     async def complete(self, request: ChatRequest) -> dict[str, Any]:
-        """Get a whole answer from the engine, a ``chat.completion``.
+        """Return the engine's whole answer, a ``chat.completion``.
 
         Raises:
-            EngineError: the model is not loaded, or the engine refuses the request or fails.
+            EngineError: the model is not loaded, or the engine rejects the request or fails.
         """
         engine = self.opened()
         with RequestMetrics(self.name) as metrics:
@@ -145,7 +145,7 @@ class ChatRuntime(MLModel, ABC):
     def stream(
         self, request: ChatRequest, first: dict[str, Any] | None = None
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """Stream an answer of the engine, as `llm_streaming.runtimes.stream.stream_answer` describes.
+        """Stream the engine's answer; for the yielded lists see `llm_streaming.runtimes.stream.stream_answer`.
 
         Raises:
             EngineError: the model is not loaded.
@@ -159,7 +159,7 @@ class ChatRuntime(MLModel, ABC):
         Raises:
             EngineError: the model is not loaded.
         """
-        # A method and no property, because MLServer reads every property of a model before it loads the model.
+        # This is not a property, because MLServer reads every property of a model before it loads the model.
         if self._engine is None:
             raise EngineError(f"model '{self.name}' is not loaded", status=503)
         return self._engine
@@ -173,6 +173,6 @@ class ChatRuntime(MLModel, ABC):
 
 
 def _came_as_json(payload: InferenceRequest) -> bool:
-    """Whether a request came over REST: the elements of its tensors are strings, over gRPC bytes (contract §1)."""
+    """Return whether a request was sent over REST: its tensors contain strings, over gRPC bytes (contract §1)."""
     columns = [one.data.root for one in payload.inputs]
     return not any(isinstance(column, list) and any(isinstance(each, bytes) for each in column) for column in columns)

@@ -12,17 +12,17 @@ from llm_streaming.runtimes.settings import LocalSettings, read_settings
 
 _UNSUPPORTED = {
     "deepspeed": "'vllm', which runs the same models",
-    "transformers": "'vllm' with the setting model_impl 'transformers', which runs the model by Transformers' own code",
+    "transformers": "'vllm' with the setting model_impl 'transformers', which runs the model with Transformers' code",
 }
 
 
 class Local(ChatRuntime):
-    """Answers chat requests with a model that the settings' backend runs on this machine."""
+    """A runtime that runs its model on this machine, with the backend that the settings name."""
 
     parameters_name = "kwargs"
 
     async def open_engine(self, extra: dict[str, Any] | None) -> Engine:
-        """Load the model, which takes minutes for a large one."""
+        """Load the model; loading a large model takes minutes."""
         settings = read_settings(LocalSettings, extra)
         self.keep_alive = settings.config.keep_alive
         folder, model_settings = self._model_folder(), settings.config.model_settings
@@ -38,6 +38,6 @@ class Local(ChatRuntime):
         return await LlamaCppEngine.load(LlamaCppSettings.from_mapping(model_settings), folder)
 
     def _model_folder(self) -> Path:
-        """The folder of ``model-settings.json``, where relative paths start."""
-        source = self.settings._source  # noqa: SLF001 - MLServer keeps the path nowhere else
+        """Return the folder of ``model-settings.json``, which is the base folder for relative paths."""
+        source = self.settings._source  # noqa: SLF001 - MLServer has no public attribute for the path
         return Path(source).parent if source else Path.cwd()

@@ -1,4 +1,4 @@
-"""Logs each failed request in one line; MLServer alone logs a hundred lines or none."""
+"""Logging of failed requests in one line each, where MLServer by itself logs a hundred lines or none."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from mlserver.logging import logger
 
 from llm_streaming.errors import EngineError, ProtocolError
 
-# The HTTP server (after an event was sent) and MLServer's gRPC server log a runtime's exception once more. asyncio logs
-# an error after a client has left, because MLServer does not close its generators and asyncio closes them later, in
-# another context. The record names the generator or the context variable that it sets.
+# uvicorn (once an event has been sent) and MLServer's gRPC server log a runtime's exception a second time. asyncio logs
+# an error after a client has disconnected: MLServer does not close its generators, so asyncio closes them later, in
+# another context. That record contains the name of the generator, or of the context variable that the generator sets.
 _LOGGERS = ("uvicorn.error", "mlserver.grpc", "asyncio")
 _UNCLOSED_GENERATORS = ("DataPlane.infer_stream", "<ContextVar name='model_name'")
 
 
 class ChatError(MLServerError):
-    """A failure that has been logged.
+    """A failure that a runtime reports to MLServer; the failure of a request has already been logged.
 
-    Its status is never 400 or 404, because SC2's agent reloads the model on these (contract §3).
+    The status is never 400 or 404, because SC2's agent reloads the model after these (contract §3).
     """
 
     def __init__(self, failure: EngineError) -> None:
@@ -28,7 +28,7 @@ class ChatError(MLServerError):
 
 class _DropKnown(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drop failures that have been logged already, and the errors after a client has left."""
+        """Drop failures that have been logged already, and asyncio's errors after a client has disconnected."""
         if record.name == "asyncio":
             return not any(sign in record.getMessage() for sign in _UNCLOSED_GENERATORS)
         error = record.exc_info[1] if record.exc_info else None
@@ -41,16 +41,16 @@ _DROP_KNOWN = _DropKnown()
 
 
 def silence_mlserver() -> None:
-    """Keep other loggers from repeating failures that have been logged; may be called again."""
+    """Stop other loggers from logging a failure a second time; it is safe to call this function repeatedly."""
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_DROP_KNOWN)  # does nothing when the filter is there already
+        logging.getLogger(name).addFilter(_DROP_KNOWN)  # has no effect if the logger already has the filter
 
 
 def log_failure(error: Exception) -> EngineError:
     """Log why a request failed, and return the failure as an `EngineError`.
 
-    An unforeseen exception is logged with its traceback. The client is told only its type, because its message could
-    hold secrets.
+    An unexpected exception is logged with its traceback. The client receives only the exception's type, because the
+    exception's message could contain secrets.
     """
     match error:
         case EngineError():
@@ -58,7 +58,7 @@ def log_failure(error: Exception) -> EngineError:
         case ProtocolError():
             failure = EngineError(str(error), status=422, type="invalid_request_error")
         case _:
-            logger.exception("a request failed with an unforeseen exception")
-            return EngineError(f"the server failed ({type(error).__name__}): its log says more", type="server_error")
+            logger.exception("a request failed with an unexpected exception")
+            return EngineError(f"the server failed ({type(error).__name__}): see the server's log", type="server_error")
     logger.error("%s (status %s)", failure, failure.status)
     return failure

@@ -1,6 +1,6 @@
-"""Metrics of requests, on MLServer's own ``/metrics``: durations, first tokens, tokens, and requests being answered.
+"""Request metrics on MLServer's own ``/metrics``: duration, time to first token, token counts and active requests.
 
-Names and meanings are OpenTelemetry's semantic conventions for generative AI, in Prometheus' form.
+Names and meanings follow OpenTelemetry's semantic conventions for generative AI, in Prometheus' format.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MODEL = "gen_ai_request_model"
 
 _DURATION = Histogram(
     "gen_ai_server_request_duration_seconds",
-    "Time to answer a request; error_type is empty where it was answered.",
+    "Time to answer a request; error_type is empty if the request succeeded.",
     [_MODEL, "error_type"],
     buckets=_SECONDS,
 )
@@ -35,14 +35,14 @@ _PER_TOKEN = Histogram(
     "gen_ai_server_time_per_output_token_seconds", "Time for each token after the first.", [_MODEL], buckets=_EACH
 )
 _USAGE = Histogram(
-    "gen_ai_client_token_usage", "Tokens of a request, in and out.", [_MODEL, "gen_ai_token_type"], buckets=_TOKENS
+    "gen_ai_client_token_usage", "Input and output tokens of a request.", [_MODEL, "gen_ai_token_type"], buckets=_TOKENS
 )
 _ACTIVE = Gauge("gen_ai_server_active_requests", "Requests being answered.", [_MODEL])
 
 
 @contextmanager
 def count_malformed(model: str) -> Iterator[None]:
-    """Count a request to a model that is refused while it is read, before the engine gets it."""
+    """Count a failed request if the enclosed code, which decodes the request, raises an error."""
     try:
         yield
     except (ProtocolError, EngineError):
@@ -51,7 +51,7 @@ def count_malformed(model: str) -> Iterator[None]:
 
 
 class RequestMetrics:
-    """Measures one request to a model's engine, from entering the context to leaving it."""
+    """A context manager that measures one request to a model's engine, from entry to exit."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -64,7 +64,7 @@ class RequestMetrics:
         return self
 
     def observe(self, chunk: Mapping[str, Any]) -> None:
-        """Take note of a chunk of the answer, or of the whole completion."""
+        """Record a chunk of the answer, or the whole completion."""
         if self._first_token is None and _has_text(chunk):
             self._first_token = time.perf_counter() - self._started
             _FIRST_TOKEN.labels(self._model).observe(self._first_token)

@@ -1,7 +1,7 @@
-"""OpenAI's own API on a deployed model: ``/v2/models/<name>/infer_stream/chat/completions``, and ``/infer/…``.
+"""OpenAI's API for a deployed model: ``/v2/models/<name>/infer_stream/chat/completions``, and ``/infer/…``.
 
-On a cluster SC2's agent translates these paths (contract §2). Without an agent, as on the embedded mesh, the runtime
-serves them itself. Clients see one difference: here a failure has OpenAI's own status.
+On a cluster SC2's agent translates requests to these paths (contract §2). Without an agent, as on the embedded mesh,
+the runtime serves the paths itself and, unlike the agent, reports a failure with OpenAI's HTTP status (contract §3).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Complete = Callable[[ChatRequest], Awaitable[dict[str, Any]]]
 Stream = Callable[[ChatRequest], AsyncGenerator[_Chunks, None]]
 _Answer = Coroutine[Any, Any, Response]
 
-_CLIENT_LEFT = 499  # no client reads this status, only the metrics
+_CLIENT_LEFT = 499  # seen only in metrics, because the client has disconnected
 
 
 def openai_handlers(model: str, complete: Complete, stream: Stream) -> tuple[Handler, Handler]:
-    """Make the handlers of a model's two paths. MLServer finds them among the attributes of the runtime."""
+    """Create the handlers for a model's two paths, which MLServer finds among the attributes of the runtime."""
 
     async def infer(request: Request) -> Response:
         return await _respond(request, model, partial(_complete, complete))
@@ -49,13 +49,13 @@ def openai_handlers(model: str, complete: Complete, stream: Stream) -> tuple[Han
 
 
 async def _respond(request: Request, model: str, answer: Callable[[ChatRequest, bool], _Answer]) -> Response:
-    """Wait for the answer to begin, for a failure before that, or for the client to leave."""
+    """Return a response once the answer begins, fails before that, or the client disconnects."""
     try:
         content = await request.body()
         with count_malformed(model):
             asked, usage = _read(content, model)
         response = await _while_connected(request, answer(asked, usage))
-    except Exception as failure:  # noqa: BLE001 - the client is told of every failure
+    except Exception as failure:  # noqa: BLE001 - every failure is reported to the client
         error = log_failure(failure)
         headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
         return Response(orjson.dumps(error.as_openai()), error.status, headers, "application/json")
@@ -68,20 +68,20 @@ async def _complete(complete: Complete, request: ChatRequest, _: bool) -> Respon
 
 async def _stream(stream: Stream, request: ChatRequest, usage: bool) -> Response:
     batches = stream(request)
-    # The status line waits for the first chunks, because it has to report a failure before them.
+    # The status line is sent after the first chunks arrive, so that it can report a failure before them.
     first: _Chunks = await anext(batches, [])
     return StreamingResponse(_events(first, batches, usage), media_type="text/event-stream")
 
 
 async def _events(first: _Chunks, batches: AsyncGenerator[_Chunks, None], usage: bool) -> AsyncGenerator[bytes, None]:
-    """Yield server-sent events as OpenAI sends them; a failure is an event, without a ``[DONE]`` after it."""
+    """Yield server-sent events in OpenAI's format; after a failure the last event is the error, not ``[DONE]``."""
     try:
         async with aclosing(batches):
             yield _lines(first, usage)
             async for chunks in batches:
                 yield _lines(chunks, usage)
         yield b"data: [DONE]\n\n"
-    except Exception as error:  # noqa: BLE001 - the client is told of every failure
+    except Exception as error:  # noqa: BLE001 - every failure is reported to the client
         yield b"data: %b\n\n" % orjson.dumps(log_failure(error).as_openai())
 
 
@@ -91,7 +91,7 @@ def _lines(chunks: _Chunks, usage: bool) -> bytes:
 
 
 def _read(content: bytes, model: str) -> tuple[ChatRequest, bool]:
-    """Read the request in a body, and whether the client asks for the usage."""
+    """Parse the request body, and return the request and whether the client asked for the usage."""
     try:
         body = json.parse(content, dict, "the body", "a JSON object")
         options = body.get("stream_options")
@@ -105,7 +105,7 @@ def _read(content: bytes, model: str) -> tuple[ChatRequest, bool]:
 
 
 async def _while_connected(request: Request, answer: _Answer) -> Response | None:
-    """Wait for an answer as long as the client is connected; None when the client has left."""
+    """Wait for an answer and return it, or return None once the client disconnects."""
     working, leaving = asyncio.create_task(answer), asyncio.create_task(_left(request))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -117,6 +117,6 @@ async def _while_connected(request: Request, answer: _Answer) -> Response | None
 
 
 async def _left(request: Request) -> None:
-    """Return when the client has left; its body has been read, so it sends nothing else."""
+    """Wait until the client disconnects. The request body is already read, so no other message has to be handled."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -11,13 +11,13 @@ from llm_streaming.engines.settings import Settings, settings_error
 
 
 class ChatConfig(Settings):
-    """The settings in ``config`` that both runtimes have."""
+    """The settings in ``config`` that both runtimes share."""
 
     model_type: Literal["chat.completions"] = "chat.completions"
     """The kind of requests that the model answers."""
 
     keep_alive: PositiveFloat = 2.0
-    """Seconds without a new chunk after which a stream carries an empty event."""
+    """Seconds without a new chunk after which a stream sends an empty event."""
 
 
 class APIConfig(ChatConfig):
@@ -33,7 +33,7 @@ class APIConfig(ChatConfig):
     """Seconds of silence after which a call to the provider fails."""
 
     max_retries: int = Field(default=2, ge=0)
-    """How often a call that failed before its first byte is tried again."""
+    """The number of retries for a call that fails before its first byte arrives."""
 
     llm_parameters: dict[str, Any] = Field(default_factory=dict)
     """Sampling parameters for requests that do not set them."""
@@ -43,7 +43,7 @@ class APISettings(Settings):
     """``parameters.extra`` of the API runtime."""
 
     provider_id: Literal["openai"] = "openai"
-    """OpenAI, or any server that speaks its API."""
+    """The provider: OpenAI, or any other server with OpenAI's API."""
 
     config: APIConfig
 
@@ -52,14 +52,14 @@ class LocalConfig(ChatConfig):
     """``config`` of the Local runtime."""
 
     model_settings: dict[str, Any]
-    """The backend's own arguments under their own names, and ``default_generate_kwargs``."""
+    """The backend's own arguments, under the backend's names for them, and ``default_generate_kwargs``."""
 
 
 class LocalSettings(Settings):
     """``parameters.extra`` of the Local runtime."""
 
     backend: Literal["llamacpp", "vllm", "transformers", "deepspeed"]
-    """The engine: llama.cpp on a CPU, or vLLM on GPUs. The other two are refused with advice."""
+    """The engine: llama.cpp on a CPU, or vLLM on GPUs. The other two are rejected, with a hint on what to use."""
 
     config: LocalConfig
 
@@ -70,7 +70,7 @@ _Kind = TypeVar("_Kind", bound=Settings)
 def read_settings(kind: type[_Kind], extra: Mapping[str, Any] | None) -> _Kind:
     """Read ``parameters.extra`` of a model's settings.
 
-    A Model's ``spec.parameters`` arrive beside ``config``, as strings; they replace settings of the same name in it.
+    A Model's ``spec.parameters``, which SC2 adds next to ``config`` as strings, take precedence over ``config``.
 
     Raises:
         EngineError: a setting is missing, unknown or malformed; the message names it.

@@ -1,4 +1,4 @@
-"""Streams an engine's answer to a client: measured, buffered, and kept alive while the model is silent."""
+"""Streaming of an engine's answer: measured, buffered, and with empty chunks while the model produces nothing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from llm_streaming.runtimes.metrics import RequestMetrics
 
 Chunk = dict[str, Any]
 CAPACITY = 64
-"""Chunks that a buffer holds before the engine has to wait."""
+"""The number of chunks in a full buffer; while it is full, the engine has to wait."""
 
 
 class ChunkBuffer:
-    """Reads an engine's chunks ahead of a client, in a task of its own; a context that closes the engine's stream.
+    """A context manager that reads an engine's chunks ahead, in its own task; leaving it closes the engine's stream.
 
-    Backpressure: when `CAPACITY` chunks wait, the engine is not read any further until they are taken.
+    Backpressure: while the buffer contains `CAPACITY` chunks, no more chunks are read from the engine.
 
-    Batching: chunks that wait together are taken together, so that they can be sent together; no chunk waits for
-    others. If the client is so slow that the engine has to wait, texts are also merged: a chunk of 64 tokens costs
-    hardly more than a chunk of one.
+    Batching: all chunks in the buffer are taken at once, so that they can be sent together; no chunk waits for others.
+    If the client is so slow that the buffer fills up, neighbouring texts are also merged, because sending a chunk of 64
+    tokens costs hardly more than sending a chunk of one.
     """
 
     def __init__(self, chunks: AsyncGenerator[Chunk, None]) -> None:
@@ -32,7 +32,7 @@ class ChunkBuffer:
         self._taken_before = False
 
     async def __aenter__(self) -> Self:
-        # One task for the whole stream: a task for each chunk took a third of the time of a relay.
+        # One task reads the whole stream, because one task for each chunk took a third of a relay's time.
         self._reading = asyncio.create_task(self._read())
         self._reading.add_done_callback(lambda _: self._changed.set())
         return self
@@ -52,18 +52,18 @@ class ChunkBuffer:
                     await self._room.wait()
 
     async def take(self, within: float | None) -> list[Chunk] | None:
-        """Take all chunks that wait, or wait for some.
+        """Remove and return all chunks in the buffer; if the buffer is empty, wait for a chunk.
 
         Args:
-            within: the most seconds to wait; None for no limit.
+            within: the maximum number of seconds to wait; None means no limit.
 
         Returns:
-            The chunks; an empty list if none came in time; None at the end of the stream.
+            The chunks; an empty list if none arrived in time; None at the end of the stream.
 
         Raises:
-            EngineError: the engine failed; the chunks before that have been taken.
+            EngineError: the engine failed, and all chunks before the failure have already been taken.
         """
-        lags = self._taken_before and len(self._waiting) >= CAPACITY  # it filled up while the last ones were sent
+        lags = self._taken_before and len(self._waiting) >= CAPACITY  # filled up since the last take
         if not self._waiting and not self._reading.done():
             self._changed.clear()
             with suppress(TimeoutError):
@@ -84,17 +84,18 @@ class ChunkBuffer:
 async def stream_answer(
     chunks: AsyncGenerator[Chunk, None], *, model: str, keep_alive: float, first: Chunk | None = None
 ) -> AsyncGenerator[list[Chunk], None]:
-    """Yield an engine's chunks as they come, those that wait together in one list, and empty ones during silence.
+    """Yield lists of an engine's chunks: all that are ready, or one empty chunk if the engine has been silent.
 
-    Clients and proxies cut a silent stream (httpx after 5 s, Envoy after 5 minutes), and SC2's agent notices that a
-    client has left only when something is written (contract §2). Closing the generator ends the generation.
+    The empty chunks are needed because clients and proxies cut a silent stream (httpx after 5 s, Envoy after 5
+    minutes), and because SC2's agent has to write to notice that a client has disconnected (contract §2). Closing the
+    generator stops the engine's generation.
 
     Args:
         chunks: the engine's stream.
         model: the model's name, for the metrics.
         keep_alive: seconds of silence after which an empty chunk is yielded.
-        first: a chunk to yield at once. Without it there is no limit to the wait for the engine's first chunk, so that
-            a failure before that chunk can still be answered with a status of its own.
+        first: a chunk to yield immediately. Without it, no empty chunk is yielded before the engine's first chunk, so
+            that a failure before the first chunk can still be answered with an HTTP status that fits the failure.
 
     Raises:
         EngineError: the engine failed.
@@ -112,5 +113,5 @@ async def stream_answer(
 
 
 def _empty_like(chunk: Chunk) -> Chunk:
-    """An empty chunk of the stream that a chunk belongs to."""
+    """Build an empty chunk for the stream to which ``chunk`` belongs."""
     return keep_alive_chunk(chunk.get("id") or "", chunk.get("model") or "", chunk.get("created") or 0)

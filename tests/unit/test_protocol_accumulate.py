@@ -76,4 +76,4 @@ def test_choices_logprobs_and_other_texts():
 def test_nothing_to_make_an_answer_of(stream):
     with pytest.raises(ProtocolError) as caught:
         accumulate(stream)
-    assert str(caught.value) == "engine stream: expected at least one chunk with a choice, but it ended without"
+    assert str(caught.value) == "engine stream: expected at least one chunk with a choice, but found none"

@@ -1,4 +1,4 @@
-"""Malformed requests: each raises one exception whose whole message says where, what was expected, what came."""
+"""Malformed requests: each raises an exception whose message says where, what was expected and what was found."""
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ def complaint(call, *args):
         ({"content": ["Hi"]}, "tensor 'role': expected one element for each message, but it is missing"),
         ({"role": []}, "tensor 'role': expected one element for each message, but it is missing"),
         ({"role": ["bot"]}, f"tensor 'role'[0]: expected {A_ROLE}, but got 'bot'"),
-        ({"role": ["user"], "prompt": ["Hi"]}, f"tensor 'prompt': expected one of {INPUTS}"),
+        ({"role": ["user"], "prompt": ["Hi"]}, f"tensor 'prompt': unknown, expected one of {INPUTS}"),
         (
             {"role": TWO, "content": ['["Hello"]', "Hello"]},
             f"tensor 'content'[1]: expected {A_LIST} but got 'Hello'",
@@ -121,7 +121,7 @@ def test_tensors(sent, message):
 
 
 def test_duplicate_tensor():
-    message = "tensor 'role': expected it once, but it came twice"
+    message = "tensor 'role': given twice, but allowed only once"
     assert complaint(decode_request, [Tensor("role", ("user",)), Tensor("role", ("user",))]) == message
 
 
@@ -130,12 +130,12 @@ def test_duplicate_tensor():
     [({"kwargs": "{"}, "'{'"), ({"kwargs": "[1]"}, "'[1]'"), ({"kwargs": [1]}, "[1]"), ({"kwargs": True}, "True")],
 )
 def test_parameters(parameters, got):
-    message = f"parameter 'kwargs': expected an object, or a JSON string that holds one, but got {got}"
+    message = f"parameter 'kwargs': expected an object, or a JSON string that contains an object, but got {got}"
     assert complaint(decode_request, [Tensor("role", ("user",))], parameters) == message
 
 
 def test_outputs():
-    message = f"outputs: expected names out of {OUTPUTS}, but got 'contents'"
+    message = f"outputs: expected only names from {OUTPUTS}, but got 'contents'"
     assert complaint(decode_request, [Tensor("role", ("user",))], None, ["content", "contents"]) == message
     assert complaint(encode_request, ChatRequest([{"role": "user"}], outputs=("contents",))) == message
 
@@ -166,14 +166,14 @@ def test_outputs():
         ),
         (
             [{"role": "user", "content": "\ud83d"}],
-            "message 0: expected text that UTF-8 can hold, but found half a surrogate pair at character 0",
+            "message 0: expected text that UTF-8 can encode, but found a lone surrogate at character 0",
         ),
         (
             [{"role": "user", "content": [{"type": "file", "file": {"id": 2**64}}]}],
-            "message 0, part 0: expected what JSON can hold, but Integer exceeds 64-bit range",
+            "message 0, part 0: expected a JSON-serializable value: Integer exceeds 64-bit range",
         ),
         ([{"role": "tool", "tool_call_id": 1}], "message 0: expected a tool_call_id that is a string, but got 1"),
-        ([{"role": "assistant", "tool_calls": {}}], "message 0: expected tool_calls that are a list, but got {}"),
+        ([{"role": "assistant", "tool_calls": {}}], "message 0: expected tool_calls as a list, but got {}"),
         (
             [{"role": "assistant", "tool_calls": [{"id": 1}]}],
             f"message 0, tool call 0: expected {A_CALL} but got {{'id': 1}}",
@@ -182,7 +182,7 @@ def test_outputs():
 )
 def test_messages_that_cannot_be_sent(messages, message):
     assert complaint(encode_request, ChatRequest(messages)) == message
-    if "what JSON can hold" not in message:  # a body that came as JSON holds nothing else
+    if "JSON-serializable" not in message:  # a body that was parsed from JSON is always serializable
         assert complaint(ChatRequest.from_openai, {"messages": messages}) == message
 
 

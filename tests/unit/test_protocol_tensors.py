@@ -38,19 +38,19 @@ def test_parts(shape, data):
         (("content", "BYTES", [1], [b"\xff"]), "tensor 'content'[0]: expected UTF-8, but got b'\\xff'"),
         (
             ("content", "BYTES", [2], ["a"]),
-            "tensor 'content': expected shape [1], the number of its elements, but got [2]",
+            "tensor 'content': expected shape [1], to match the number of elements in data, but got [2]",
         ),
         (
             ("content", "BYTES", [], ["a"]),
-            "tensor 'content': expected shape [1], the number of its elements, but got []",
+            "tensor 'content': expected shape [1], to match the number of elements in data, but got []",
         ),
         (
             ("content", "BYTES", [-1, -1], ["a"]),
-            "tensor 'content': expected shape [1], the number of its elements, but got [-1, -1]",
+            "tensor 'content': expected shape [1], to match the number of elements in data, but got [-1, -1]",
         ),
         (
             ("content", "BYTES", [True], ["a"]),
-            "tensor 'content': expected shape [1], the number of its elements, but got [True]",
+            "tensor 'content': expected shape [1], to match the number of elements in data, but got [True]",
         ),
     ],
 )
