@@ -29,8 +29,8 @@ REFERENCES = "references"
 PROVIDER = "the provider read directly"
 """The name of this reference in figures."""
 
-OBVIOUS = "the obvious runtime"
-"""The name of `benchmarks.reference_models.ObviousRelay` in figures."""
+NAIVE = "a naive runtime"
+"""The name of `benchmarks.reference_models.NaiveRelay` in figures."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ def deploy() -> Iterator[Deployment]:
         base_url = f"http://{HOST}:{provider}/v1"
         config = {"model_id": MODEL, "base_url": base_url}
         _write_settings(Path(folder), MODEL, "mlserver_llm_api.LLMRuntime", config=config)
-        _write_settings(Path(folder), "obvious", "benchmarks.reference_models.ObviousRelay", base_url=base_url)
+        _write_settings(Path(folder), "naive", "benchmarks.reference_models.NaiveRelay", base_url=base_url)
         _write_settings(Path(folder), "stock", "benchmarks.reference_models.StockConversion")
         write_server(Path(folder), OURS)
         write_server(Path(folder), REFERENCES, PYTHONPATH=str(ROOT))
         with EmbeddedMesh(servers=Path(folder) / "servers", models=Path(folder) / "models") as mesh:
-            for model, server in ((MODEL, OURS), ("obvious", REFERENCES), ("stock", REFERENCES)):
+            for model, server in ((MODEL, OURS), ("naive", REFERENCES), ("stock", REFERENCES)):
                 apply(mesh, model, server)
             yield Deployment(mesh, provider)
 

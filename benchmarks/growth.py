@@ -1,4 +1,4 @@
-"""Measures costs that may grow: memory of an open stream, CPU time of a token, a large request, and cold starts."""
+"""Measures costs that may grow: memory of an open stream, CPU time per token, a large request, and cold starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks import endpoints
 from benchmarks.cold_start import measure_cold_starts
-from benchmarks.deployment import OBVIOUS, OURS, PROVIDER, REFERENCES, Deployment, deploy
+from benchmarks.deployment import NAIVE, OURS, PROVIDER, REFERENCES, Deployment, deploy
 from benchmarks.endpoints import Endpoint
 from benchmarks.figures import Figure, Target, count
 from benchmarks.harness import RUNNER, interleave, log
@@ -37,7 +37,7 @@ def _memory(full: bool) -> list[Figure]:
             ours.append(
                 _memory_per_stream(endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS), streams)
             )
-            reference = endpoints.over_http(deployment.ports(REFERENCES)[0], "obvious")
+            reference = endpoints.over_http(deployment.ports(REFERENCES)[0], "naive")
             theirs.append(_memory_per_stream(reference, deployment.process(REFERENCES), streams))
     return [
         Figure(
@@ -46,7 +46,7 @@ def _memory(full: bool) -> list[Figure]:
             size=count(streams, "stream"),
             unit="KB",
             values=ours,
-            against=OBVIOUS,
+            against=NAIVE,
             references=theirs,
             target=Target("value", 100, at_least=False),
         )
@@ -81,27 +81,27 @@ def _memory_per_stream(endpoint: Endpoint, server: psutil.Process, streams: int)
 
 
 def _by_streams(deployment: Deployment, full: bool) -> list[Figure]:
-    """Measure the CPU time of a token at different numbers of streams, with the same number of answers each time."""
+    """Measure the CPU time per token at different numbers of streams, with the same number of answers each time."""
     sizes = (1, 10, 100, 1000) if full else (1, 100)
     log("growth: streams")
     loads = {count(size, "stream"): (size, 20, sizes[-1] // size) for size in sizes}
-    return _cpu_figures("CPU of a token, by streams", deployment, loads, full)
+    return _cpu_figures("CPU per token, by streams", deployment, loads, full)
 
 
 def _by_length(deployment: Deployment, full: bool) -> list[Figure]:
-    """Measure the CPU time of a token at different lengths of answers, with the same number of tokens each time."""
+    """Measure the CPU time per token at different lengths of answers, with the same number of tokens each time."""
     sizes = (10, 100, 1000, 10_000) if full else (100, 10_000)
     log("growth: answers")
     loads = {count(size, "token"): (1, size, sizes[-1] // size) for size in sizes}
-    return _cpu_figures("CPU of a token, by the answer's length", deployment, loads, full)
+    return _cpu_figures("CPU per token, by the answer's length", deployment, loads, full)
 
 
 def _cpu_figures(what: str, deployment: Deployment, loads: dict[str, tuple[int, int, int]], full: bool) -> list[Figure]:
-    """Compare the CPU time of a token under each load with the first; a load is (streams, tokens, answers)."""
+    """Compare the CPU time per token under each load with the first; a load is (streams, tokens, answers)."""
     endpoint, server = endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS)
 
     def cost(streams: int, tokens: int, answers: int) -> float:
-        """Return the CPU time of a token in microseconds."""
+        """Return the CPU time per token in microseconds."""
         before = server.cpu_times()
         reading = read_streams(endpoint, streams, tokens, answers=answers)
         after = server.cpu_times()

@@ -1,4 +1,4 @@
-"""MLServer models that serve as references: a relay written the obvious way, and a model that repeats one response."""
+"""MLServer models that serve as references: a naive relay, and a model that repeats one response."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.provider import MODEL, TOKEN_CHUNK
 _TEXT = json.loads(TOKEN_CHUNK)["choices"][0]["delta"]["content"]
 
 
-class ObviousRelay(MLModel):
-    """Relays with the typed chunks of the openai package and MLServer's codec, as a first attempt would."""
+class NaiveRelay(MLModel):
+    """A naive relay, which uses the typed chunks of the openai package and MLServer's codec."""
 
     async def load(self) -> bool:
         """Make a client of the provider that the settings name."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks import endpoints
-from benchmarks.deployment import OBVIOUS, OURS, PROVIDER, REFERENCES, Deployment, deploy
+from benchmarks.deployment import NAIVE, OURS, PROVIDER, REFERENCES, Deployment, deploy
 from benchmarks.endpoints import Endpoint
 from benchmarks.figures import Figure, Target, count
 from benchmarks.harness import interleave, log
@@ -27,13 +27,13 @@ UNJOINED = "gRPC, no texts joined"
 # The targets at 8 streams, by measured endpoint and reference.
 _TARGETS = {
     (HTTP, PROVIDER): Target("value", 20_000),
-    (HTTP, OBVIOUS): Target("ratio", 5),
+    (HTTP, NAIVE): Target("ratio", 5),
     (HTTP, LITELLM): Target("ratio", 12),
     (UNJOINED, STOCK): Target("ratio", 1.6),
 }
 # The references of each measured endpoint.
 _REFERENCES = {
-    HTTP: (PROVIDER, OBVIOUS, LITELLM),
+    HTTP: (PROVIDER, NAIVE, LITELLM),
     MESH: (PROVIDER, LITELLM),
     OPENAI: (PROVIDER, LITELLM),
     GRPC: (PROVIDER, STOCK),
@@ -68,7 +68,7 @@ def _endpoints(deployment: Deployment, bare: int) -> dict[str, Endpoint]:
         HTTP: endpoints.over_http(http),
         MESH: endpoints.over_http(deployment.mesh_port),
         OPENAI: endpoints.openai_path(http),
-        OBVIOUS: endpoints.over_http(reference_http, "obvious"),
+        NAIVE: endpoints.over_http(reference_http, "naive"),
         GRPC: endpoints.over_grpc(grpc),
         UNJOINED: endpoints.over_grpc(grpc, logprobs=True),
         STOCK: endpoints.over_grpc(reference_grpc, "stock"),
@@ -89,12 +89,12 @@ def _fast_readers(measured: dict[str, Endpoint], streams: int, rounds: int) -> l
 
 
 def _slow_readers(measured: dict[str, Endpoint], streams: int, rounds: int) -> list[Figure]:
-    chosen = {name: measured[name] for name in (HTTP, OBVIOUS, GRPC, STOCK)}
+    chosen = {name: measured[name] for name in (HTTP, NAIVE, GRPC, STOCK)}
     readings = _readings(chosen, streams, rounds, lag=Lag())
     suffix = ", readers lag"
     return [
-        _figure(readings, HTTP, OBVIOUS, streams, Target("value", 40_000), suffix=suffix),
-        _figure(readings, HTTP, OBVIOUS, streams, None, events=True, suffix=suffix),
+        _figure(readings, HTTP, NAIVE, streams, Target("value", 40_000), suffix=suffix),
+        _figure(readings, HTTP, NAIVE, streams, None, events=True, suffix=suffix),
         _figure(readings, GRPC, STOCK, streams, Target("ratio", 3), suffix=suffix),
         _figure(readings, GRPC, STOCK, streams, None, events=True, suffix=suffix),
     ]
