@@ -1,4 +1,4 @@
-"""The base classes of the clients: their methods, and how these encode a request."""
+"""The base classes of the clients, with the methods of every client and the encoding of requests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatRequest, Completion, encode_request
 
 Message: TypeAlias = dict[str, Any]
-"""A chat message or a tool, as OpenAI's API defines it."""
+"""A chat message or a tool, in the format of OpenAI's API."""
 
 StreamT = TypeVar("StreamT")
 CompletionT = TypeVar("CompletionT")
 
 
 class Client(ABC, Generic[StreamT, CompletionT]):
-    """The methods of every client. A transport implements `_open_stream` and `_call`."""
+    """The methods of every client. The subclass for a transport implements `_open_stream` and `_call`."""
 
     def stream(
         self,
@@ -31,13 +31,13 @@ class Client(ABC, Generic[StreamT, CompletionT]):
     ) -> StreamT:
         """Ask a model, and return the events of its answer as a stream.
 
-        The arguments are checked at once. The request is sent when the first event is read. Closing the stream cancels
-        the generation, and so does leaving a loop over it when nothing else refers to it.
+        The arguments are checked at once, and the request is sent when the first event is read. Closing the stream
+        cancels the generation. Leaving a loop over the stream closes the stream, unless a variable refers to it.
 
         Args:
             model: the Model's name.
-            messages: chat messages, as OpenAI's API takes them.
-            tools: tools, as OpenAI's API takes them.
+            messages: chat messages, in the format of OpenAI's API.
+            tools: tools, in the format of OpenAI's API.
             parameters: sampling parameters, such as ``temperature`` and ``max_tokens``, and ``tool_choice`` and
                 ``parallel_tool_calls``.
 
@@ -46,8 +46,8 @@ class Client(ABC, Generic[StreamT, CompletionT]):
 
         Raises:
             ProtocolError: a message, a tool or a parameter is malformed. Nothing was sent.
-            InferenceError: the call failed. Reading the stream raises it, with the text that had arrived in
-                ``.partial``.
+            InferenceError: the call failed. Reading the stream raises this error; its ``partial`` is the text that had
+                arrived.
         """
         return self._open_stream(model, self._encode(model, request_body(messages, tools, parameters)))
 
@@ -59,7 +59,7 @@ class Client(ABC, Generic[StreamT, CompletionT]):
         tools: Sequence[Message] | None = None,
         **parameters: Any,  # noqa: ANN401 - OpenAI's parameters have many types
     ) -> CompletionT:
-        """Ask a model, with the arguments of `stream`, and return its whole answer at once.
+        """Ask a model, and return its whole answer at once. The arguments are those of `stream`.
 
         Returns:
             A `Completion`; from an asynchronous client a coroutine that returns one.
@@ -82,7 +82,7 @@ class Client(ABC, Generic[StreamT, CompletionT]):
 
 
 class SyncClient(Client[ChatStream, Completion]):
-    """A client whose calls block; as a context manager, it closes its connections at the end."""
+    """A client whose calls block. As a context manager, it closes its connections on exit."""
 
     @abstractmethod
     def close(self) -> None:
@@ -96,7 +96,7 @@ class SyncClient(Client[ChatStream, Completion]):
 
 
 class AsyncClient(Client[AsyncChatStream, Coroutine[Any, Any, Completion]]):
-    """A client whose calls are awaited; as a context manager, it closes its connections at the end."""
+    """A client whose calls are awaited. As an asynchronous context manager, it closes its connections on exit."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -112,7 +112,7 @@ class AsyncClient(Client[AsyncChatStream, Coroutine[Any, Any, Completion]]):
 def request_body(
     messages: Sequence[Message], tools: Sequence[Message] | None, parameters: dict[str, Any]
 ) -> dict[str, Any]:
-    """Encode a chat, with the arguments of `Client.stream`, as the body of an inference request (contract §1).
+    """Encode the arguments of `Client.stream` as the body of an inference request (contract §1).
 
     Raises:
         ProtocolError: a message or a tool is malformed.
@@ -126,7 +126,7 @@ def to_json(value: object) -> bytes:
     """Serialise a request, or a part of it, as compact JSON in UTF-8.
 
     Raises:
-        ProtocolError: JSON cannot hold a value, such as NaN or a set.
+        ProtocolError: a value, such as NaN or a set, is not JSON-serializable.
     """
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""The messages of a conversation with a model. The model remembers nothing: each request carries all of them."""
+"""The messages of a conversation. A model does not remember requests, so each request contains all messages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 
 class Conversation:
-    """What has been asked and answered so far.
+    """The questions and answers of a conversation so far.
 
-    A question becomes part of the conversation with its answer; a question without an answer is dropped.
+    A question is added together with its answer; a question without an answer is dropped.
 
     Args:
-        system: instructions that the model gets before all questions.
+        system: instructions to the model, sent before the first question.
 
     Attributes:
-        messages: the messages so far, in the form of OpenAI's API.
+        messages: the messages so far, in the format of OpenAI's API.
     """
 
     def __init__(self, system: str | None = None) -> None:
@@ -22,11 +22,11 @@ class Conversation:
         self._question: dict[str, Any] = {}
 
     def ask(self, question: str) -> list[dict[str, Any]]:
-        """Return the messages to send to the model: those so far and the question."""
+        """Return the messages to send to the model: the messages so far, followed by the question."""
         self._question = {"role": "user", "content": question}
         return [*self.messages, self._question]
 
     def answered(self, answer: str) -> None:
-        """Remember the question that was asked last and its answer; if the answer is empty, drop the question."""
+        """Add the last question and its answer to the messages; if the answer is empty, drop the question."""
         if answer:
             self.messages += [self._question, {"role": "assistant", "content": answer}]

@@ -31,22 +31,22 @@ _UNARY = "/inference.GRPCInferenceService/ModelInfer"
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),  # the default is 4 MB
     ("grpc.max_send_message_length", -1),
-    ("grpc.min_reconnect_backoff_ms", 5_000),  # how long connecting may take, as over HTTP
-    ("grpc.initial_reconnect_backoff_ms", 100),  # finds a restarted server at once; by default it takes up to 2 min
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # the time limit for connecting, the same as over HTTP
+    ("grpc.initial_reconnect_backoff_ms", 100),  # by default, reconnecting to a restarted server takes up to 2 min
     ("grpc.max_reconnect_backoff_ms", 1_000),
 ]
 
 
 class GrpcChatClient(SyncClient):
-    """Chats with deployed models over gRPC, with the arguments, events and exceptions of `ChatClient`.
+    """Chats with deployed models over gRPC, with the same arguments, events and exceptions as `ChatClient`.
 
-    MLServer's gRPC does not know the statuses 429 and most of 5xx: `complete` reports them as 500. A stream reports
-    the right one.
+    MLServer's gRPC API has no status for 429 and most of 5xx, so `complete` reports these errors with status 500. A
+    stream reports their correct status.
 
     Args:
         grpc_address: ``host:port`` of the mesh.
-        timeout: seconds without any message after which a call fails. The runtimes here send an event every few
-            seconds while they stream; `complete` receives nothing until the whole answer is there.
+        timeout: a call fails after this many seconds without a message. In a stream, this project's runtimes send an
+            event every few seconds; `complete` receives nothing until the answer is complete.
 
     Example:
         >>> client = GrpcChatClient(mesh.grpc_address)  # doctest: +SKIP
@@ -81,7 +81,7 @@ class GrpcChatClient(SyncClient):
                 raise too_silent(self._address) from None
             raise grpc_error(error, self._address, model, started=started) from None
         finally:
-            call.cancel()  # does nothing if the answer is complete
+            call.cancel()  # has no effect if the answer is complete
 
     def _call(self, model: str, request: bytes) -> Completion:
         call = self._channel.unary_unary(_UNARY).future(request, timeout=self._timeout, metadata=_metadata(model))
@@ -90,12 +90,12 @@ class GrpcChatClient(SyncClient):
         except (grpc.RpcError, grpc.FutureCancelledError):
             raise grpc_error(call, self._address, model, own_deadline=True) from None
         finally:
-            call.cancel()  # an interrupt leaves nothing running
+            call.cancel()  # stops the call if waiting was interrupted
         return read_completion(answer, decode_message)
 
 
 class AsyncGrpcChatClient(AsyncClient):
-    """The asynchronous twin of `GrpcChatClient`, with the same arguments, events and exceptions."""
+    """The asynchronous version of `GrpcChatClient`, with the same arguments, events and exceptions."""
 
     _encode = staticmethod(encode_message)
 
@@ -111,7 +111,7 @@ class AsyncGrpcChatClient(AsyncClient):
 
     @property
     def _channel(self) -> Any:  # noqa: ANN401 - gRPC has no types
-        # The first call opens the channel: a channel belongs to the event loop in which it is made.
+        # The first call opens the channel, because a channel belongs to the event loop in which it is created.
         if self._opened is None:
             self._opened = grpc.aio.insecure_channel(self._address, options=_OPTIONS)
         return self._opened
@@ -140,7 +140,7 @@ class AsyncGrpcChatClient(AsyncClient):
                 raise
             raise connection_lost("CANCELLED") from None
         finally:
-            call.cancel()  # does nothing if the answer is complete
+            call.cancel()  # has no effect if the answer is complete
 
     async def _call(self, model: str, request: bytes) -> Completion:
         call = self._channel.unary_unary(_UNARY)(request, timeout=self._timeout, metadata=_metadata(model))
@@ -160,21 +160,21 @@ def _target(address: str) -> str:
 
 
 def _metadata(model: str) -> tuple[tuple[str, str], ...]:
-    """Name the model in the header that the mesh routes by. A name that has to be quoted matches no model: 404."""
+    """Build the header by which the mesh routes. A name that needs percent-encoding matches no model: status 404."""
     return (("seldon-model", quote(model)),)
 
 
 def _task_is_cancelled() -> bool:
-    """Whether this task was cancelled; gRPC raises CancelledError also when the server cancels a call."""
+    """Return whether this task was cancelled. gRPC also raises CancelledError if the server cancels a call."""
     task = asyncio.current_task()
     return bool(task and task.cancelling())
 
 
 class MessageTimeout:
-    """Reads the messages of a synchronous call, and cancels the call when the next one takes too long, in seconds.
+    """Reads messages of a synchronous call, and cancels the call if the next message takes over `timeout` seconds.
 
-    gRPC has only deadlines for whole calls, and a stream may take as long as it needs. The time that the reader spends
-    between two messages does not count. `expired` says whether the timeout has cancelled the call.
+    gRPC's own deadlines are for whole calls, but a stream may take any length of time. The time that the caller
+    spends between two messages is not counted. `expired` says whether the timeout has cancelled the call.
     """
 
     def __init__(self, call: Any, timeout: float) -> None:  # noqa: ANN401 - gRPC has no types
@@ -192,7 +192,7 @@ class MessageTimeout:
         self._done.set()
 
     def next_message(self) -> bytes | None:
-        """Wait for the next message; return None at the end of the stream."""
+        """Wait for the next message, and return it; return None at the end of the stream."""
         self._waiting_since = time.monotonic()
         message: bytes | None = next(self._call, None)
         self._waiting_since = None

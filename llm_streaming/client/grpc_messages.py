@@ -1,4 +1,4 @@
-"""Translates between gRPC's messages of the Open Inference Protocol and the protocol's JSON."""
+"""Translates between the Open Inference Protocol's gRPC messages and its JSON objects."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from llm_streaming.client.inference_pb2 import InferParameter, ModelInferRequest
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatEvent, decode_event, decode_text_event
 
-_LENGTH = struct.Struct("<I")  # precedes each string in raw contents
+_LENGTH = struct.Struct("<I")  # the length before each string in raw contents
 
 
 def encode_message(model: str, body: dict[str, Any]) -> bytes:
-    """Serialise the body of an inference request (contract §1).
+    """Encode the body of an inference request (contract §1) as a gRPC message.
 
-    Each parameter becomes a JSON string, because gRPC cannot nest parameters.
+    Each parameter becomes a JSON string, because parameters in gRPC messages cannot be nested.
 
     Raises:
-        ProtocolError: JSON cannot hold a parameter.
+        ProtocolError: a parameter is not JSON-serializable.
     """
     texts = {name: to_json(value).decode() for name, value in body.get("parameters", {}).items()}
     parameters = {name: InferParameter(string_param=text) for name, text in texts.items()}
@@ -43,7 +43,7 @@ def encode_message(model: str, body: dict[str, Any]) -> bytes:
 
 
 def read_message(data: bytes) -> ChatEvent:
-    """Read one event's message (contract §2).
+    """Decode the message of one event (contract §2).
 
     Raises:
         EngineError: the event reports an error.
@@ -54,10 +54,10 @@ def read_message(data: bytes) -> ChatEvent:
 
 
 def decode_message(data: bytes) -> dict[str, Any]:
-    """Parse an inference response, whether its contents are typed or raw.
+    """Decode an inference response with typed or raw contents as the protocol's JSON object.
 
     Raises:
-        ProtocolError: the message is malformed, or its raw contents do not fit its outputs.
+        ProtocolError: the message is malformed, or its raw contents do not match its outputs.
     """
     return _as_json(_parse(data))
 
@@ -71,13 +71,13 @@ def _parse(data: bytes) -> ModelInferResponse:
 
 
 def _text_event(message: ModelInferResponse) -> ChatEvent | None:
-    """Read an event that holds text only, as nearly all do; return None for any other."""
+    """Decode an event that contains only text, as most do; return None for any other event."""
     try:
         _, content, *_, output_all = message.outputs
         (text,), (chunk,) = content.contents.bytes_contents, output_all.contents.bytes_contents
         if (content.name, output_all.name) == ("content", "output_all") and not message.parameters:
             return decode_text_event(text.decode(), chunk)
-    except ValueError:  # too few outputs or elements, as with raw contents, or text that is not UTF-8
+    except ValueError:  # too few outputs or elements (for example with raw contents), or text that is not UTF-8
         pass
     return None
 
@@ -85,7 +85,7 @@ def _text_event(message: ModelInferResponse) -> ChatEvent | None:
 def _as_json(message: ModelInferResponse) -> dict[str, Any]:
     outputs, raw = message.outputs, message.raw_output_contents
     if raw and len(raw) != len(outputs):
-        raise ProtocolError(f"response: expected raw contents for each of {len(outputs)} outputs, but got {len(raw)}")
+        raise ProtocolError(f"response: expected {len(outputs)} raw contents, one for each output, but got {len(raw)}")
     contents = map(_elements, outputs, raw) if raw else (output.contents.bytes_contents for output in outputs)
     return {
         "outputs": [
@@ -102,7 +102,7 @@ def _as_json(message: ModelInferResponse) -> dict[str, Any]:
 
 def _elements(output: ModelInferResponse.InferOutputTensor, raw: bytes) -> Iterator[bytes]:
     if output.datatype != "BYTES":
-        return  # a chat reads only strings; the numbers of other models are left out
+        return  # chats use only strings, so the numbers of other models are skipped
     start = 0
     while start < len(raw):
         first = start + _LENGTH.size

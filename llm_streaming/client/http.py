@@ -1,4 +1,4 @@
-"""The clients over HTTP, where a stream is server-sent events: `ChatClient` and `AsyncChatClient`."""
+"""The clients over HTTP, `ChatClient` and `AsyncChatClient`. A stream consists of server-sent events."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ChatClient(SyncClient):
 
     Args:
         address: ``host:port`` of the mesh, or its URL.
-        timeout: seconds without any data after which a call fails. The runtimes here send an event every few seconds
-            while they stream; `complete` receives nothing until the whole answer is there.
+        timeout: a call fails after this many seconds without data. In a stream, this project's runtimes send an event
+            every few seconds; `complete` receives nothing until the answer is complete.
 
     Raises:
         InferenceError: the address is malformed.
@@ -68,7 +68,7 @@ class ChatClient(SyncClient):
 
 
 class AsyncChatClient(AsyncClient):
-    """The asynchronous twin of `ChatClient`, with the same arguments, events and exceptions."""
+    """The asynchronous version of `ChatClient`, with the same arguments, events and exceptions."""
 
     def __init__(self, address: str, *, timeout: float = 600.0) -> None:
         self._base_url = base_url_of(address)
@@ -97,10 +97,10 @@ class AsyncChatClient(AsyncClient):
 
 
 def base_url_of(address: str) -> str:
-    """Turn ``host:port``, or a URL, into a URL without a slash at its end.
+    """Turn ``host:port`` or a URL into a URL without a trailing slash.
 
     Raises:
-        InferenceError: the address is neither.
+        InferenceError: the address is neither of them.
     """
     base_url = address.rstrip("/") if "://" in address else f"http://{address}"
     with suppress(httpx.InvalidURL):
@@ -129,7 +129,7 @@ _RESPONSE = msgspec.json.Decoder(_Response)
 
 
 def read_event(data: str) -> ChatEvent:
-    """Read one server-sent event's data, an inference response as JSON (contract §2).
+    """Decode the data of one server-sent event, an inference response in JSON (contract §2).
 
     Raises:
         EngineError: the event reports an error.
@@ -139,7 +139,7 @@ def read_event(data: str) -> ChatEvent:
 
 
 def _text_event(data: str) -> ChatEvent | None:
-    """Read an event that holds text only, as nearly all do; return None for any other."""
+    """Decode an event that contains only text, as most do; return None for any other event."""
     try:
         response = _RESPONSE.decode(data)
         _, content, *_, output_all = response.outputs

@@ -1,4 +1,4 @@
-"""The streams of events that the clients return, and the reading of whole answers."""
+"""The streams of events that the clients return, and the decoding of whole answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MessagesT = TypeVar("MessagesT")
 
 
 class _EventReader(Generic[MessagesT]):
-    """Decodes the messages of one stream, and keeps the text of its events.
+    """Decodes the messages of one stream, and collects the text of its events.
 
-    The transport's `messages` raise InferenceError when the call fails; `decode` raises EngineError or ProtocolError.
+    The iterator `messages` raises InferenceError if the call fails; `decode` raises EngineError or ProtocolError.
     """
 
     def __init__(self, model: str, messages: MessagesT, decode: Callable[[Any], ChatEvent]) -> None:
@@ -23,10 +23,10 @@ class _EventReader(Generic[MessagesT]):
         self._messages = messages
         self._decode = decode
         self._texts: list[str] = []
-        self._may_end = False  # whether a finish_reason has come, or the stream was closed
+        self._may_end = False  # whether a finish_reason has arrived or the stream was closed
 
     def _read(self, message: str | bytes | None) -> ChatEvent | None:
-        """Decode a message; None, the end of the messages, stays None."""
+        """Decode a message. None, which marks the end of the stream, is returned as None."""
         if message is None:
             if self._may_end:
                 return None
@@ -47,9 +47,9 @@ class _EventReader(Generic[MessagesT]):
 
 
 class ChatStream(_EventReader[Generator[Any, None, None]], Iterator[ChatEvent]):
-    """The events of one answer, as `ChatClient.stream` and `GrpcChatClient.stream` return them.
+    """The events of one answer, returned by `ChatClient.stream` and `GrpcChatClient.stream`.
 
-    Closing the stream cancels the generation. As a context manager, the stream closes itself at the end.
+    Closing the stream cancels the generation. As a context manager, the stream closes itself on exit.
 
     Example:
         >>> with client.stream(model, messages) as events:  # doctest: +SKIP
@@ -68,7 +68,7 @@ class ChatStream(_EventReader[Generator[Any, None, None]], Iterator[ChatEvent]):
         return event
 
     def close(self) -> None:
-        """Cancel the generation if it still runs. The stream has no more events."""
+        """Cancel the generation if it is still running. After this, the stream yields no events."""
         self._may_end = True
         self._messages.close()
 
@@ -80,9 +80,9 @@ class ChatStream(_EventReader[Generator[Any, None, None]], Iterator[ChatEvent]):
 
 
 class AsyncChatStream(_EventReader[AsyncGenerator[Any, None]], AsyncIterator[ChatEvent]):
-    """The events of one answer, as `AsyncChatClient.stream` and `AsyncGrpcChatClient.stream` return them.
+    """The events of one answer, returned by `AsyncChatClient.stream` and `AsyncGrpcChatClient.stream`.
 
-    Closing the stream cancels the generation. As an asynchronous context manager, the stream closes itself at the end.
+    Closing the stream cancels the generation. As an asynchronous context manager, the stream closes itself on exit.
     """
 
     async def __anext__(self) -> ChatEvent:
@@ -97,7 +97,7 @@ class AsyncChatStream(_EventReader[AsyncGenerator[Any, None]], AsyncIterator[Cha
         return event
 
     async def aclose(self) -> None:
-        """Cancel the generation if it still runs. The stream has no more events."""
+        """Cancel the generation if it is still running. After this, the stream yields no events."""
         self._may_end = True
         await self._messages.aclose()
 
@@ -109,10 +109,10 @@ class AsyncChatStream(_EventReader[AsyncGenerator[Any, None]], AsyncIterator[Cha
 
 
 def read_completion(data: Any, parse: Callable[[Any], Mapping[str, Any]]) -> Completion:  # noqa: ANN401 - str or bytes
-    """Read the answer of a unary call, which `parse` turns into the protocol's JSON.
+    """Decode the response to a unary call. `parse` converts the response to the protocol's JSON object.
 
     Raises:
-        InferenceError: the answer reports an error, or is malformed.
+        InferenceError: the response reports an error, or is malformed.
     """
     try:
         return decode_completion(parse(data))

@@ -1,4 +1,4 @@
-"""Times of a stream: the wait for the first text, and the speed of the rest."""
+"""Measures streams: the time to the first text, and the tokens per second after it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from llm_streaming.protocol import ChatEvent
 
 @dataclass(frozen=True)
 class Timing:
-    """The times of one stream, as its reader measured them.
+    """The times of one stream, measured by its reader.
 
     Args:
-        arrivals: seconds from the request to each event that brought text, in order.
-        total: seconds from the request to the end.
-        tokens: tokens of the answer, as the engine counted them; None if it did not.
+        arrivals: seconds from the request to each event with text, in order.
+        total: seconds from the request to the last event.
+        tokens: the number of tokens in the answer, as reported by the engine; None if the engine reports none.
     """
 
     arrivals: tuple[float, ...]
@@ -30,7 +30,7 @@ class Timing:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens per second after the first; None if there are fewer than two, or they came all at once."""
+        """Tokens per second after the first token; None if there are fewer than two, or all arrived at once."""
         if self.first_token is None or self.tokens is None or self.tokens < 2 or self.total <= self.first_token:
             return None
         return (self.tokens - 1) / (self.total - self.first_token)
@@ -42,7 +42,7 @@ class Timing:
 
 
 class Stopwatch:
-    """Takes the times of a stream; it starts when it is made.
+    """Measures the times of a stream, starting when the stopwatch is created.
 
     Example:
         >>> stopwatch = Stopwatch()
@@ -57,7 +57,7 @@ class Stopwatch:
         self._tokens: int | None = None
 
     def note(self, event: ChatEvent) -> None:
-        """Note that an event has arrived now."""
+        """Record that an event has arrived now."""
         self._last = time.perf_counter()
         if event.content:
             self._arrivals.append(self._last - self._started)

@@ -1,1 +1,1 @@
-"""Engines, which stream OpenAI's chat-completion chunks, in a folder each, because each imports a large package."""
+"""Engines, which stream OpenAI's chat-completion chunks. Each has its own folder, and imports a large package."""

@@ -1,4 +1,4 @@
-"""The interface of all engines, the check of what they stream, and the errors that they share."""
+"""The interface of all engines, the parser that checks their chunks, and the errors that they share."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ class Engine(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether the engine can answer; False when its process has ended by itself."""
+        """Whether the engine can answer; False after its process has ended unexpectedly."""
         return True
 
     def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Stream an answer. Closing the generator ends the generation (``contextlib.aclosing``).
+        """Stream an answer. Closing the generator (see ``contextlib.aclosing``) stops the generation.
 
         Yields:
-            Each ``chat.completion.chunk``, parsed and checked; the one with the usage (``choices: []``) comes last.
+            Each ``chat.completion.chunk``, parsed and checked. The last chunk has the usage and ``choices: []``.
 
         Raises:
-            EngineError: the request is refused, or the stream ended without a finish_reason and so is no answer.
+            EngineError: the engine refuses the request, or the stream ends without a finish_reason (incomplete answer).
         """
 
     async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make a whole answer, one ``chat.completion``, parsed and checked; by default it is collected from a stream.
+        """Return a whole answer, a checked ``chat.completion``; by default it is assembled from the chunks of `stream`.
 
         Raises:
-            EngineError: the request is refused or fails.
+            EngineError: the engine refuses the request, or fails.
         """
         async with aclosing(self.stream(request)) as chunks:
             return accumulate([chunk async for chunk in chunks])
 
     async def close(self) -> None:
-        """End all running streams and free the engine's resources; streams after this raise `EngineError`."""
+        """Stop all running streams and free the engine's resources; later calls of `stream` raise `EngineError`."""
 
 
 def engine_error(error: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
-    """Make the exception for the ``error`` of an OpenAI answer.
+    """Build the exception for the ``error`` in a response of OpenAI's API.
 
     Args:
-        error: an object with message, type and code as far as the server fills them in, or a text.
-        status: the HTTP status; by default the code if that is a number, or else 500.
-        retry_after: seconds to wait, where the server named them.
+        error: a text, or an object whose message, type and code are all optional.
+        status: the HTTP status; by default the error's code if it is a number, or else 500.
+        retry_after: the number of seconds that the server asks to wait, if any.
     """
     fields: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
     code = fields.get("code")
@@ -71,24 +71,24 @@ def engine_error(error: object, *, status: int | None = None, retry_after: float
 
 
 def bad_request(message: str, code: str | None = None) -> EngineError:
-    """Make the error of a request, or a setting, that the engine refuses."""
+    """Build the error for a request or a setting that the engine refuses."""
     return EngineError(message, status=400, type="invalid_request_error", code=code)
 
 
 def unloaded() -> EngineError:
-    """Make the error of a request to an engine that has been closed."""
+    """Build the error for a request to an engine that has been closed."""
     return EngineError("The model has been unloaded: load it again.", status=503, code="model_unloaded")
 
 
 class ChunkReader:
-    """Parses what an engine sends, each chunk once, and checks at the end that it was a complete answer.
+    """Parses and checks the chunks of one answer, and checks at the end that the answer is complete.
 
     Args:
-        source: the sender, as the subject of error messages.
-        error: makes the exception for an ``error`` object that the engine sends.
+        source: the sender's name, with which error messages begin.
+        error: builds the exception for an ``error`` object that the engine sends.
 
     Attributes:
-        finished: whether a chunk had a finish_reason.
+        finished: whether any chunk so far had a finish_reason.
     """
 
     def __init__(self, source: str, error: Callable[[Any], EngineError] = engine_error) -> None:
@@ -100,7 +100,7 @@ class ChunkReader:
         """Parse and check the JSON of a chunk or of a whole completion.
 
         Raises:
-            EngineError: it is not a JSON object, is malformed, or is an error.
+            EngineError: the data is not a JSON object, is malformed, or reports an error.
         """
         try:
             chunk = orjson.loads(data)
@@ -119,6 +119,6 @@ class ChunkReader:
         return chunk
 
     def end(self) -> None:
-        """Raise `EngineError` if no chunk had a finish_reason, so that the answer was cut short."""
+        """Raise `EngineError` if no chunk had a finish_reason, because the answer is then incomplete."""
         if not self.finished:
             raise EngineError(f"{self._source} ended the stream before the answer was complete.", status=502)

@@ -1,4 +1,4 @@
-"""The checks of settings and of request parameters that engines and runtimes share."""
+"""The checks of settings and request parameters that all engines and runtimes use."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from llm_streaming.errors import EngineError, did_you_mean
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_MOST_LISTED = 50  # names in a message
+_MOST_LISTED = 50  # the most names that one message lists
 
 
 class Settings(BaseModel):
-    """A part of a ``model-settings.json``; numbers may be strings, as Seldon Core 2 hands them on."""
+    """A part of a ``model-settings.json``. Numbers may be strings, because Seldon Core 2 passes them as strings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 def settings_error(failure: ValidationError, path: str, known: Iterable[str]) -> EngineError:
-    """Make the error of settings that do not fit, in one sentence.
+    """Build the one-sentence error for invalid settings.
 
     Args:
-        failure: what pydantic found.
-        path: where in a ``model-settings.json`` the settings are, such as ``parameters.extra``.
-        known: the names of all settings there.
+        failure: the exception that pydantic raised.
+        path: the path of the settings in ``model-settings.json``, such as ``parameters.extra``.
+        known: the names of all settings at this path.
     """
     sentences = "; ".join(_sentence(detail, path, known) for detail in failure.errors())
     return EngineError(f"model-settings.json: {sentences}", status=422, type="invalid_request_error")
@@ -45,10 +45,10 @@ def _sentence(detail: ErrorDetails, path: str, known: Iterable[str]) -> str:
 
 
 def refuse_unknown(engine: str, what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse names of parameters or settings that would have no effect.
+    """Raise an error if a parameter or setting is unknown, because it would have no effect.
 
     Raises:
-        EngineError: a name is unknown; the message has the one that was probably meant.
+        EngineError: a name is unknown; the message suggests the most similar known name.
     """
     known = frozenset(known)
     for name in given:
@@ -57,17 +57,17 @@ def refuse_unknown(engine: str, what: str, given: Iterable[str], known: Iterable
 
 
 def _known_names(name: str, known: Iterable[str]) -> str:
-    """A hint for a message about an unknown name: the most similar one, or else all that exist."""
+    """Build a hint for the message about an unknown name: the most similar known name, or else all known names."""
     known = sorted(known)
-    names = ", ".join(known) if len(known) < _MOST_LISTED else f"{len(known)} others, which its documentation names"
+    names = ", ".join(known) if len(known) < _MOST_LISTED else f"{len(known)}, which are listed in the documentation"
     return did_you_mean(name, known) or f": there are {names}"
 
 
 def read_generate_kwargs(value: object, engine: str, parameters: Iterable[str]) -> dict[str, Any]:
-    """Read the setting ``default_generate_kwargs``: a mapping, or its JSON, which Seldon Core 2 makes of it.
+    """Read ``default_generate_kwargs``: a mapping, or a JSON string, because Seldon Core 2 converts the mapping to one.
 
     Raises:
-        EngineError: it is no mapping, or names an unknown parameter.
+        EngineError: the setting is not a mapping, or contains an unknown parameter.
     """
     try:
         found = orjson.loads(value) if isinstance(value, str) else value
@@ -83,7 +83,7 @@ def read_generate_kwargs(value: object, engine: str, parameters: Iterable[str]) 
 def complete_request(
     request: Mapping[str, Any], defaults: Mapping[str, Any], engine: str, parameters: Iterable[str]
 ) -> dict[str, Any]:
-    """Add the default parameters to a request. A null in it means "not given", as in OpenAI's API.
+    """Add the default parameters to a request. A null in the request means "not given", as in OpenAI's API.
 
     Raises:
         EngineError: a parameter is unknown, or there are no messages.

@@ -1,7 +1,7 @@
-"""Seldon Core 2 manifests: `Model` and `Server`, generated, read and checked.
+"""Generates, reads and checks Seldon Core 2 manifests, with the classes `Model` and `Server`.
 
-The same two classes write manifests for a cluster and read them for the embedded mesh. Field names and defaults are
-those of the custom resources ``mlops.seldon.io/v1alpha1`` (contract §5).
+The same two classes write manifests for a cluster and read manifests for the embedded mesh. They follow the field names
+and defaults of the custom resources ``mlops.seldon.io/v1alpha1`` (contract §5).
 """
 
 from llm_streaming.manifests.model import Model

@@ -1,4 +1,4 @@
-"""The Model: a model to deploy (contract §5)."""
+"""The resource `Model`, a model to deploy (contract §5)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Model(Resource):
     The embedded mesh uses the first five fields; the others are for a cluster.
 
     Args:
-        name: the name under which clients call it: lower-case letters, digits and ``-``.
-        storage_uri: where its folder is: ``gs://…`` and the like on a cluster, or a folder inside ``models/``.
-        requirements: the capabilities that a server must have to hold it.
-        server: the one server to place it on, or None for any server that has the capabilities.
-        parameters: settings that reach the runtime in ``parameters.extra``, as strings.
-        memory: the bytes it takes, a quantity such as ``2Gi``: SC2 places it where that much is left of what the server
-            requests. Use whole numbers: SC2 takes ``1536Mi``, and never places ``1.5Gi``.
-        replicas: the number of the server's replicas that load it, by default `min_replicas`, or 1.
-        min_replicas: the fewest replicas that autoscaling may leave.
-        max_replicas: the most replicas that autoscaling may make.
-        secret_name: the Secret with the rclone configuration that reads `storage_uri`.
-        artifact_version: the version folder to load, if there are several.
+        name: the name with which clients call the model; it has lower-case letters, digits and ``-``.
+        storage_uri: the model's folder: a storage URI such as ``gs://…`` on a cluster, or a folder inside ``models/``.
+        requirements: the capabilities that a server must have to load the model.
+        server: the name of the server to place the model on; None allows any server with the required capabilities.
+        parameters: settings that SC2 passes to the runtime in ``parameters.extra``, as strings.
+        memory: the model's memory in bytes, a quantity such as ``2Gi``. SC2 loads the model on a server that has this
+            much of its requested memory left. Use whole numbers: SC2 accepts ``1536Mi``, but never places ``1.5Gi``.
+        replicas: the number of server replicas that load the model; by default `min_replicas`, or else 1.
+        min_replicas: the fewest replicas that autoscaling may use.
+        max_replicas: the most replicas that autoscaling may use.
+        secret_name: the Secret with the rclone configuration for `storage_uri`.
+        artifact_version: the version to load, if the model's folder contains several.
 
     Raises:
-        ManifestError: a field holds a value that the API server or SC2 would refuse.
+        ManifestError: a field has a value that the API server or SC2 would refuse.
 
     Example:
         >>> Model(name="m", storage_uri="models/m", requirements=("llm-local",), memory="2Gi").as_dict()["spec"]

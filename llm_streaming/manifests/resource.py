@@ -1,4 +1,4 @@
-"""The base class of `Model` and `Server`: a resource that is generated or read, checked once, and written."""
+"""The base class of `Model` and `Server`, which generates, reads and checks their manifests."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from llm_streaming.manifests.schema import API_VERSION, check, without_empty
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """A resource of Seldon Core 2. Two are equal if their fields are; `document` does not count.
+    """A resource of Seldon Core 2. Two resources are equal if all their fields except `document` are equal.
 
     Args:
-        source: the manifest that the resource was read from, which has been checked; None for a generated resource.
+        source: the checked manifest from which the resource was read; None for a generated resource.
 
     Attributes:
-        document: the manifest as its author wrote it, with fields that the class does not have; for a generated
-            resource the same as `as_dict`.
+        document: the manifest as its author wrote it, including fields that the class does not have; for a generated
+            resource, the result of `as_dict`.
     """
 
     kind: ClassVar[str]
 
-    # The fields that have a field of the spec with the same value, by its name there.
+    # Maps names of fields in the spec to names of the class's fields with the same value.
     spec_fields: ClassVar[Mapping[str, str]] = {
         "replicas": "replicas",
         "minReplicas": "min_replicas",
@@ -47,31 +47,31 @@ class Resource:
 
     @classmethod
     def from_dict(cls, manifest: Mapping[str, Any]) -> Self:
-        """Check and read a manifest. `document` keeps the fields that the class does not have.
+        """Check and read a manifest. Fields that the class does not have are kept in `document`.
 
         Raises:
-            ManifestError: it is a manifest of another kind, or has a field that cannot be used.
+            ManifestError: the manifest is of another kind, or has an invalid field.
         """
         checked = check(manifest, cls.kind)
         return cls(name=checked["metadata"]["name"], source=manifest, **cls._read(checked["spec"]))
 
     def as_dict(self) -> dict[str, Any]:
-        """The manifest, generated from the fields; those that are None or empty are left out."""
+        """Generate the manifest from the fields. Fields that are None or empty are left out."""
         metadata = {"name": self.name}
         return without_empty({"apiVersion": API_VERSION, "kind": self.kind, "metadata": metadata, "spec": self._spec()})
 
     @classmethod
     def _read(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """The class's fields, from a spec that has been checked. Absent fields keep their defaults."""
+        """Return the class's fields from a checked spec. Absent fields are left out, and so keep their defaults."""
         found = {name: spec[key] for key, name in cls.spec_fields.items() if key in spec}
         return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
     def _spec(self) -> dict[str, Any]:
-        """The spec, from the class's fields; None stands for an absent field."""
+        """Return the spec, generated from the class's fields. A value of None means that the field is absent."""
         return {key: getattr(self, name) for key, name in self.spec_fields.items()}
 
     def _check_replicas(self) -> None:
-        """Compare the numbers of replicas as SC2's operator does (SeldonIO/seldon-core, ``operator/internal``)."""
+        """Check the numbers of replicas as SC2's operator does (SeldonIO/seldon-core, ``operator/internal``)."""
         low, high = self.min_replicas, self.max_replicas
         wanted = next(count for count in (self.replicas, low, 1) if count is not None)
         spec = f"{self.kind} '{self.name}': spec"

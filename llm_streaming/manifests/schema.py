@@ -1,7 +1,7 @@
 """Checks manifests against the JSON schemas of SC2's custom resources (``crds.json``, which names its source).
 
-The API server drops an unknown field with no more than a warning. Here it is an error, because it is often a misspelt
-one.
+The API server drops unknown fields with only a warning. Here an unknown field is an error, because it is often a
+misspelt name.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _TYPES = {"array": "a list", "boolean": "true or false", "integer": "a whole num
 
 
 def check(manifest: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Check the manifest of a Model or a Server, and return it without fields that are null.
+    """Check the manifest of a Model or a Server, and return a copy without the fields that are null.
 
     Raises:
-        ManifestError: it is a manifest of another kind, or a field is unknown, missing or malformed. The message names
-            the first such field; for an unknown field it names the most similar known one.
+        ManifestError: the manifest is of another kind, or a field is unknown, missing or malformed. The message names
+            the first such field and, if the field is unknown, the most similar known field.
     """
     from fastjsonschema import JsonSchemaValueException
 
@@ -81,7 +81,7 @@ def _sentence(fault: JsonSchemaValueException) -> str:
 
 
 def _wrong_fields(path: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """Name an unknown field, or else the missing one: a misspelt field is both."""
+    """Report an unknown field first, and a missing one otherwise, because a misspelt field causes both faults."""
     known = schema.get("properties", {})
     unknown = [name for name in value if name not in known]
     if unknown and schema.get("additionalProperties") is False:

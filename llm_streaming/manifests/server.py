@@ -1,4 +1,4 @@
-"""The Server: an MLServer that holds models (contract §5)."""
+"""The resource `Server`, an MLServer that runs models (contract §5)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from llm_streaming.errors import ManifestError
 from llm_streaming.manifests.resource import Resource
 from llm_streaming.manifests.schema import without_empty
 
-# Streaming needs these settings of MLServer (contract §5): with parallel workers a stream becomes one event made by
-# `predict`, and compression holds events back until its buffer is full.
+# Streaming needs these settings of MLServer (contract §5). With parallel workers, a stream becomes one event with the
+# result of `predict`. With compression, events are delayed until a buffer is full.
 STREAMING_ENV: Mapping[str, str] = {"MLSERVER_PARALLEL_WORKERS": "0", "MLSERVER_GZIP_ENABLED": "false"}
 
-# Each runtime, with the capability of its Servers and the environment variable that holds its key.
+# The capability of each runtime's Servers, and the environment variable that contains the runtime's key.
 _RUNTIMES = {"api": ("openai", "OPENAI_API_KEY"), "local": ("llm-local", "HF_TOKEN")}
 
 _CONTAINER = "mlserver"
 _GPU = "nvidia.com/gpu"
 
-# vLLM runs one process for each GPU. They share memory, and need more of it than the 64 MiB that a container gets.
+# vLLM runs one process per GPU. These processes need more shared memory than the 64 MiB that a container has.
 _SHARED_MEMORY = "shared-memory"
 
-# Variables with such names usually hold a secret.
+# Variables with such names usually contain a secret.
 _SECRET_NAME = re.compile(r"(^|_)((API)?KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)$", re.IGNORECASE)
 
 
 class SecretKey(NamedTuple):
-    """One key of a Kubernetes Secret: the Secret's name, and the key's name."""
+    """A reference to one key in a Kubernetes Secret: the Secret's name and the key's name."""
 
     secret: str
     key: str
@@ -37,27 +37,27 @@ class SecretKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Server(Resource):
-    """A server that holds models: one MLServer on the embedded mesh, one or more replicas of it on a cluster.
+    """A server that runs models: one MLServer on the embedded mesh, one or more replicas of MLServer on a cluster.
 
     The embedded mesh uses the first three fields; the others are for a cluster.
 
     Args:
         name: the server's name.
-        capabilities: what models may require of it.
-        env: environment variables of its ``mlserver`` container, none of them secret: see `secret_env`.
-        image: the container's image. SC2's own, which is the default, has no LLM runtimes.
-        replicas: the number of pods, by default `min_replicas`, or 1.
-        min_replicas: the fewest replicas that autoscaling may leave.
-        max_replicas: the most replicas that autoscaling may make.
-        cpu: processors requested for each replica, a quantity such as ``500m``.
-        memory: bytes requested for each replica, and its limit, a quantity such as ``4Gi``. The ``memory`` of all its
-            models has to fit in it.
-        gpus: NVIDIA GPUs for each replica.
-        tolerations: the taints of nodes that it tolerates, as Kubernetes writes them.
-        secret_env: environment variables whose values come from a Secret of the server's namespace.
+        capabilities: names that models can list in their requirements.
+        env: environment variables of the ``mlserver`` container; for secret values, use `secret_env`.
+        image: the container's image. The default, SC2's own image, has no LLM runtimes.
+        replicas: the number of pods; by default `min_replicas`, or else 1.
+        min_replicas: the fewest replicas that autoscaling may use.
+        max_replicas: the most replicas that autoscaling may use.
+        cpu: CPU cores requested for each replica, a quantity such as ``500m``.
+        memory: the memory in bytes of each replica, a quantity such as ``4Gi``, used as request and as limit. It must
+            be at least the sum of the ``memory`` of the server's models.
+        gpus: the number of NVIDIA GPUs for each replica.
+        tolerations: Kubernetes tolerations of the pods, for nodes with taints.
+        secret_env: environment variables whose values are read from a Secret in the server's namespace.
 
     Raises:
-        ManifestError: a field holds a value that the API server or SC2 would refuse, or `env` holds a secret.
+        ManifestError: a field has a value that the API server or SC2 would refuse, or `env` seems to contain a secret.
 
     Example:
         >>> server = Server(name="api", capabilities=("openai",), env={}, secret_env={"A_KEY": ("openai", "key")})
@@ -80,43 +80,43 @@ class Server(Resource):
         server = f"Server '{self.name}'"
         for name, reference in self.secret_env.items():
             if not isinstance(reference, tuple) or len(reference) != 2:
-                raise ManifestError(f"{server}: {name} must name a Secret and its key, but got {reference!r}")
+                raise ManifestError(f"{server}: {name} must be a tuple of a Secret and a key, but got {reference!r}")
             if name in self.env:
                 raise ManifestError(f"{server}: {name} is given both as a value and from a Secret: keep one of them")
         super().__post_init__(source)
         for name, value in self.env.items():
             if value and _SECRET_NAME.search(name):
                 raise ManifestError(
-                    f"{server}: {name} stands in the manifest, where everybody can read it: keep it in a Secret, and "
-                    "refer to it by valueFrom.secretKeyRef (in Python: secret_env)"
+                    f"{server}: the value of {name} is in the manifest, where everybody can read it: store it in a "
+                    "Secret, and refer to the Secret with valueFrom.secretKeyRef (in Python: secret_env)"
                 )
 
     @classmethod
     def of_runtime(cls, runtime: str, *, name: str, secret: str | None = None, **fields: Any) -> Self:  # noqa: ANN401
-        """Make the Server for a runtime: ``api`` relays to OpenAI's API, ``local`` runs models itself.
+        """Create the Server for a runtime: ``api`` relays to OpenAI's API, ``local`` runs models itself.
 
         Args:
             runtime: ``api`` or ``local``.
             name: the server's name.
-            secret: the Secret that holds the runtime's key, stored under the name of the variable that the runtime
-                reads (``OPENAI_API_KEY`` or ``HF_TOKEN``).
+            secret: the name of a Secret with the runtime's key. In the Secret, the key is named like the variable that
+                the runtime reads (``OPENAI_API_KEY`` or ``HF_TOKEN``).
             fields: the other fields of a Server.
 
         Raises:
-            ManifestError: there is no such runtime, or a field cannot be used.
+            ManifestError: there is no such runtime, or a field is invalid.
 
         Example:
             >>> Server.of_runtime("api", name="api", secret="openai").secret_env
             {'OPENAI_API_KEY': SecretKey(secret='openai', key='OPENAI_API_KEY')}
         """
         if runtime not in _RUNTIMES:
-            raise ManifestError(f"there is no runtime {runtime!r}: it is one of {', '.join(_RUNTIMES)}")
+            raise ManifestError(f"there is no runtime {runtime!r}: choose one of {', '.join(_RUNTIMES)}")
         capability, variable = _RUNTIMES[runtime]
         key = {} if secret is None else {variable: SecretKey(secret, variable)}
         return cls(name=name, capabilities=(capability,), secret_env=key, **fields)
 
     def holds(self, requirements: Sequence[str]) -> bool:
-        """Whether every requirement is among the capabilities, compared as exact strings, as SC2's scheduler does."""
+        """Return whether the capabilities include all requirements, compared as exact strings as in SC2's scheduler."""
         return set(requirements) <= set(self.capabilities)
 
     @classmethod
@@ -126,7 +126,7 @@ class Server(Resource):
         container = containers.get(_CONTAINER, {})
         resources = container.get("resources", {})
         requests, limits = resources.get("requests", {}), resources.get("limits", {})
-        # A variable from elsewhere, such as a field of the pod, exists on a cluster only.
+        # Variables from other sources, such as a field of the pod, exist only on a cluster, so they are skipped.
         variables = {one["name"]: one for one in container.get("env", ())}
         references = {name: one.get("valueFrom", {}).get("secretKeyRef") for name, one in variables.items()}
         return {
@@ -156,13 +156,13 @@ class Server(Resource):
         }
 
     def _container(self, *, shares_memory: bool) -> dict[str, Any]:
-        """The fields of the ``mlserver`` container, which SC2 merges into the one of its server configuration."""
+        """Return fields of the ``mlserver`` container. SC2 merges them into that container in its ServerConfig."""
         plain = [{"name": name, "value": value} for name, value in self.env.items()]
         secret = [
             {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
             for name, (secret, key) in self.secret_env.items()
         ]
-        mount = {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"}  # noqa: S108 - not a file
+        mount = {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"}  # noqa: S108 - not a temporary file
         return without_empty(
             {
                 "image": self.image,
@@ -177,6 +177,6 @@ class Server(Resource):
 
 
 def capabilities(manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read the capabilities of a Server's manifest, which may be one of a cluster that was never checked here."""
+    """Return the capabilities in a Server's manifest, which may be an unchecked manifest from a cluster."""
     spec = manifest["spec"]
     return (*(spec.get("capabilities") or ()), *(spec.get("extraCapabilities") or ()))

@@ -14,17 +14,17 @@ from llm_streaming.manifests.server import Server
 from llm_streaming.paths import in_project
 
 Manifest = str | Path | Mapping[str, Any] | Model | Server
-"""The path of a YAML file, a mapping, or a resource that was read or generated."""
+"""The path of a YAML file, a manifest as a mapping, or a resource."""
 
 
 def read_manifests(source: Manifest) -> list[Model | Server]:
-    """Read and check the resources in a YAML file (several, if ``---`` divides them) or a mapping.
+    """Read and check the resources in a YAML file, where ``---`` separates several resources, or in a mapping.
 
-    A `Model` or a `Server` is returned as it is.
+    A `Model` or a `Server` is returned unchanged.
 
     Raises:
-        ManifestError: the file cannot be read, is not YAML or holds no manifest, or a manifest is not that of a Model
-            or a Server, or has a field that cannot be used.
+        ManifestError: the file cannot be read, is not YAML or contains no manifest, or a manifest has an invalid field
+            or is neither a Model nor a Server.
     """
     if isinstance(source, Model | Server):
         return [source]
@@ -35,17 +35,17 @@ def read_manifests(source: Manifest) -> list[Model | Server]:
 
 
 def load_documents(source: Manifest) -> list[dict[str, Any]]:
-    """Read the manifests in a YAML file or a mapping as their author wrote them, of any kind and without a check.
+    """Read manifests of any kind from a YAML file or a mapping, unchecked and as their author wrote them.
 
     Raises:
-        ManifestError: the file cannot be read, is not YAML, or holds no manifest.
+        ManifestError: the file cannot be read, is not YAML, or contains no manifest.
     """
     if isinstance(source, Model | Server):
         return [dict(source.document)]
     if isinstance(source, Mapping):
         return [dict(source)]
     if not isinstance(source, str | Path):
-        raise ManifestError(f"expected a manifest, or the path of a file with one, but got {source!r}")
+        raise ManifestError(f"expected a manifest or the path of a manifest file, but got {source!r}")
     path = in_project(source)
     try:
         documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
@@ -54,15 +54,15 @@ def load_documents(source: Manifest) -> list[dict[str, Any]]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ManifestError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
     if not documents:
-        raise ManifestError(f"{source} holds no manifest")
+        raise ManifestError(f"{source} contains no manifest")
     for document in documents:
         if not isinstance(document, dict):
-            raise ManifestError(f"{source} must hold mappings, but got {document!r}")
+            raise ManifestError(f"{source} must contain mappings, but got {document!r}")
     return documents
 
 
 def to_yaml(manifest: Mapping[str, Any], *, comment: str = "") -> str:
-    """Write a manifest as people do: keys in their order, lists not indented, and `comment` above it."""
+    """Write a manifest in the usual style: keys in the given order, lists not indented, and `comment` above it."""
     lines = [f"# {line}\n" for line in comment.splitlines()]
     return "".join(lines) + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=1000)
 
@@ -71,10 +71,10 @@ _STRING = "tag:yaml.org,2002:str"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts addresses, and strings that YAML would read as another type, in double quotes."""
+    """Writes strings in double quotes if they contain a colon, or if YAML would read them as another type."""
 
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - its own signature
-        """Write a value twice if two fields hold it, instead of an anchor and an alias."""
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
+        """Return True, so that a value used in two fields is written twice, without an anchor and an alias."""
         return True
 
 

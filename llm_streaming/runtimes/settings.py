@@ -59,7 +59,7 @@ class LocalSettings(Settings):
     """``parameters.extra`` of the Local runtime."""
 
     backend: Literal["llamacpp", "vllm", "transformers", "deepspeed"]
-    """The engine: llama.cpp on a CPU, or vLLM on GPUs. The other two are rejected, with a hint on what to use."""
+    """The engine that runs the model, either llama.cpp on a CPU or vLLM on GPUs. The other two names are refused."""
 
     config: LocalConfig
 

@@ -166,7 +166,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
             "llama.cpp has no parameter temprature (did you mean temperature?).",
             "unknown_parameter",
         ),
-        (asking("Hi", n=2), "n must be 1: llama.cpp does not tell the choices of a stream apart.", None),
+        (asking("Hi", n=2), "n must be 1: llama.cpp's chunks do not say which choice they belong to.", None),
         ({"messages": []}, "There are no messages: send at least one.", None),
         ({}, "There are no messages: send at least one.", None),
         ({"messages": "Hi"}, "llama.cpp refused the request: Expected 'messages' to be an array.", None),
@@ -229,7 +229,7 @@ async def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "half.gguf").write_bytes(small_model_path().read_bytes()[:100_000])
     with pytest.raises(EngineError) as raised:
         await LlamaCppEngine.load(LlamaCppSettings(model="half.gguf"), tmp_path)
-    assert str(raised.value) == "llama.cpp cannot load half.gguf: it has to be a whole .gguf file."
+    assert str(raised.value) == "llama.cpp cannot load half.gguf: the model must be a complete .gguf file."
 
 
 LEAVING = """

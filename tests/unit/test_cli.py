@@ -201,8 +201,8 @@ def test_an_unset_variable_is_refused_as_a_secret_or_a_taint(run: Run) -> None:
     assert run("manifest", "server", "s", "--runtime", "api", "--secret", "") == (
         1,
         "",
-        "error: Server 's': spec.podSpec.containers[0].env[2].valueFrom.secretKeyRef.name must be lower-case letters, "
-        "digits, '-' and '.', each part starting and ending with a letter or a digit, 253 characters at most, but got "
+        "error: Server 's': spec.podSpec.containers[0].env[2].valueFrom.secretKeyRef.name must be 1 to 253 lower-case "
+        "letters, digits, '-' and '.', with a letter or a digit at the start, at the end and beside each '.', but got "
         "''\n",
     )
     assert run("manifest", "server", "s", "--runtime", "api", "--toleration", "") == usage(

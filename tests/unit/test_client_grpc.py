@@ -116,7 +116,7 @@ FAILURES: dict[str, tuple[list[Step], tuple[str, int | None, str | None, str]]] 
     ),
     "raw contents too many": (
         [ModelInferResponse(outputs=RAW.outputs, raw_output_contents=[b"", b""]).SerializeToString()],
-        ("response: expected raw contents for each of 1 outputs, but got 2", None, None, ""),
+        ("response: expected 1 raw contents, one for each output, but got 2", None, None, ""),
     ),
     "a status without words": (
         [(Status.UNAVAILABLE, "")],

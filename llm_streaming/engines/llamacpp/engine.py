@@ -1,4 +1,4 @@
-"""Runs a model in this process with llama.cpp: no server, no GPU, no key."""
+"""Runs a model in this process with llama.cpp, without a server, a GPU or a key."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from llm_streaming.engines.llamacpp.settings import PARAMETERS, LlamaCppSettings
 from llm_streaming.engines.settings import complete_request
 from llm_streaming.errors import EngineError
 
-# A generation can be cancelled only when llama.cpp reports something: the progress, while it reads the prompt.
+# `return_progress` adds chunks while the prompt is processed: llama.cpp can be cancelled only when it emits a chunk.
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
-_CAPACITY = 64  # chunks that a generation may be ahead of its reader
+_CAPACITY = 64  # the most chunks that a generation may be ahead of its reader
 
 
 class LlamaCppEngine(Engine):
-    """A loaded model; make one with `load`.
+    """A loaded model; create one with `load`.
 
-    Each answer is generated on a thread of its own, and llama.cpp computes them in batches. Requests beyond
-    ``n_parallel`` wait here and not in llama.cpp, where a waiting request cannot be cancelled.
+    Each answer has its own thread, and llama.cpp computes the tokens of all answers in common batches. At most
+    ``n_parallel`` requests run at a time. Others wait here, because llama.cpp cannot cancel a waiting request.
     """
 
     def __init__(self, server: xllamacpp.Server, settings: LlamaCppSettings) -> None:
@@ -36,21 +36,21 @@ class LlamaCppEngine(Engine):
         self._defaults = {"seed": settings.seed, **settings.default_generate_kwargs}
         self._slots = asyncio.Semaphore(settings.n_parallel)
         self._running: set[_Generation] = set()
-        # Also runs when the interpreter exits: a thread that returned from C++ after that would abort the process.
+        # Also runs when the interpreter exits, because a thread that returns from C++ later would abort the process.
         self._stop = weakref.finalize(self, _stop, self._running)
 
     @classmethod
     async def load(cls, settings: LlamaCppSettings, folder: Path) -> Self:
-        """Load a model, in a thread; a relative path of its file starts in the folder.
+        """Load a model in a thread. `folder` is the base folder for a relative path of the model's file.
 
         Raises:
-            EngineError: the file is not there, or llama.cpp cannot read it.
+            EngineError: the file does not exist, or llama.cpp cannot read it.
         """
         path = resolve_model(settings.model, folder)
         try:
             server = await asyncio.to_thread(xllamacpp.Server, server_params(path, settings))
         except RuntimeError:
-            raise EngineError(f"llama.cpp cannot load {path.name}: it has to be a whole .gguf file.") from None
+            raise EngineError(f"llama.cpp cannot load {path.name}: the model must be a complete .gguf file.") from None
         return cls(server, settings)
 
     @property
@@ -59,16 +59,16 @@ class LlamaCppEngine(Engine):
         return len(self._running)
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Stream an answer; closing the stream waits for the generation's end, a token or a batch of the prompt later.
+        """Stream an answer. Closing the stream waits until llama.cpp stops, after the current token or prompt batch.
 
         Raises:
-            EngineError: the request asks for something that llama.cpp would ignore or get wrong, or it fails.
+            EngineError: llama.cpp fails, or does not support something in the request.
         """
         body = complete_request(request, self._defaults, "llama.cpp", PARAMETERS)
         if body.pop("n", 1) != 1:
-            raise bad_request("n must be 1: llama.cpp does not tell the choices of a stream apart.")
+            raise bad_request("n must be 1: llama.cpp's chunks do not say which choice they belong to.")
         if body.get("tool_choice") not in (None, "auto", "none"):
-            raise bad_request("tool_choice must be auto or none: llama.cpp cannot be relied on to force a call.")
+            raise bad_request("tool_choice must be auto or none: llama.cpp cannot force a tool call reliably.")
         await self._slots.acquire()
         if self._server is None:
             self._slots.release()
@@ -84,7 +84,7 @@ class LlamaCppEngine(Engine):
         finally:
             generation.cancel()
             await generation.ended.wait()
-            generation.thread.join()  # the thread sets the event as its last act, so this does not block the loop
+            generation.thread.join()  # setting the event was the thread's last act, so this does not block the loop
         if self._server is None and not reader.finished:
             raise unloaded()
         reader.end()
@@ -94,18 +94,18 @@ class LlamaCppEngine(Engine):
         self._slots.release()
 
     async def close(self) -> None:
-        """End every stream, wait until all have ended, and free the model."""
+        """Stop every stream, wait until all have stopped, and free the model."""
         server, self._server = self._server, None
         await asyncio.to_thread(self._stop)
         del server
 
 
 class _Generation:
-    """An answer that llama.cpp generates on a thread and that the event loop reads; it starts at once.
+    """An answer that llama.cpp generates on a thread, for a reader in the event loop; the thread starts at once.
 
-    Neither side polls: the thread waits on a semaphore while the reader is too far behind, the loop on a queue. The
-    thread is a daemon, so that it never delays the end of the process. The engine joins it before the interpreter ends.
-    `on_end` is called in the loop after the thread's last act, whether it succeeded, failed or was cancelled.
+    Neither side polls: the thread waits on a semaphore while the reader is too far behind, and the reader on a queue.
+    The thread is a daemon, so that it never delays the process's exit; the engine joins it when the interpreter exits.
+    `on_end` is called in the loop when the thread ends, whether the generation succeeded, failed or was cancelled.
     """
 
     def __init__(self, server: xllamacpp.Server, body: bytes, on_end: Callable[[_Generation], None]) -> None:
@@ -119,7 +119,7 @@ class _Generation:
         self.thread.start()
 
     async def read(self) -> bytes | None:
-        """Return the next chunk, or None at the end; raises `EngineError` if llama.cpp refused the request."""
+        """Return the next chunk, or None after the last; raise `EngineError` if llama.cpp refuses the request."""
         chunk = await self._chunks.get()
         if isinstance(chunk, EngineError):
             raise chunk
@@ -127,7 +127,7 @@ class _Generation:
         return chunk
 
     def cancel(self) -> None:
-        """Stop the thread at its next chunk; callable from any thread, any number of times."""
+        """Stop the thread at its next chunk. Any thread may call this, any number of times."""
         self._cancelled = True
         self._room.release()
 
@@ -135,13 +135,13 @@ class _Generation:
         failure = None
         try:
             server.handle_chat_completions(body, self._emit)
-        except (ValueError, RuntimeError) as error:  # it raises for malformed requests only
+        except (ValueError, RuntimeError) as error:  # llama.cpp raises these for malformed requests only
             failure = bad_request(f"llama.cpp refused the request: {error}.")
         finally:
             self._in_loop(self._finish, failure)
 
     def _emit(self, chunk: bytes) -> bool:
-        """Hand a chunk to the loop; returns whether llama.cpp is to stop."""
+        """Pass a chunk to the loop, and return whether llama.cpp must stop."""
         if not self._cancelled:
             self._room.acquire()
         return self._cancelled or not self._in_loop(self._chunks.put_nowait, chunk)
@@ -152,7 +152,7 @@ class _Generation:
         self._on_end(self)
 
     def _in_loop(self, call: Callable[..., None], *args: object) -> bool:
-        """Schedule a call in the loop; returns False if the loop is closed."""
+        """Schedule a call in the loop, and return whether that was possible: False if the loop is closed."""
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
@@ -179,20 +179,20 @@ def _error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
 
 
 def server_params(path: Path, settings: LlamaCppSettings) -> xllamacpp.CommonParams:
-    """Make llama.cpp's parameters for a model's file, for an engine or for a server of its own."""
+    """Build llama.cpp's parameters for a model file, for use in an engine or in a llama.cpp server."""
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.model_alias = {Path(settings.model).name.removesuffix(".gguf")}  # otherwise chunks name the whole path
-    # Each slot has a context of its own. When a shared one is full, every stream fails, and an answer depends on the
-    # other streams even with the same seed.
+    params.model_alias = {Path(settings.model).name.removesuffix(".gguf")}  # by default, chunks contain the whole path
+    # Each slot has its own context. If all slots shared one context, all streams would fail when it is full, and
+    # answers would depend on the other streams even with the same seed.
     params.n_ctx = settings.n_ctx * settings.n_parallel
     params.n_parallel = settings.n_parallel
     params.n_batch = params.n_ubatch = settings.n_batch
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.n_threads
-    params.cache_ram_mib = 0  # by default llama.cpp keeps past prompts, in up to 8 GB
-    params.fit_params = False  # measuring free memory first would take seconds
+    params.cache_ram_mib = 0  # by default, llama.cpp caches past prompts in up to 8 GB of memory
+    params.fit_params = False  # fitting parameters to the free memory would take seconds
     params.verbosity = -1
-    # llama.cpp always listens on a port of loopback: without this key nobody can use it.
+    # llama.cpp always listens on a loopback port. A random key makes that port unusable for others.
     params.api_keys = [secrets.token_hex()]
     params.cors_origins = ""
     params.ui = params.endpoint_slots = False

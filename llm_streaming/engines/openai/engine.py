@@ -1,4 +1,4 @@
-"""Calls OpenAI's API, of OpenAI or of any server that speaks it."""
+"""Calls OpenAI's API, at OpenAI or at any compatible server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
-import httpx2  # the HTTP client of the openai package; reading a body raises its errors
+import httpx2  # the openai package's HTTP client; reading a body raises its exceptions
 import openai
 import orjson
 
@@ -20,31 +20,31 @@ from llm_streaming.errors import EngineError
 
 _SOURCE = "The provider"
 _DONE = b"[DONE]"
-# The engine decides about these; a request cannot change them.
+# The engine sets these fields itself and drops them from requests.
 _OWN = frozenset({"model", "stream", "stream_options"})
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
-# Shorter keys are placeholders ("none", "x") for servers that need no key; hiding them would garble messages.
+# A shorter key is a placeholder such as "none" or "x". Replacing it in messages would garble them.
 _SHORTEST_KEY = 8
 _CONNECT_SECONDS = 5.0
-# Wait this long for the end of the body after [DONE], so that the connection can be used again.
+# After [DONE], wait at most this long for the end of the body, so that the connection can be reused.
 _DRAIN_SECONDS = 0.1
 
 
 class OpenAIEngine(Engine):
     """A model behind OpenAI's API.
 
-    The key comes from ``OPENAI_API_KEY`` alone and appears in no message. Making an engine sends nothing, and succeeds
-    without a key; calls then fail with a message that says what is missing.
+    The key is read from ``OPENAI_API_KEY`` only, and is hidden in messages. Creating an engine sends no request, and
+    works even without a key and a URL; calls then fail with a message that says what is missing.
 
     Args:
-        model_id: the provider's name of the model.
-        base_url: the API's URL, ``https://…/v1``; by default ``OPENAI_BASE_URL``, or else OpenAI's.
-        timeout: seconds of silence after which a call fails.
-        max_retries: how often a call that failed before its first byte is repeated.
-        default_parameters: parameters for requests that do not set them.
+        model_id: the provider's name for the model.
+        base_url: the API's URL, ``https://…/v1``; by default ``OPENAI_BASE_URL``, or else OpenAI's own URL.
+        timeout: a call fails after this many seconds without data from the provider.
+        max_retries: how many times a call is retried if it fails before the first byte arrives.
+        default_parameters: default values of request parameters.
 
     Raises:
-        EngineError: the base URL is not a URL, or the key holds characters that no key has.
+        EngineError: the base URL is not a URL, or the key contains non-ASCII characters.
     """
 
     def __init__(
@@ -60,23 +60,23 @@ class OpenAIEngine(Engine):
         self._defaults = default_parameters or {}
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not self._key.isascii():
-            raise EngineError("OPENAI_API_KEY holds characters that no key has: set it anew.", status=422)
+            raise EngineError("OPENAI_API_KEY contains non-ASCII characters: copy the key again.", status=422)
         url = base_url or os.environ.get("OPENAI_BASE_URL")
         self._configured = bool(url or self._key)
         address = _parse_url(url or "https://api.openai.com/v1")
         auth = (address.username, address.password) if address.userinfo else None
         waits = openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._client = openai.AsyncOpenAI(
-            api_key=self._key or "not-needed",  # many compatible servers need none
-            base_url=address.copy_with(userinfo=b""),  # otherwise the log would show a password in the URL
+            api_key=self._key or "not-needed",  # many compatible servers need no key
+            base_url=address.copy_with(userinfo=b""),  # the log shows this URL, so it must not contain a password
             max_retries=max_retries,
             timeout=waits,
-            # Its parser is written in C; with the default client a relay passed on a fifth fewer events.
+            # aiohttp's parser is written in C. With the default client, a relay passed on 20 % fewer events per second.
             http_client=openai.DefaultAioHttpClient(timeout=waits, auth=auth),
         )
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """Stream an answer. The provider decides about parameters that OpenAI's API does not know."""
+        """Stream an answer. Parameters unknown to OpenAI's API are sent too; the provider accepts or rejects them."""
         reader = ChunkReader(_SOURCE, self._error)
         async with self._call(request, _STREAMING) as response, aclosing(_events(response)) as events:
             async for data in events:
@@ -84,7 +84,7 @@ class OpenAIEngine(Engine):
         reader.end()
 
     async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Make a whole answer with one call."""
+        """Request a whole answer with one call."""
         async with self._call(request, {}) as response:
             body = await response.aread()
         return ChunkReader(_SOURCE, self._error).read(body)
@@ -95,10 +95,10 @@ class OpenAIEngine(Engine):
 
     @asynccontextmanager
     async def _call(self, request: dict[str, Any], fixed: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-        """Send a request and yield the response while it arrives; every failure becomes an `EngineError`."""
+        """Send a request and yield the response, whose body still arrives; every failure becomes an `EngineError`."""
         if not self._configured:
             raise EngineError(
-                "There is no provider: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own.",
+                "No provider is configured: set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of your own.",
                 status=401,
                 type="invalid_request_error",
                 code="invalid_api_key",
@@ -106,29 +106,29 @@ class OpenAIEngine(Engine):
         asked = {name: value for name, value in {**self._defaults, **request}.items() if name not in _OWN}
         body = orjson.dumps({"messages": [], **asked, "model": self._model, **fixed})
         try:
-            # `chat.completions.create` would first check the parameters against OpenAI's types, which delayed each
-            # first token by half a millisecond.
-            unused = openai.AsyncStream[object]  # the types demand it; a plain response makes none
+            # `chat.completions.create` would first check the parameters against OpenAI's types, which would delay
+            # each first token by 0.5 ms.
+            unused = openai.AsyncStream[object]  # required by the type signature, but not used here
             answer: Any = await self._client.post(
                 "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=unused
             )
             async with aclosing(answer) as response:
                 yield response
-        # `from None` in both: the messages of the openai package can repeat the key.
+        # Both use `from None`, because messages of the openai package can contain the key.
         except openai.APIStatusError as error:
             raise self._status_error(error) from None
         except (openai.APIConnectionError, httpx2.RequestError, ssl.SSLError) as error:
             raise self._connection_error(error) from None
 
     def _connection_error(self, failure: Exception) -> EngineError:
-        """Name the failure by its first cause; the client's own exceptions mix up several causes."""
+        """Build the error from the exception's causes, because the client raises one type for several failures."""
         causes = list(_causes(failure))
         if any(isinstance(cause, TimeoutError) for cause in causes):
             return EngineError(f"{_SOURCE} did not answer in time.", status=504, type="timeout")
         message = f"{_SOURCE} closed the connection before the answer was complete."
         if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
             address = self._client.base_url.netloc.decode()
-            message = f"Cannot reach the provider at {address}: check OPENAI_BASE_URL and that it is running."
+            message = f"Cannot reach the provider at {address}: check OPENAI_BASE_URL and that the server is running."
         return EngineError(message, status=502, type="connection_error")
 
     def _status_error(self, failure: openai.APIStatusError) -> EngineError:
@@ -140,12 +140,12 @@ class OpenAIEngine(Engine):
         return self._error(fields, status=response.status_code, retry_after=seconds)
 
     def _error(self, fields: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
-        """Make the provider's error, without the key, which some providers repeat in their messages."""
+        """Build the provider's error with the key hidden, because some providers repeat the key in their messages."""
         error = engine_error(fields, status=status, retry_after=retry_after)
         message = str(error)
         if len(self._key) >= _SHORTEST_KEY:
             message = message.replace(self._key, "***")
-        if retry_after is not None:  # in words too: only the words of a unary error reach a client
+        if retry_after is not None:  # in a unary response, only the message arrives at the client
             message += f" (Try again after {retry_after:g} s.)"
         error.args = (message,)
         return error
@@ -166,7 +166,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each event, up to ``[DONE]`` or the stream's end."""
+    """Yield the data of each event before ``[DONE]``, or until the stream ends."""
     decoder = SSEDecoder()
     pieces = response.aiter_bytes()
     async for piece in pieces:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 
 class SSEDecoder:
-    """Decodes an event stream incrementally: bytes go in, split anywhere; the data of completed events comes out.
+    """Decodes an event stream incrementally, from pieces of bytes that may be split anywhere.
 
-    It works on bytes throughout, so a character split between two pieces needs no special care. Event names, ids and
-    comments have no meaning in OpenAI's API and are skipped.
+    The decoder never decodes text, so a character may be split between two pieces. Event names, ids and comments are
+    skipped, because OpenAI's API does not use them.
     """
 
     def __init__(self) -> None:
-        self._line: list[bytes] = []  # the pieces of a line whose end has not arrived
-        self._data: list[bytes] = []  # the data lines of the event that is being read
-        self._mark = b"\xef\xbb\xbf"  # the byte order mark that the first line may start with
-        self._after_cr = False  # a line feed that comes next belongs to the line that has already ended
+        self._line: list[bytes] = []  # the pieces of the line whose end has not arrived yet
+        self._data: list[bytes] = []  # the data lines so far of the current event
+        self._mark = b"\xef\xbb\xbf"  # the byte order mark, with which the first line may start
+        self._after_cr = False  # whether the last piece ended with "\r": if "\n" follows, it ends no other line
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Take any number of bytes, and return the data of each event that they complete."""
+        """Add a piece of the stream, and return the data of each event that the piece completes."""
         if not piece:
             return []
         text = piece.removeprefix(b"\n") if self._after_cr else piece
@@ -38,9 +38,9 @@ class SSEDecoder:
         return events
 
     def close(self) -> list[bytes]:
-        """Return the data of the event that the stream's end completes, if any.
+        """End the stream, and return the data of its unfinished last event, if there is one.
 
-        The standard drops an event without its closing empty line. Some servers leave that line out after their last
-        event, so it counts here; its reader finds out whether the event is whole.
+        The standard drops an event that no empty line closes. Some servers leave out this line after their last event,
+        so the event is returned here; the caller's parser detects an event that was cut off.
         """
         return self.feed(b"\n\n")

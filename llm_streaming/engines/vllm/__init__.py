@@ -1,1 +1,1 @@
-"""The engine of vLLM, which runs a model in processes of its own."""
+"""The engine vLLM, which runs a model in separate processes."""

@@ -1,6 +1,6 @@
 """Runs a model with vLLM: its asynchronous engine and its OpenAI chat layer, without its HTTP server.
 
-vLLM computes in processes of its own. Tokenizing, the chat template, tool calls and making chunks happen in this one.
+vLLM computes in separate processes. Tokenization, the chat template, tool calls and chunks are handled in this process.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from llm_streaming.engines.vllm.settings import UNSEEN, VLLMSettings
 from llm_streaming.errors import EngineError
 
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}}
-# The first request that samples takes seconds longer than others, so this one samples.
+# The first request with sampling takes seconds longer than later ones, so the warm-up request uses sampling.
 _WARM_UP = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2, "temperature": 1.0}
 _FEW_CORES = 4
 
 
 class VLLMEngine(Engine):
-    """A loaded model, in vLLM's AsyncLLM, and its chat layer, vLLM's OpenAIServingChat; make one with `load`."""
+    """A model in vLLM's AsyncLLM, with vLLM's chat layer, OpenAIServingChat; create one with `load`."""
 
     def __init__(self, client: Any, settings: VLLMSettings, chat: Any) -> None:  # noqa: ANN401 - classes of vLLM
         self._client = client
@@ -41,10 +41,10 @@ class VLLMEngine(Engine):
 
     @classmethod
     async def load(cls, model_settings: Mapping[str, Any], folder: Path) -> Self:
-        """Load a model, in a thread, and have it answer once: see `VLLMSettings.from_mapping` for the arguments.
+        """Load a model in a thread and run one warm-up request. `VLLMSettings.from_mapping` describes the arguments.
 
         Raises:
-            EngineError: vLLM or the model is not there, a setting is wrong, or the hardware does not suffice.
+            EngineError: vLLM or the model is missing, a setting is invalid, or the hardware is insufficient.
         """
         client = None
         with record_failure() as failure:
@@ -53,7 +53,7 @@ class VLLMEngine(Engine):
                 engine = cls(client, settings, await _chat_layer(client, settings))
                 hide_refusals()
                 await engine.complete(_WARM_UP)
-            except Exception as error:  # noqa: BLE001 - the server needs one sentence, whatever it is
+            except Exception as error:  # noqa: BLE001 - vLLM raises many types
                 if client is not None:
                     await asyncio.to_thread(client.shutdown)
                 raise load_error(error, failure.read_text(), str(model_settings.get("model"))) from None
@@ -67,7 +67,7 @@ class VLLMEngine(Engine):
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer: see `Engine.stream`."""
         body = complete_request(request, self._settings.default_generate_kwargs, "vLLM", self._settings.parameters)
-        if request.get("max_tokens") is not None:  # vLLM would prefer the newer name, even where it is only a default
+        if request.get("max_tokens") is not None:  # vLLM prefers max_completion_tokens, even if that is only a default
             body["max_completion_tokens"] = request.get("max_completion_tokens")
         known = {name: value for name, value in body.items() if name not in UNSEEN}
         request_id = uuid4().hex
@@ -81,14 +81,14 @@ class VLLMEngine(Engine):
                     if data != "[DONE]":
                         yield reader.read(data)
         except EngineError:
-            self._check()  # the error of an engine that has died does not say so
+            self._check()  # if the engine has died, raise an error that says so
             raise
         finally:
             self._running.discard(request_id)
         reader.end()
 
     async def close(self) -> None:
-        """End every stream and vLLM's processes; returns when they have ended."""
+        """Stop every stream and vLLM's processes, and wait until the processes have exited."""
         if self._closed:
             return
         self._closed = True
@@ -99,17 +99,17 @@ class VLLMEngine(Engine):
         if self._closed:
             raise unloaded()
         if self._client.errored:
-            message = "vLLM's engine process has ended, and its log says why: load the model again."
+            message = "vLLM's engine process has ended: read the server's log, and load the model again."
             raise EngineError(message, status=503, code="engine_dead")
 
     async def _answer(self, body: dict[str, Any]) -> AsyncGenerator[str, None]:
-        """Start an answer and return the lines of its event stream; an `EngineError` says why vLLM refuses it."""
+        """Start an answer and return the lines of its event stream; raise `EngineError` if vLLM refuses the request."""
         self._check()
         try:
             answer = await self._chat.create_chat_completion(versions.chat_request().model_validate(body), None)
         except ValidationError as error:
             raise invalid_request(error) from None
-        except Exception as error:  # noqa: BLE001 - vLLM's server turns any of them into an answer
+        except Exception as error:  # noqa: BLE001 - vLLM's server, too, reports any exception
             raise request_error(versions.as_error(error)) from None
         if hasattr(answer, "error"):
             raise request_error(answer.error.model_dump())
@@ -118,10 +118,10 @@ class VLLMEngine(Engine):
 
 
 def _start(model_settings: Mapping[str, Any], folder: Path) -> tuple[VLLMSettings, Any]:
-    """Read the settings and start vLLM's AsyncLLM, in a thread: importing vLLM takes 10 s, loading a minute or more."""
-    # With CUDA vLLM forks by default, which is not safe in a server with threads.
+    """Read the settings and start AsyncLLM, in a thread: importing vLLM takes 10 s, loading a minute or more."""
+    # With CUDA, vLLM forks by default, which is not safe in a process with threads.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # otherwise vLLM reports the machine and the model to its makers
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # no usage reports to vLLM's developers
     versions.check_version()
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
@@ -143,17 +143,17 @@ def _start(model_settings: Mapping[str, Any], folder: Path) -> tuple[VLLMSetting
 
 
 def _prepare_cpu(settings: VLLMSettings) -> None:
-    """Limit memory and cores unless the settings or the environment name them: vLLM would take most of the memory."""
+    """Set defaults for memory and cores on a CPU, where vLLM would otherwise reserve most of the memory."""
     if settings.arguments.kv_cache_memory_bytes is None and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         settings.arguments.kv_cache_memory_bytes = 1024**3
-    # By default vLLM reserves one core for its scheduler. On 2 cores SmolLM2 gave about 155 tokens/s at 8 streams with
-    # one core, and 178 with both.
+    # By default, vLLM leaves one core to its scheduler. On 2 cores, SmolLM2 with 8 streams generated about 155 tokens/s
+    # with one core and 178 with both.
     if (os.cpu_count() or 1) <= _FEW_CORES:
         os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
 
 
 async def _chat_layer(client: Any, settings: VLLMSettings) -> Any:  # noqa: ANN401 - classes of vLLM
-    """Build the layer with which ``vllm serve`` answers chat requests."""
+    """Build the object with which ``vllm serve`` answers chat requests."""
     from starlette.datastructures import State
 
     state = State()

@@ -1,7 +1,7 @@
-"""A plugin of vLLM, which runs in each of its processes: it ends with its parent, and reports why loading fails.
+"""A vLLM plugin that stops each vLLM process when its parent exits, and reports why a process fails to load a model.
 
-The package's metadata name `start` in the group ``vllm.general_plugins``. vLLM calls it in every process of its own,
-before a model is loaded there.
+The package's metadata lists `start` as an entry point in the group ``vllm.general_plugins``. vLLM calls `start` in each
+process that it starts, before the process loads a model.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from multiprocessing import connection, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-# Names the file for the first exception of a process that loads a model: vLLM only logs it there.
+# This variable contains the path of a file for the first exception while loading a model, which vLLM only logs.
 _VARIABLE = "LLM_STREAMING_VLLM_FAILURE"
 
 
 def start() -> None:
-    """Watch the parent process, and record why loading fails; does nothing in a process without a Python parent."""
+    """Watch the parent process and record why loading fails, unless the parent is not a Python process."""
     parent = parent_process()
     if parent is None:
         return
@@ -32,17 +32,17 @@ def start() -> None:
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """End at once when the parent has ended: after a SIGKILL of it, vLLM would keep the engine and its GPU's memory.
+    """Exit at once when the parent exits; otherwise, after a SIGKILL of the parent, the engine would hold GPU memory.
 
-    The sentinel is one end of a pipe, which the kernel closes. An engine whose server is killed before plugins are
-    called holds no GPU memory yet: it waits for a handshake, and vLLM ends it after 5 minutes.
+    The sentinel is one end of a pipe; the kernel closes the other end when the parent exits. If the parent is killed
+    before vLLM calls plugins, the engine uses no GPU memory yet, and exits when its handshake times out (5 minutes).
     """
     connection.wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _FirstException(logging.Handler):
-    """Writes the first exception that is logged to a file; later ones only follow from it."""
+    """Writes the first logged exception to a file. Later exceptions are skipped, because the first one causes them."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(logging.ERROR)
@@ -56,7 +56,7 @@ class _FirstException(logging.Handler):
 
 @contextmanager
 def record_failure() -> Iterator[Path]:
-    """Yield a file, to which a process that vLLM starts in this context writes why it fails; it is empty until then."""
+    """Yield an empty file. If a process that vLLM starts in this context fails, the process writes the reason to it."""
     with tempfile.TemporaryDirectory(prefix="llm-streaming-") as folder:
         path = Path(folder) / "failure"
         path.touch()

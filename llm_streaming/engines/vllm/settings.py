@@ -1,4 +1,4 @@
-"""The ``model_settings`` of the backend ``vllm``: vLLM's own arguments, and parameters for each request."""
+"""The ``model_settings`` of the backend ``vllm``: vLLM's own arguments, and default values of request parameters."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import plain
 from llm_streaming.paths import stays_inside
 
-# Fields of vLLM's request that the engine sets itself.
+# Fields of vLLM's request class that the engine sets itself, so that they are not parameters.
 _NOT_PARAMETERS = {"model", "stream", "stream_options", "request_id"}
-# OpenAI's parameters that change nothing in an answer; vLLM does not know the last two.
+# Parameters of OpenAI's API that are accepted but not passed to vLLM, because they never change an answer.
 UNSEEN = frozenset({"user", "metadata", "store"})
 _KWARGS = "default_generate_kwargs"
 
@@ -29,26 +29,26 @@ class VLLMSettings:
     """Settings that vLLM has accepted."""
 
     arguments: Namespace
-    """The arguments as ``vllm serve`` reads them from its command line."""
+    """The parsed arguments, in the form that ``vllm serve`` gets from its command line."""
 
     default_generate_kwargs: Mapping[str, Any]
-    """Parameters for requests that do not set them."""
+    """Default values of request parameters."""
 
     parameters: frozenset[str]
     """The names of all parameters that a request may have."""
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], folder: Path) -> VLLMSettings:
-        """Read the ``model_settings`` of a model-settings.json; values may be strings, as Seldon Core 2 hands them on.
+        """Read the ``model_settings`` of a model-settings.json. Seldon Core 2 passes some values as strings.
 
-        This imports vLLM: call it in a thread.
+        Call this in a thread, because it imports vLLM, which takes about 10 s.
 
         Args:
-            mapping: vLLM's arguments, in snake case, and ``default_generate_kwargs``; None stands for the default.
-            folder: the folder in which relative paths of a model, a tokenizer or a chat template start.
+            mapping: vLLM's arguments, in snake case, and ``default_generate_kwargs``; None means the default.
+            folder: the base folder for relative paths of the model, tokenizer and chat template.
 
         Raises:
-            EngineError: a setting is unknown, its value does not fit, or a path leaves the folder.
+            EngineError: a setting is unknown or has an invalid value, or a relative path points outside the folder.
         """
         given = {name: value for name, value in mapping.items() if value is not None}
         parameters = (frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS) | UNSEEN
@@ -57,8 +57,8 @@ class VLLMSettings:
         refuse_unknown("vLLM", "setting", given, {*known, _KWARGS})
         model = str(given.get("model") or "")
         if not model:
-            raise bad_request("The setting model is missing: name a folder, or a model of the Hugging Face hub.")
-        # The name in answers; by default it would be a whole path.
+            raise bad_request("The setting model is missing: set it to a folder or to a model on the Hugging Face hub.")
+        # The model's name in chunks, which by default is the whole path.
         given.setdefault("served_model_name", Path(model).name if _is_path(model) else model)
         for name in ("model", "tokenizer", "chat_template"):
             if name in given:
@@ -68,12 +68,12 @@ class VLLMSettings:
 
 
 def in_folder(value: str, folder: Path) -> str:
-    """Resolve a path against the model's folder; a name on the Hugging Face hub and the text of a template stay.
+    """Resolve a path against `folder`. Return names on the Hugging Face hub, and texts of templates, unchanged.
 
     Raises:
-        EngineError: the path leads out of the folder, or nowhere.
+        EngineError: the path points outside the folder, or does not exist.
     """
-    if any(sign in value for sign in "{}\n"):  # a chat template's own text
+    if any(sign in value for sign in "{}\n"):  # the text of a chat template
         return value
     relative = not Path(value).is_absolute() and Path(value) != Path()
     if relative and not stays_inside(folder, value):
@@ -82,7 +82,7 @@ def in_folder(value: str, folder: Path) -> str:
     if path.exists():
         return str(path)
     if _is_path(value):
-        raise bad_request(f"There is no {path}: put it there, or correct the setting.")
+        raise bad_request(f"{path} does not exist: create it, or correct the setting.")
     return value
 
 
@@ -91,9 +91,9 @@ def _is_path(model: str) -> bool:
 
 
 def _parser() -> tuple[Any, dict[str, argparse.Action]]:
-    """Make the parser of ``vllm serve`` and find its arguments, by name, for the engine and the chat layer.
+    """Return the parser of ``vllm serve``, and those of its arguments that the engine and the chat layer use, by name.
 
-    The arguments of vLLM's HTTP server are left out. The parser raises an exception instead of ending the process.
+    The arguments for vLLM's HTTP server are left out. The parser raises an exception instead of exiting.
     """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -110,15 +110,15 @@ def _parser() -> tuple[Any, dict[str, argparse.Action]]:
 
 
 def command_line(action: argparse.Action, value: object) -> Iterator[str]:
-    """Yield the words for a setting on the command line of ``vllm serve``; its value may be a string.
+    """Yield the command-line words of ``vllm serve`` for one setting. Any value may be given as a string.
 
     Raises:
-        EngineError: a flag is neither true nor false.
+        EngineError: the setting is a flag, and its value is neither true nor false.
     """
     option = action.option_strings[0]
     if isinstance(value, str) and value.lower() in ("true", "false"):
         value = value.lower() == "true"
-    if action.nargs == 0:  # a flag, such as --enable-x, mostly with its --no-enable-x
+    if action.nargs == 0:  # a flag, such as --enable-x; most flags also have --no-enable-x
         if not isinstance(value, bool):
             raise bad_request(f"The setting {action.dest} must be true or false, not {value!r}.", "invalid_setting")
         if value:
