@@ -1,1 +1,1 @@
-"""Where models are deployed and reached: on this machine, on a cluster, or through another process."""
+"""The meshes, on which models are deployed and called: on this machine, on a cluster, or in another process."""

@@ -1,4 +1,4 @@
-"""The interface that every mesh has, and the check of the packages that it needs."""
+"""The interface of all meshes, and a check that the packages for a mesh are installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llm_streaming.manifests import Manifest
 
 
 class Mesh(Protocol):
-    """A place where models are deployed and reached. It reports its progress in kubectl's words."""
+    """A place where models are deployed and called. Its progress messages are worded like kubectl's."""
 
     @property
     def closed(self) -> bool:
@@ -27,47 +27,47 @@ class Mesh(Protocol):
         return self.address
 
     def metrics_address(self, server: str) -> str:
-        """``host:port`` where a server shows its ``/metrics``.
+        """Return the ``host:port`` where a server serves its ``/metrics``.
 
         Raises:
-            MeshError: there is no such server.
+            MeshError: the mesh has no server of this name.
         """
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Model in a manifest; returns before the model is ready.
+        """Deploy the Models in a manifest, without waiting until they are ready.
 
         Raises:
-            ManifestError: the manifest or the model's folder cannot be used.
-            MeshError: the mesh cannot hold the model, or is no longer there.
+            ManifestError: the manifest or a model's folder cannot be used.
+            MeshError: no server can run a model, or the mesh is closed.
         """
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until models are ready, all of them by default, for `timeout` seconds at most.
+        """Wait until the named models are ready, by default all models, for at most `timeout` seconds.
 
         Raises:
             MeshError: a model is not deployed, failed to load, or is still loading.
         """
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Model in a manifest; returns when it is gone.
+        """Remove the Models in a manifest, and wait until they are gone.
 
         Raises:
             ManifestError: the manifest cannot be read.
-            MeshError: the model is not deployed, or the mesh is no longer there.
+            MeshError: a model is not deployed, or the mesh is closed.
         """
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """The resources of a kind, ``Model`` or ``Server``: each manifest, with its status."""
+        """Return the resources of a kind, ``Model`` or ``Server``: their manifests, each with its status."""
 
     def logs(self, model: str) -> str:
-        """The log of the server that holds a model.
+        """Return the log of the server on which a model runs.
 
         Raises:
             MeshError: the model is not deployed.
         """
 
     def close(self) -> None:
-        """Close the mesh, and end the processes that were started for it."""
+        """Close the mesh, and stop the processes that it started."""
 
     def __enter__(self) -> Self:
         return self
@@ -77,11 +77,11 @@ class Mesh(Protocol):
 
 
 def check_installed(mesh: str, packages: Mapping[str, str]) -> None:
-    """Check that the packages of a mesh are installed.
+    """Check that the packages for a mesh are installed.
 
     Args:
-        mesh: the mesh that needs them, which is also the name of the extra that installs them.
-        packages: each package's name, by the name of its module.
+        mesh: the mesh that needs the packages; the extra that installs them has the same name.
+        packages: the name of each package; the keys are the names of the modules.
 
     Raises:
         MeshError: a package is not installed.

@@ -155,7 +155,7 @@ def test_a_server_that_the_mesh_was_not_opened_with(run: Run, tmp_path: Path) ->
         1,
         "",
         "error: there is no server 'other' on this mesh, only api, local: to add one, put its manifest into the folder "
-        "of the servers' manifests and open the mesh again\n",
+        "of Server manifests and open the mesh again\n",
     )
 
 
@@ -175,11 +175,11 @@ def test_python_uses_the_mesh_and_leaves_it_open(shell: Up, capsys: pytest.Captu
             mesh.metrics_address("absent")
         assert str(absent.value) == (
             "there is no server 'absent' on this mesh, only api, local: to add one, put its manifest into the folder "
-            "of the servers' manifests and open the mesh again"
+            "of Server manifests and open the mesh again"
         )
     assert capsys.readouterr().out.splitlines() == [
-        f"The embedded mesh is open at {shell.address}, kept by `llm-streaming up`.",
-        f"The embedded mesh is already open at {shell.address}, kept by `llm-streaming up`.",
+        f"The embedded mesh is open at {shell.address}, kept open by `llm-streaming up`.",
+        f"The embedded mesh is already open at {shell.address}, kept open by `llm-streaming up`.",
         f"model.mlops.seldon.io/{OPENAI} created",
         f"model.mlops.seldon.io/{OPENAI} condition met",
         f'model.mlops.seldon.io "{OPENAI}" deleted',

@@ -137,8 +137,8 @@ def test_metrics_can_be_read(guest: SharedMesh) -> None:
     with pytest.raises(MeshError) as absent:
         guest.metrics_address("absent")
     assert str(absent.value) == (
-        "there is no server 'absent' on this mesh, only api: to add one, put its manifest into the folder of the "
-        "servers' manifests and open the mesh again"
+        "there is no server 'absent' on this mesh, only api: to add one, put its manifest into the folder of Server "
+        "manifests and open the mesh again"
     )
 
 

@@ -53,7 +53,7 @@ def test_a_server_that_does_not_start_ends_the_mesh(tmp_path: Path, monkeypatch:
     broken = Server(name="broken", capabilities=(), env={"MLSERVER_PARALLEL_WORKERS": "many"})
     (tmp_path / "broken.yaml").write_text(to_yaml(broken.as_dict()))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # a folder without the meshes of other tests
-    with pytest.raises(MeshError, match=r"(?s)^broken ended with status 1; its last lines were:\n.*parallel_workers"):
+    with pytest.raises(MeshError, match=r"(?s)^broken exited with status 1; its last log lines:\n.*parallel_workers"):
         EmbeddedMesh(servers=tmp_path)
     assert list(tmp_path.glob("llm-streaming-*")) == []
 
@@ -76,7 +76,7 @@ def test_a_server_that_dies_closes_the_mesh_and_says_so(local: Path) -> None:
     victim.send_signal(signal.SIGKILL)
     assert wait_until((home / "local.exit").exists, timeout=10)
     with pytest.raises(
-        MeshError, match=r"(?s)^local ended with status -9; its last lines were:\n.*Uvicorn running"
+        MeshError, match=r"(?s)^local exited with status -9; its last log lines:\n.*Uvicorn running"
     ) as lost:
         mesh.apply(f"manifests/{CPU}.yaml")
     assert (home.exists(), processes_in(home)) == (False, [])

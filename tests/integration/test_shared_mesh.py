@@ -99,7 +99,8 @@ def test_the_messages_for_the_presenter_and_the_participants(up: Up, participant
         f"It is shared at {where} with everybody who has this line. Participants run:\n"
     )
     assert [one.opened for one in participants] == [
-        f"The embedded mesh is open at {one.address}, kept by `llm-streaming up` at {where}." for one in participants
+        f"The embedded mesh is open at {one.address}, kept open by `llm-streaming up` at {where}."
+        for one in participants
     ]
 
 
@@ -121,7 +122,7 @@ def test_a_delete_takes_no_model_from_the_others(participants: list[Participant]
         "model.mlops.seldon.io/m condition met",
         "model.mlops.seldon.io/m condition met",
         'model.mlops.seldon.io "m" deleted',
-        "model 'm' was applied by 1 participant, not by you: it stays for them",
+        "model 'm' was deployed by 1 participant: only they can delete it",
         'model.mlops.seldon.io "m" deleted',
         "model 'm' is not deployed on this mesh: apply its manifest first",
     ]
@@ -132,8 +133,8 @@ def test_a_model_that_others_use_cannot_be_changed(participants: list[Participan
     one, other = participants
     changed = manifest(parameters={"keep_alive": "1"})
     refused = (
-        "model 'm' is in use with another manifest (1 participant): give your model another name, or wait until they "
-        "have deleted theirs"
+        "model 'm' was deployed by 1 participant with a different manifest: use another name, or wait until they "
+        "delete the model"
     )
     assert [one.does("apply", manifest()), other.does("apply", changed), one.does("apply", changed)] == [
         "model.mlops.seldon.io/m created",

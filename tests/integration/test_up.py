@@ -44,8 +44,8 @@ def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pyt
     monkeypatch.setenv(MESH_VARIABLE, up.control)
     assert main(["get"]) == 1
     assert capsys.readouterr().err == (
-        f"error: {MESH_VARIABLE} names {up.control}, where no mesh is open any more: run `llm-streaming up` again and "
-        "the line that it prints, or unset the variable\n"
+        f"error: {MESH_VARIABLE} points to {up.control}, where no mesh is open any more: run `llm-streaming up` again "
+        "and the line that it prints, or unset the variable\n"
     )
 
 
@@ -54,5 +54,5 @@ def test_it_ends_when_a_server_does() -> None:
     next(process for process in processes_in(up.home) if process.name() == "envoy").kill()
     out, err = up.process.communicate(timeout=60)
     assert (up.process.returncode, out) == (1, "")
-    assert err.startswith("error: envoy ended with status -9; its last lines were:\n")
+    assert err.startswith("error: envoy exited with status -9; its last log lines:\n")
     assert processes_in(up.home) == []

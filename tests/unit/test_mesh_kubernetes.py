@@ -171,8 +171,8 @@ def test_delete_waits_for_the_finalizer(api: ApiServer, mesh: KubernetesMesh, mo
     api.add("models", "seldon", "m", held)
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 0.0)
     assert failure(mesh.delete, model()) == (
-        "model 'm' is still there 0 s after its deletion, held by a finalizer: check that Seldon Core 2's operator is "
-        f"running; {shows('describe model m')} shows more"
+        "model 'm' still exists 0 s after the request to delete it, because of a finalizer: check that Seldon Core 2's "
+        f"operator is running; {shows('describe model m')} shows more"
     )
     monkeypatch.setattr("llm_streaming.mesh.kubernetes.mesh._DELETE_TIMEOUT", 60.0)
     api.endings = ["drop"]

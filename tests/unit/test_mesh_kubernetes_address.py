@@ -130,7 +130,7 @@ def test_logs_are_those_of_the_only_server_that_can_hold_the_model(api: ApiServe
     assert mesh.logs("m") == "nothing\n"
     mesh.apply(model(requirements=[]))
     assert failure(mesh.logs, "m") == (
-        "2 servers could hold model 'm': `kubectl logs -l 'seldon-server-name=<server>' -c mlserver -n seldon "
+        "2 servers could run model 'm': `kubectl logs -l 'seldon-server-name=<server>' -c mlserver -n seldon "
         "--context test` shows a server's log"
     )
     assert failure(mesh.metrics_address, "absent") == (

@@ -21,9 +21,9 @@ mesh = pytest.fixture(kubernetes_mesh)
 def test_a_conflict_names_the_owner(api: ApiServer, mesh: KubernetesMesh):
     api.apply(("models", "seldon", "m"), model(), "kubectl", force=False)
     assert failure(mesh.apply, model(storageUri="gs://bucket/other")) == (
-        "model/m was not applied, because other managers own fields that it would change (.spec.storageUri: conflict "
-        'with "kubectl" using mlops.seldon.io/v1alpha1): change them with those managers, or delete it and apply it '
-        f"again; {shows('get model/m -o yaml --show-managed-fields')} shows the owners"
+        "model/m was not applied, because it would change fields that other managers own (.spec.storageUri: conflict "
+        'with "kubectl" using mlops.seldon.io/v1alpha1): change these fields with their managers, or delete model/m '
+        f"and apply it again; {shows('get model/m -o yaml --show-managed-fields')} shows the owners"
     )
 
 
@@ -46,7 +46,7 @@ def test_a_manifest_is_checked_before_it_is_sent(api: ApiServer, mesh: Kubernete
     with pytest.raises(ManifestError) as caught:
         mesh.apply(model() | {"metadata": {"name": "m", "namespace": "other"}})
     assert str(caught.value) == (
-        f"'m' belongs to namespace 'other', but the mesh is {HERE}: connect with namespace='other'"
+        f"'m' belongs to namespace 'other', but the mesh uses {HERE}: connect with namespace='other'"
     )
     assert len(api.requests) == sent
 
@@ -124,8 +124,8 @@ def test_a_server_that_is_no_api_server(api: ApiServer, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(api.http, "RequestHandlerClass", LoginPage)
     assert failure(KubernetesMesh) == (
-        f"the server at {api.url} is not a Kubernetes API server: check the address of {HERE}, and whether a proxy is "
-        f"in the way; {shows('cluster-info')} shows more"
+        f"the server at {api.url} is not a Kubernetes API server: check the address of {HERE}, and whether a proxy "
+        f"answers instead; {shows('cluster-info')} shows more"
     )
 
 

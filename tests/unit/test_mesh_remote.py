@@ -95,8 +95,8 @@ def test_without_a_mesh_at_the_socket(tmp_path: Path, monkeypatch: pytest.Monkey
     assert mesh_of_environment() is None
     path = tmp_path / "control.sock"
     expected = (
-        f"{MESH_VARIABLE} names {path}, where no mesh is open any more: run `llm-streaming up` again and the line that "
-        "it prints, or unset the variable"
+        f"{MESH_VARIABLE} points to {path}, where no mesh is open any more: run `llm-streaming up` again and the line "
+        "that it prints, or unset the variable"
     )
     with pytest.raises(MeshError, match=f"^{re.escape(expected)}$"):
         RemoteMesh.at(str(path))
@@ -157,4 +157,4 @@ def test_a_call_that_no_method_takes_is_refused(short_folder: Path, asked: Reque
         service.answer(asked)
     words = str(caught.value)
     assert words.startswith(f"the mesh does not understand the request ({reason}")
-    assert words.endswith("): use the version of llm-streaming that opened it")
+    assert words.endswith("): use the version of llm-streaming that opened the mesh")

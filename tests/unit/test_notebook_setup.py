@@ -60,7 +60,9 @@ def test_a_problem_is_printed_with_its_solution(
         "not ready for embedded (mesh, keys): do what is said above, then run this cell again"
     )
     said = found(capsys)
-    assert said["mesh"].startswith(f"wrong: {MESH_VARIABLE} names {tmp_path}/gone, where no mesh is open any more: run")
+    assert said["mesh"].startswith(
+        f"wrong: {MESH_VARIABLE} points to {tmp_path}/gone, where no mesh is open any more: run"
+    )
     assert said["keys"] == "wrong: OPENAI_API_KEY has blanks or line breaks around it: set it again without them"
 
 

@@ -1,1 +1,1 @@
-"""The mesh on one machine: an Envoy, and an MLServer for each Server."""
+"""The mesh on one machine: an Envoy process, and an MLServer process for each Server."""

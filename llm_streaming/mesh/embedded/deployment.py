@@ -1,4 +1,4 @@
-"""A Model on a server of the embedded mesh: it is placed there, loaded in a thread of its own, and removed."""
+"""Deployments on the embedded mesh: choose a server for a Model, load the model in a thread, and remove it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from llm_streaming.mesh.embedded.servers import Servers
 
 @dataclass
 class Deployment:
-    """A Model on a server. Two are equal if MLServer would load the same.
+    """A Model on a server. Two deployments are equal if their server, folder and settings are equal.
 
     Args:
         model: the Model.
-        server: the server that holds it.
+        server: the server on which the model runs.
         folder: the model's folder.
         settings: the content of its ``model-settings.json``, rewritten for this Model.
-        loaded: done when the model is ready; holds the error if it failed to load.
+        loaded: a future, which is done once the model is ready or has failed to load; then it contains the error.
     """
 
     model: Model = field(compare=False)
@@ -38,11 +38,11 @@ class Deployment:
 
     @classmethod
     def plan(cls, model: Model, servers: Mapping[str, MLServer], models: Path) -> Self:
-        """Choose a Model's server, folder and settings, and change nothing.
+        """Choose a Model's server, folder and settings, without changing anything on the mesh.
 
         Raises:
             ManifestError: the model's folder cannot be used.
-            MeshError: no server can hold the model.
+            MeshError: no server can run the model.
         """
         server = _place(model, servers)
         folder = storage.resolve(model.storage_uri, models)
@@ -50,11 +50,11 @@ class Deployment:
 
     @property
     def failure(self) -> BaseException | None:
-        """The error, if the model failed to load."""
+        """The error if the model failed to load, otherwise None."""
         return self.loaded.exception() if self.loaded.done() else None
 
     def resource(self) -> dict[str, Any]:
-        """The Model as a cluster shows it: its manifest, and SC2's conditions."""
+        """Return the Model as a cluster would show it: its manifest, with SC2's conditions."""
         if self.failure:
             condition = {"status": "False", "message": "ModelFailed", "reason": str(self.failure)}
         elif self.loaded.done():
@@ -65,15 +65,15 @@ class Deployment:
         return {**self.model.document, "status": {"conditions": conditions}}
 
     def start(self, servers: Servers) -> None:
-        """Load the model and route to it, in a thread of its own: a large model takes minutes."""
+        """Start a thread that loads the model and adds its route. Loading a large model takes minutes."""
         storage.install(self.settings, self.folder, self._target)
         threading.Thread(target=self._load, args=(servers,), daemon=True).start()
 
     def remove(self, servers: Servers) -> None:
-        """Remove the route, the model and its folder on the server. The model has loaded, or failed to.
+        """Remove the route, unload the model, and remove its folder on the server. Call this only after loading.
 
         Raises:
-            MeshError: the model failed to unload, or a server has ended.
+            MeshError: the model failed to unload, or a server has stopped.
         """
         servers.remove_route(self.model.name)
         try:
@@ -92,13 +92,13 @@ class Deployment:
         try:
             self.server.load(self.model.name)
             servers.add_route(self.model.name, self.server)
-        except Exception as error:  # noqa: BLE001 - every error has to reach the thread that waits for the model
+        except Exception as error:  # noqa: BLE001 - the thread that waits for the model must get every error
             self.loaded.set_exception(self._explain(error, servers, logged))
         else:
             self.loaded.set_result(None)
 
     def _explain(self, error: Exception, servers: Servers, logged: int) -> MeshError:
-        """Say why the model did not load: a server has ended, or the model's own message."""
+        """Return the error to raise: if a server has stopped, the error about it, otherwise the model's own message."""
         broken_off = isinstance(error, httpx.TransportError)
         try:
             servers.check(broken_off=broken_off)
@@ -110,7 +110,7 @@ class Deployment:
 
 
 def _place(model: Model, servers: Mapping[str, MLServer]) -> MLServer:
-    """Find a server that has the capabilities that a Model requires, and the name, if the Model names one."""
+    """Find a server with all capabilities that a Model requires. If the Model names a server, accept only that one."""
     for server in servers.values():
         if server.manifest.holds(model.requirements) and model.server in (None, server.name):
             return server

@@ -1,4 +1,4 @@
-"""The mesh on one machine: Models are deployed on a real MLServer, and reached through a real Envoy."""
+"""The mesh on one machine, which deploys Models on real MLServers, behind a real Envoy."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from llm_streaming.paths import in_project
 
 
 class EmbeddedMesh(Mesh):
-    """Envoy and MLServer on this machine, on loopback, until this process ends. Several threads may use it.
+    """Envoy and MLServer on loopback, which stop when this process ends. Several threads may use the mesh.
 
     Args:
-        servers: the folder of `Server` manifests. Each Server gets an MLServer process of its own.
-        models: the folder that holds the models' folders.
-        port: the port where the mesh listens; by default a free port.
+        servers: the folder of `Server` manifests. The mesh starts one MLServer process for each Server.
+        models: the folder that contains the models' folders.
+        port: the port on which the mesh listens; by default a free port.
 
     Attributes:
-        models: the folder that holds the models' folders.
+        models: the folder that contains the models' folders.
         home: the mesh's private folder, which is removed when the mesh is closed.
 
     Raises:
@@ -45,14 +45,14 @@ class EmbeddedMesh(Mesh):
         self._servers = retry_if_port_taken(lambda: Servers(manifests, port))
         self.home = self._servers.home
         self._deployed: dict[str, Deployment] = {}  # by the model's name
-        self._last_servers: dict[str, str] = {}  # by the model's name; also of models that failed or were deleted
+        self._last_servers: dict[str, str] = {}  # by the model's name; includes models that failed or were deleted
         self._changing = threading.RLock()
         if self._servers.provider:
             report(NOTICE)
 
     @property
     def closed(self) -> bool:
-        """Whether the mesh can no longer be used: it was closed, or a server has ended."""
+        """Whether the mesh can no longer be used, because it was closed or a server has stopped."""
         return self._servers.closed
 
     @property
@@ -61,25 +61,25 @@ class EmbeddedMesh(Mesh):
         return f"{LOOPBACK}:{self._servers.port}"
 
     def metrics_address(self, server: str) -> str:
-        """``host:port`` where a server shows its ``/metrics``."""
+        """Return the ``host:port`` where a server serves its ``/metrics``."""
         return f"{LOOPBACK}:{self.mlserver(server).ports[2]}"
 
     def mlserver(self, name: str) -> MLServer:
-        """The MLServer that runs for a Server, with its ports and its folder.
+        """Return the MLServer process of a Server, with its ports and its folder.
 
         Raises:
-            MeshError: there is no server of that name.
+            MeshError: the mesh has no server of this name.
         """
         known = self._servers.mlservers
         if name not in known:
             raise MeshError(
                 f"there is no server '{name}' on this mesh, only {', '.join(known)}: to add one, put its manifest into "
-                "the folder of the servers' manifests and open the mesh again"
+                "the folder of Server manifests and open the mesh again"
             )
         return known[name]
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Models in a manifest, all or none. A Server in it has to be one that was started from it."""
+        """Deploy all Models in a manifest, or none. A Server in the manifest must be equal to a running one."""
         self.check()
         resources = read_manifests(manifest)
         for resource in resources:
@@ -94,13 +94,13 @@ class EmbeddedMesh(Mesh):
                 self._deploy(wanted)
 
     def would_change(self, model: Model) -> bool:
-        """Whether `apply` would replace a model that has not failed by a different one; raises as `apply` does."""
+        """Return whether `apply` would replace a different model that has not failed; raises the errors of `apply`."""
         self.check()
         wanted, current = self._plan(model), self._deployed.get(model.name)
         return current is not None and current.failure is None and current != wanted
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until models are ready, all of them by default; a model that failed to load is removed."""
+        """Wait until the named models are ready, by default all models. Remove a model that failed to load."""
         self.check()
         deadline = time.monotonic() + timeout
         for name in names or list(self._deployed):
@@ -117,7 +117,7 @@ class EmbeddedMesh(Mesh):
             report(f"model.mlops.seldon.io/{name} condition met")
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Models in a manifest; returns when they are gone."""
+        """Remove the Models in a manifest, and wait until they are gone."""
         self.check()
         names = [Model.from_dict(document).name for document in load_documents(manifest)]
         with self._changing:
@@ -126,7 +126,7 @@ class EmbeddedMesh(Mesh):
                 report(f'model.mlops.seldon.io "{name}" deleted')
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """The Models or Servers on the mesh, as a cluster shows them: each manifest, with a status."""
+        """Return the Models or Servers as a cluster would show them: their manifests, each with a status."""
         self.check()
         if kind == "Model":
             return [deployment.resource() for deployment in list(self._deployed.values())]
@@ -134,21 +134,21 @@ class EmbeddedMesh(Mesh):
         return [server.manifest.as_dict() | ready for server in self._servers.mlservers.values()]
 
     def logs(self, model: str) -> str:
-        """The log of the server that holds a model, or held it until it failed or was deleted."""
+        """Return the log of the server on which a model runs, or on which a failed or deleted model ran."""
         if model not in self._last_servers:
             raise MeshError(f"model '{model}' has not been deployed on this mesh: apply its manifest first")
         return self._servers.log(self._last_servers[model])
 
     def check(self) -> None:
-        """Check that the mesh can be used; a mesh that has lost a server is closed.
+        """Check that the mesh can be used. If a server has stopped, close the mesh.
 
         Raises:
-            MeshError: the mesh is closed. If a server has ended, every call names it, with its last lines.
+            MeshError: the mesh is closed. If a server stopped, the message names it and quotes its last log lines.
         """
         self._servers.check()
 
     def close(self) -> None:
-        """End every server; returns when they and their files are gone. May be called again."""
+        """Stop every server, and wait until all processes and files are gone. May be called several times."""
         self._servers.close()
 
     def __str__(self) -> str:
@@ -176,8 +176,8 @@ class EmbeddedMesh(Mesh):
         report(f"model.mlops.seldon.io/{name} {'configured' if current else 'created'}")
 
     def _remove(self, deployment: Deployment) -> None:
-        """Remove a deployment, also one that failed; returns when nothing of it is left."""
-        deployment.loaded.exception()  # waits: a model can be unloaded only after it was loaded
+        """Remove a deployment completely, even if its model failed to load."""
+        deployment.loaded.exception()  # waits, because a model that is still loading cannot be unloaded
         with self._changing:
             if self._deployed.get(deployment.model.name) is not deployment:
                 return  # another thread has removed it

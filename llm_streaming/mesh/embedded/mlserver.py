@@ -17,13 +17,13 @@ from llm_streaming.mesh.processes.ports import LOOPBACK
 
 @dataclass(frozen=True)
 class MLServer:
-    """An MLServer that runs for one `Server`.
+    """The MLServer process of one `Server`.
 
     Args:
         manifest: the Server, with its capabilities and environment.
-        ports: HTTP, gRPC and metrics port, on loopback.
-        repository: its private model repository, a folder.
-        http: the client for its HTTP API.
+        ports: the HTTP, gRPC and metrics ports on loopback.
+        repository: the folder of the process's private model repository.
+        http: the client for MLServer's HTTP API.
     """
 
     manifest: Server
@@ -33,18 +33,18 @@ class MLServer:
 
     @property
     def name(self) -> str:
-        """The Server's name, which is the process's name too."""
+        """The name of the Server and of its process."""
         return self.manifest.name
 
     @property
     def origin(self) -> str:
-        """The address of its HTTP API, without a path."""
+        """The URL of MLServer's HTTP API, without a path."""
         return f"http://{LOOPBACK}:{self.ports[0]}"
 
     def process(self, environment: Mapping[str, str]) -> Process:
-        """Make its repository, and return the command that starts it.
+        """Create the model repository, and return the process to start.
 
-        The manifest's variables override those of `environment`, which override the caller's own.
+        Variables in the manifest override those in `environment`, which override the caller's environment.
         """
         http, grpc, metrics = self.ports
         placed = {
@@ -52,20 +52,20 @@ class MLServer:
             "MLSERVER_HTTP_PORT": str(http),
             "MLSERVER_GRPC_PORT": str(grpc),
             "MLSERVER_METRICS_PORT": str(metrics),
-            "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(1024**3),  # bytes; no chat reaches this limit, as on SC2
+            "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(1024**3),  # bytes; as on SC2, more than any chat needs
             "MLSERVER_LOAD_MODELS_AT_STARTUP": "false",
-            "MLSERVER_DEBUG": "false",  # its access log would hide the models' own messages
+            "MLSERVER_DEBUG": "false",  # MLServer's access log would bury the models' messages
         }
         self.repository.mkdir(parents=True)
         argv = [sys.executable, "-c", "from mlserver.cli import main; main()", "start", str(self.repository)]
         return Process(self.name, argv, {**inherited(), **environment, **self.manifest.env, **placed})
 
     def load(self, model: str) -> None:
-        """Load or reload a model of the repository; returns when the model is ready.
+        """Load or reload a model from the repository, and wait until the model is ready.
 
         Raises:
-            MeshError: the model failed to load; the message is the model's own, or empty.
-            httpx.TransportError: the server is gone.
+            MeshError: the model failed to load; the message is the model's error message, or empty.
+            httpx.TransportError: the server has stopped.
         """
         self._change(model, "load")
 
@@ -74,7 +74,7 @@ class MLServer:
 
         Raises:
             MeshError: the model failed to unload.
-            httpx.TransportError: the server is gone.
+            httpx.TransportError: the server has stopped.
         """
         self._change(model, "unload", httpx.codes.NOT_FOUND)
 

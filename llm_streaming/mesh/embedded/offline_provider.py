@@ -1,7 +1,7 @@
-"""An OpenAI-compatible provider for machines without a key: llama.cpp's own server, with a small model.
+"""An OpenAI-compatible provider for machines without an API key: llama.cpp's own server, with a small model.
 
-The embedded mesh runs this module as a process of its own. The port and the key are in the process's environment,
-because command lines can be read by every user of the machine.
+The embedded mesh runs this module as a separate process. The process reads its port and its key from environment
+variables, because every user of the machine can read command lines.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ NOTICE = (
 )
 """The message to the user when a mesh starts the offline provider."""
 
-# The small model rarely ends an answer by itself. A request's own max_tokens overrides this limit.
+# The small model rarely stops by itself. The max_tokens of a request overrides this limit.
 _MAX_TOKENS = 256
 
 
 def is_needed(server: Server) -> bool:
-    """Whether a Server calls OpenAI's API, but has neither a key nor the address of another provider."""
+    """Return whether a Server calls OpenAI's API, but has neither a key nor the address of another provider."""
     environment = {**os.environ, **server.env}
     provided = environment.get("OPENAI_BASE_URL") or environment.get("OPENAI_API_KEY")
     return "openai" in server.capabilities and not provided
@@ -39,28 +39,28 @@ def is_needed(server: Server) -> bool:
 
 @dataclass(frozen=True)
 class OfflineProvider:
-    """A provider on a port of loopback, which accepts requests with its key."""
+    """The provider: its port on loopback, and the key that each request must contain."""
 
     port: int
     key: str = field(default_factory=secrets.token_urlsafe, repr=False)
 
     @property
     def origin(self) -> str:
-        """Its address, without a path."""
+        """The provider's URL, without a path."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """The variables that make OpenAI's clients use it."""
+        """Return the environment variables that make OpenAI's clients use the provider."""
         return {"OPENAI_BASE_URL": f"{self.origin}/v1", "OPENAI_API_KEY": self.key}
 
     def process(self) -> Process:
-        """The command that starts it."""
+        """Return the process to start."""
         environment = {**inherited(), _PORT: str(self.port), _KEY: self.key}
         return Process("provider", [sys.executable, "-m", "llm_streaming.mesh.embedded.offline_provider"], environment)
 
 
 def main() -> None:
-    """Serve OpenAI's API until the process is ended."""
+    """Serve OpenAI's API until the process is stopped."""
     import xllamacpp
 
     from llm_streaming.engines.llamacpp.engine import server_params

@@ -1,7 +1,7 @@
 """Envoy's configuration for the embedded mesh.
 
-The listener and the servers are fixed when Envoy starts. The routes to models are in a file of their own (xDS from the
-file system), which is replaced atomically, so that streams go on while a model is added or removed.
+The listener and the servers are fixed when Envoy starts. The routes to models are in a separate file, which Envoy
+watches (file-based xDS). The file is replaced atomically, so adding or removing a model does not interrupt streams.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _ROUTES = "models"
 
 
 class Routes:
-    """The routes to the models of a mesh. Several threads may change them.
+    """The routes to the models of a mesh. Several threads may add and remove routes.
 
     Args:
-        path: the file of routes, in a folder that is made for it.
+        path: the file for the routes. Its folder is created, so it must not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._servers: dict[str, str] = {}  # by model
+        self._servers: dict[str, str] = {}  # by the model's name
         self._changing = threading.Lock()
         path.parent.mkdir()
         self._write()
 
     def bootstrap(self, port: int, servers: Iterable[MLServer]) -> dict[str, Any]:
-        """Build the configuration of an Envoy that listens on a port of loopback and watches the file of routes."""
+        """Build the configuration for an Envoy that listens on a loopback port and watches the file of routes."""
         clusters = []
         for server in servers:
             http, grpc, _ = server.ports
@@ -46,13 +46,13 @@ class Routes:
         return envoy.bootstrap([listener("mesh", (LOOPBACK, port), {"rds": rds})], clusters)
 
     def add(self, model: str, server: MLServer) -> None:
-        """Route requests for a model to its server, as soon as Envoy has read the file."""
+        """Route requests for a model to a server. The route works once Envoy has read the file."""
         with self._changing:
             self._servers[model] = server.name
             self._write()
 
     def remove(self, model: str) -> None:
-        """Remove a model's routes, if there are any, as soon as Envoy has read the file."""
+        """Remove a model's routes, if there are any. They work until Envoy has read the file."""
         with self._changing:
             self._servers.pop(model, None)
             self._write()
@@ -64,17 +64,17 @@ class Routes:
             "name": _ROUTES,
             "virtual_hosts": [{"name": "mesh", "domains": ["*"], "routes": routes}],
         }
-        # Envoy reads the file when another is moved to its place. So it never reads half a file.
+        # Envoy reads the file only when a file is moved to this path, so Envoy never reads an incomplete file.
         draft = self._path.with_name(f".{self._path.name}.new")
         draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
         draft.replace(self._path)
 
 
 def _routes(model: str, server: str) -> list[dict[str, Any]]:
-    """The routes to one model.
+    """Build the routes to one model.
 
-    As on SC2 (contract §5) the header ``seldon-model`` decides; over REST it may be absent, and the model's name in the
-    path decides. SC2 fills in the header by a filter; here a second route does the same without one.
+    As on SC2 (contract §5), the header ``seldon-model`` selects the model. If a REST request has no such header, the
+    model's name in the path selects it. SC2 adds the header with a filter; here a second route has the same effect.
     """
     named = {"name": "seldon-model", "string_match": {"exact": model}}
     unnamed = {"name": "seldon-model", "present_match": False}
@@ -83,7 +83,7 @@ def _routes(model: str, server: str) -> list[dict[str, Any]]:
         ({"prefix": "/v2", "headers": [named]}, "http"),
         ({"path_separated_prefix": f"/v2/models/{model}", "headers": [unnamed]}, "http"),
     ]
-    # A timeout of "0s" means none: an answer may stream for as long as it takes.
+    # "0s" disables the timeout, because an answer may stream for any length of time.
     return [
         {"match": match, "route": {"cluster": f"{server}-{protocol}", "timeout": "0s"}} for match, protocol in matches
     ]

@@ -1,4 +1,4 @@
-"""The processes of an embedded mesh: started together, watched, and ended together."""
+"""The processes of an embedded mesh, which are started, watched and stopped together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until,
 
 _START_TIMEOUT = 60.0  # seconds; four are usual
 _ROUTE_TIMEOUT = 10.0  # seconds until Envoy uses a changed route; milliseconds are usual
-_NOTE_TIMEOUT = 2.0  # seconds until an event is in a file or a log; milliseconds are usual
+_NOTE_TIMEOUT = 2.0  # seconds until a process's exit or message is in a file; milliseconds are usual
 
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 
@@ -29,14 +29,14 @@ def read_servers(folder: Path) -> list[Server]:
     """Read the Servers in the YAML files of a folder.
 
     Raises:
-        ManifestError: a manifest cannot be used, there is none, or two have the same name.
+        ManifestError: a manifest cannot be used, the folder contains none, or two Servers have the same name.
     """
     paths = sorted(folder.glob("*.yaml"))
     servers = [Server.from_dict(document) for path in paths for document in load_documents(path)]
     if not servers:
-        raise ManifestError(f"{folder} holds no Server manifest: the mesh has nothing to start")
+        raise ManifestError(f"{folder} contains no Server manifest: the mesh has nothing to start")
     if len({server.name for server in servers}) < len(servers):
-        raise ManifestError(f"{folder} holds two Servers of the same name")
+        raise ManifestError(f"{folder} contains two Servers with the same name: rename one")
     return servers
 
 
@@ -44,15 +44,15 @@ class Servers:
     """Envoy, one MLServer for each `Server` and, if OpenAI's API cannot be used, an offline provider.
 
     Args:
-        manifests: the servers.
-        port: the port on loopback where Envoy listens; by default a free port.
+        manifests: the Servers to start.
+        port: the loopback port on which Envoy listens; by default a free port.
 
     Attributes:
-        home: the private folder of the processes, which is removed when they end.
+        home: the private folder of the processes, which is removed when they stop.
         mlservers: the MLServers, by name.
 
     Raises:
-        PortTakenError: another process has taken one of the free ports before a server listened on it.
+        PortTakenError: another process took one of the chosen ports before a server could listen on it.
         MeshError: a package is not installed, the port is taken, or a process did not start.
     """
 
@@ -61,7 +61,7 @@ class Servers:
         bypass_proxies()
         self.port = free_ports(1)[0] if port is None else _checked(port)
         self._why_closed: str | None = None
-        # No proxy: it calls servers on this machine only.
+        # `trust_env=False` ignores proxies, because this client calls only servers on this machine.
         self._http = httpx.Client(trust_env=False, base_url=f"http://{LOOPBACK}:{self.port}/v2/models/")
         self._processes = ProcessGroup()
         self.home = self._processes.home
@@ -70,24 +70,24 @@ class Servers:
             self.mlservers = {manifest.name: self._mlserver(manifest) for manifest in manifests}
             self.provider = OfflineProvider(free_ports(1)[0]) if any(map(is_needed, manifests)) else None
             self._start()
-        except BaseException:  # Ctrl-C too: the folder exists already
+        except BaseException:  # even on Ctrl-C, because the folder exists already
             self.close()
             raise
 
     @property
     def closed(self) -> bool:
-        """Whether the servers were closed, or one of them has ended."""
+        """Whether the servers were closed, or one of them has stopped."""
         return self._why_closed is not None or self._processes.ended() is not None
 
     def check(self, *, broken_off: bool = False) -> None:
-        """Check that the servers can be used; if one has ended, close the others.
+        """Check that the servers can be used; if one has stopped, stop the others.
 
         Args:
-            broken_off: whether a call to a server has just broken off. Then this waits a moment for the note that the
-                server has ended.
+            broken_off: whether the connection to a server has just broken. Then wait a moment, because the exit of
+                that server may not have been noticed yet.
 
         Raises:
-            MeshError: the servers are closed. If one has ended, every call names it, with its last lines.
+            MeshError: the servers are closed. If one stopped, the message names it and quotes its last log lines.
         """
         if broken_off:
             wait_until(lambda: self.closed, timeout=_NOTE_TIMEOUT)
@@ -97,35 +97,36 @@ class Servers:
             raise MeshError(self._why_closed)
 
     def log(self, name: str) -> str:
-        """The output of a process."""
+        """Return the output of a process."""
         return self._processes.log(name)
 
     def last_exception(self, name: str, *, after: int) -> str:
-        """Find the last exception that a process has logged, past the first `after` characters of its log.
+        """Find the last exception in a process's log, ignoring the first `after` characters.
 
-        MLServer answers before it logs, and its answer has no message if it does not know the runtime's exception.
+        MLServer's response has no message if MLServer does not know the type of the runtime's exception. MLServer
+        logs the exception only after it responds, so this waits for the log.
         """
         wait_until(lambda: _EXCEPTION.search(self.log(name), after) is not None, timeout=_NOTE_TIMEOUT)
         found = _EXCEPTION.findall(self.log(name), after)
-        return str(found[-1]) if found else "it gave no reason"
+        return str(found[-1]) if found else "the server gave no reason"
 
     def add_route(self, model: str, server: MLServer) -> None:
-        """Route requests for a model to its server; returns when the model can be reached and is ready.
+        """Route requests for a model to its server, and wait until the model is ready through Envoy.
 
         Raises:
-            MeshError: the model cannot be reached, or is not ready.
+            MeshError: the model is not ready in time.
         """
         self._routes.add(model, server)
         if not self._answers_with(httpx.codes.OK, f"{model}/ready"):
-            raise MeshError(f"model '{model}' has loaded, but does not become ready")
+            raise MeshError(f"model '{model}' was loaded, but did not become ready")
 
     def remove_route(self, model: str) -> None:
-        """Remove the route to a model; returns when Envoy refuses requests for it."""
+        """Remove the route to a model, and wait until Envoy rejects requests for the model."""
         self._routes.remove(model)
         self._answers_with(httpx.codes.NOT_FOUND, model)
 
     def close(self, *, why: str = "the mesh is closed: connect again") -> None:
-        """End every process; returns when they and their files are gone. May be called again."""
+        """Stop every process, and wait until all processes and files are gone. May be called several times."""
         self._why_closed = self._why_closed or why
         self._processes.stop()
         self._http.close()
@@ -153,11 +154,11 @@ class Servers:
         )
 
     def _answers_with(self, status: int, path: str) -> bool:
-        """Whether a GET through Envoy is answered with `status`, within the time that a changed route needs."""
+        """Return whether a GET through Envoy returns `status` within the time that a changed route needs."""
         return wait_until(lambda: self._status(path) == status, timeout=_ROUTE_TIMEOUT)
 
     def _status(self, url: str) -> int | None:
-        """The HTTP status of a GET of a URL, or of a path below Envoy's ``/v2/models/``; None without an answer."""
+        """GET a URL, or a path below Envoy's ``/v2/models/``, and return the status, or None without a response."""
         try:
             return self._http.get(url).status_code
         except httpx.TransportError:

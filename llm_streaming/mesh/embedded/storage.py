@@ -1,4 +1,4 @@
-"""Finds the folder of a Model's ``storageUri`` and prepares it for MLServer, as SC2's agent does (contract §4)."""
+"""Finds the folder for a Model's ``storageUri`` and prepares it for MLServer, as SC2's agent does (contract §4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llm_streaming.paths import stays_inside
 
 SETTINGS_FILE = "model-settings.json"
 
-# The agent rewrites a model's settings, keeps these keys and drops every other.
+# The agent rewrites a model's settings: it keeps these keys and drops all others.
 _KEPT = ("platform", "versions", "inputs", "outputs", "implementation", "parallel_workers")
 _KEPT_PARAMETERS = ("uri", "format", "content_type", "environment_tarball")
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://[^/]+/(?:.*/)?models/(?P<name>[^/]+)/?")
@@ -24,17 +24,17 @@ _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://[^/]+/(?:.*/)?models/(?P<name>[^/]+)/
 def resolve(storage_uri: str, models: Path) -> Path:
     """Find the folder on this machine for a Model's ``storageUri``.
 
-    For a remote address, such as ``gs://bucket/models/<name>``, it is the folder of the same name in `models`. A path
-    is relative to the folder that holds `models`.
+    A remote address, such as ``gs://bucket/models/<name>``, points to the folder ``<name>`` in `models`. A path is
+    relative to the parent folder of `models`.
 
     Raises:
-        ManifestError: the folder is not inside `models`, or there is no ``model-settings.json`` in it.
+        ManifestError: the folder is not inside `models`, or contains no ``model-settings.json``.
     """
     remote = _REMOTE.fullmatch(storage_uri)
     if "://" in storage_uri and not remote:
         raise ManifestError(
-            f"storageUri {storage_uri}: on this machine an address must end in models/<name>, for the folder of that "
-            f"name in {models}"
+            f"storageUri {storage_uri}: on this machine a remote address must end in models/<name>, which points to "
+            f"the folder <name> in {models}"
         )
     folder = (models / remote["name"] if remote else models.parent / storage_uri).resolve()
     if not stays_inside(models.resolve(), folder):
@@ -47,7 +47,7 @@ def resolve(storage_uri: str, models: Path) -> Path:
 def settings(model: Model, folder: Path) -> dict[str, Any]:
     """Read a folder's ``model-settings.json`` and rewrite it for one Model.
 
-    The name becomes the Model's own, and the Model's ``spec.parameters`` are added to ``parameters.extra``, as strings.
+    The Model's name replaces the file's. The Model's ``spec.parameters`` are added to ``parameters.extra``, as strings.
 
     Raises:
         ManifestError: the file is not a JSON object, or names no implementation.
@@ -69,7 +69,7 @@ def settings(model: Model, folder: Path) -> dict[str, Any]:
 
 
 def install(rewritten: Mapping[str, Any], folder: Path, target: Path) -> None:
-    """Put a model into a server's private repository: its rewritten settings, and links to its other files."""
+    """Add a model to a server's private repository: write its settings, and link to its other files."""
     remove(target)
     target.mkdir(parents=True)
     for entry in folder.iterdir():

@@ -1,1 +1,1 @@
-"""The mesh on a cluster: Seldon Core 2."""
+"""The mesh on a Kubernetes cluster with Seldon Core 2."""

@@ -13,10 +13,10 @@ SERVICE = "seldon-mesh"
 
 
 def find_address(cluster: Cluster, forwards: PortForwards) -> str:
-    """Find the ``host:port`` of the service ``seldon-mesh``, for HTTP and gRPC alike (contract §5).
+    """Find the ``host:port`` of the service ``seldon-mesh``, which serves both HTTP and gRPC (contract §5).
 
-    In this order: the IP or hostname of the load balancer; inside a pod the service's own IP; the address of a node, if
-    the service is of type NodePort; and otherwise a port-forward.
+    The first that exists is used: the IP or hostname of the load balancer; inside a pod, the service's own IP; a node's
+    address, if the service has the type NodePort; a port-forward.
 
     Raises:
         MeshError: there is no such service, its hostname cannot be resolved, or the port-forward fails.
@@ -41,7 +41,7 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
 
 
 def _check_hostname(hostname: str, connection: Connection) -> None:
-    """Check that a load balancer's hostname can be resolved. On AWS, a new one cannot for some minutes."""
+    """Check that a load balancer's hostname can be resolved. On AWS, a new hostname cannot for some minutes."""
     try:
         socket.getaddrinfo(hostname, None)
     except OSError:
@@ -52,7 +52,7 @@ def _check_hostname(hostname: str, connection: Connection) -> None:
 
 
 def _node_address(cluster: Cluster) -> str | None:
-    """Return an address of a node, preferably an external one; None if the user may not list nodes, as most may not."""
+    """Return a node's address, preferably an external one. Return None if the user, like most, may not list nodes."""
     try:
         nodes = cluster.list("Node")
     except MeshError:

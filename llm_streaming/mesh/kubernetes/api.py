@@ -1,4 +1,4 @@
-"""The Kubernetes API of one namespace: reads, applies, deletes and watches resources (contract §6)."""
+"""The Kubernetes API for one namespace: read, apply, delete and watch resources (contract §6)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ FIELD_MANAGER = "llm-streaming"
 
 _CONNECT_TIMEOUT = 5.0  # seconds
 _READ_TIMEOUT = 30.0  # seconds
-_WATCH_TIME = 30.0  # seconds that a watch lasts at most, because a connection may break without a sign
+_WATCH_TIME = 30.0  # seconds that a watch lasts at most, because its connection may break unnoticed
 _PAUSE = 0.2  # seconds before the next watch; nothing announces that the API server is back
-_PATIENCE = 30.0  # seconds that the API server may be away while a resource is followed
+_PATIENCE = 30.0  # seconds for which the API server may be unavailable while a resource is followed
 
-# By default the client keeps its discoveries in a file that all users of /tmp share. It does without a file that cannot
-# be written.
+# By default the client caches the results of API discovery in /tmp, in a file that all users of the machine share. If
+# the file cannot be written, the client does not cache them.
 _NO_CACHE = "/dev/null/none"
 
 Resource = dict[str, Any]
 
 
 class _Client(DynamicClient):
-    """The dynamic client, with timeouts also for the requests of its discovery."""
+    """The dynamic client, which also applies timeouts to its API-discovery requests."""
 
     def request(self, method: str, path: str, body: object = None, **params: Any) -> Any:  # noqa: ANN401 - as inherited
         params.setdefault("_request_timeout", (_CONNECT_TIMEOUT, _READ_TIMEOUT))
@@ -44,10 +44,10 @@ class _Client(DynamicClient):
 class Cluster:
     """The resources of one namespace of a cluster with Seldon Core 2.
 
-    Every method raises `MeshError` if the API server refuses the request, fails or cannot be reached.
+    Every method raises `MeshError` if the API server rejects the request, fails or cannot be reached.
 
     Raises:
-        MeshError: the cluster cannot be reached, refuses the credentials, or has no Seldon Core 2.
+        MeshError: the cluster cannot be reached, rejects the credentials, or has no Seldon Core 2.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -56,7 +56,7 @@ class Cluster:
             with self._errors():
                 self._client = _Client(connection.client, cache_file=_NO_CACHE)  # type: ignore[no-untyped-call]
                 self._resource("Model")
-        except (AttributeError, KeyError, TypeError, ValueError):  # the client cannot read the answer, say a login page
+        except (AttributeError, KeyError, TypeError, ValueError):  # the answer is not the API's, but say a login page
             raise no_api_server(connection) from None
 
     def get(self, kind: str, name: str) -> Resource | None:
@@ -65,7 +65,7 @@ class Cluster:
             return self._find(kind, name)
 
     def list(self, kind: str, *, labels: str | None = None) -> list[Resource]:
-        """Return all resources of a kind, or those that a label selector selects."""
+        """Return all resources of a kind, or those that match a label selector."""
         with self._errors():
             items: list[Resource] = self._read(kind, label_selector=labels)["items"]
             return items
@@ -80,21 +80,21 @@ class Cluster:
             return applied
 
     def delete(self, kind: str, name: str) -> str | None:
-        """Start the deletion of a resource; returns its uid, or None if there is no such resource."""
+        """Start to delete a resource, and return its uid, or None if there is no such resource."""
         with self._errors():
             try:
                 answer = self._resource(kind).delete(name=name, namespace=self.connection.namespace).to_dict()
             except NotFoundError:
                 return None
-        # The answer is a Status if the resource is gone, or the resource itself if a finalizer holds it.
+        # The answer is a Status if the resource is gone, or the resource itself if a finalizer delays its deletion.
         uid: str = answer["details" if answer["kind"] == "Status" else "metadata"]["uid"]
         return uid
 
     def follow(self, kind: str, name: str, *, deadline: float) -> Iterator[Resource | None]:
-        """Yield a resource and its later states until the deadline, in seconds of `time.monotonic`.
+        """Yield the current and later states of a resource until the deadline, in seconds of `time.monotonic`.
 
-        The last state is None if the resource is absent. A watch may end at any time, with 410, 504 or a broken
-        connection. The resource is then read again.
+        If the resource does not exist or is deleted, the last state is None. Whenever a watch ends, be it with 410, 504
+        or a broken connection, the resource is read again and a new watch starts.
         """
         away_since: float | None = None
         while True:
@@ -120,7 +120,7 @@ class Cluster:
             return str(answer.data.decode(errors="replace"))
 
     def _watch(self, kind: str, name: str, deadline: float) -> Iterator[Resource | None]:
-        """Yield a resource and its later states until one watch ends."""
+        """Yield the current and later states of a resource until one watch ends."""
         current = self._find(kind, name)
         yield current
         remaining = deadline - time.monotonic()
@@ -136,7 +136,7 @@ class Cluster:
             _request_timeout=(_CONNECT_TIMEOUT, seconds),
             serialize=False,
         )
-        for event in filter(None, events):  # None stands for a line that is no JSON, from a broken connection
+        for event in filter(None, events):  # None is a line that is not JSON, from a broken connection
             yield None if event["type"] == "DELETED" else event["object"]
 
     def _find(self, kind: str, name: str) -> Resource | None:
@@ -149,7 +149,7 @@ class Cluster:
         found: Resource = self._resource(kind).get(namespace=self.connection.namespace, **selection).to_dict()
         return found
 
-    def _resource(self, kind: str) -> Any:  # noqa: ANN401 - the client's is not typed
+    def _resource(self, kind: str) -> Any:  # noqa: ANN401 - the client is not typed
         api_version = API_VERSION if kind in (Model.kind, Server.kind) else "v1"
         try:
             return self._client.resources.get(api_version=api_version, kind=kind)
@@ -158,7 +158,7 @@ class Cluster:
 
     @contextmanager
     def _errors(self, subject: str = "model") -> Iterator[None]:
-        """Turn the client's errors into sentences."""
+        """Replace the client's errors with `MeshError`, whose message is one sentence."""
         try:
             yield
         except (ApiException, HTTPError) as error:

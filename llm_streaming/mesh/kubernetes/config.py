@@ -1,4 +1,4 @@
-"""The connection to a cluster, configured as kubectl is: by a kubeconfig, or by a pod's service account."""
+"""The connection to a cluster, configured like kubectl: with a kubeconfig, or with a pod's service account."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llm_streaming.errors import MeshError
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
 
-_DEFAULT_NAMESPACE = "seldon"  # that of Seldon's own walkthroughs
+_DEFAULT_NAMESPACE = "seldon"  # the namespace in Seldon's own walkthroughs
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -27,8 +27,8 @@ class Connection:
         client: the official client, with the user's credentials.
         namespace: the namespace of the models.
         context: the kubeconfig's context, or None inside a pod.
-        kubeconfig: the absolute paths of the kubeconfig's files, separated as in ``KUBECONFIG``; empty inside a pod.
-        chosen: whether the caller chose these files, so that kubectl would not find them by itself.
+        kubeconfig: the absolute paths of the kubeconfig files, separated as in ``KUBECONFIG``; empty inside a pod.
+        chosen: whether the caller chose these files. If so, kubectl commands need the option ``--kubeconfig``.
     """
 
     client: ApiClient
@@ -42,29 +42,29 @@ class Connection:
         return f"namespace '{self.namespace}' of {cluster}"
 
     def argv(self, command: str) -> list[str]:
-        """Return the words of a kubectl command, with the options for this namespace of this cluster."""
+        """Split a kubectl command into words, and add the options for this cluster and namespace."""
         words = ["kubectl", *shlex.split(command), "-n", self.namespace]
         words += ["--context", self.context] if self.context else []
         words += ["--kubeconfig", self.kubeconfig] if self.chosen else []
         return words
 
     def kubectl(self, command: str) -> str:
-        """Write a kubectl command for a message."""
+        """Return a kubectl command, with the options for this cluster and namespace, as text for a message."""
         return f"`{shlex.join(self.argv(command))}`"
 
 
 def is_configured() -> bool:
-    """Whether kubectl would find a cluster."""
+    """Return whether kubectl would find a cluster."""
     return bool(_find_kubeconfig(None)) or _in_pod()
 
 
 def find_connection(*, namespace: str | None, context: str | None, kubeconfig: str | None) -> Connection:
-    """Find a cluster as kubectl does: by a kubeconfig, or inside a pod by its service account.
+    """Find a cluster as kubectl does: with a kubeconfig, or inside a pod with its service account.
 
-    `KubernetesMesh` describes the arguments and what is used in place of those that are None.
+    `KubernetesMesh` describes the arguments, and the defaults for arguments that are None.
 
     Raises:
-        MeshError: there is no configuration, it cannot be read, or it has no such context.
+        MeshError: there is no configuration, or the configuration cannot be read or lacks the context.
     """
     namespace = namespace or os.environ.get("SELDON_NAMESPACE")
     if path := _find_kubeconfig(kubeconfig):
@@ -79,7 +79,7 @@ def find_connection(*, namespace: str | None, context: str | None, kubeconfig: s
 
 
 def _find_kubeconfig(option: str | None) -> str:
-    """Return the absolute paths of the files that exist, separated as in ``KUBECONFIG``."""
+    """Return the absolute paths of the kubeconfig files that exist, separated as in ``KUBECONFIG``."""
     value = option or os.environ.get("KUBECONFIG") or "~/.kube/config"
     paths = [Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part]
     return os.pathsep.join(str(path) for path in paths if path.is_file())
@@ -97,14 +97,14 @@ def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, c
         context, own_namespace = _choose_context(path, context)
         config.load_kube_config(path, context, configuration)  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).partition("{")[0].split())  # the client repeats whole entries, with their tokens
+        reason = " ".join(str(error).partition("{")[0].split())  # the client quotes whole entries, with their tokens
         raise MeshError(f"the kubeconfig {path} cannot be used ({reason}): `kubectl config view` shows it") from None
     namespace = namespace or own_namespace or _DEFAULT_NAMESPACE
     return Connection(client.ApiClient(configuration), namespace, context, path, chosen)
 
 
 def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:
-    """Return the name and the namespace of a context, by default of the current one."""
+    """Return the name and the namespace of a context, by default of the current context."""
     from kubernetes.config.kube_config import KubeConfigMerger
 
     config: Any = KubeConfigMerger(path).config.value  # type: ignore[no-untyped-call]
@@ -134,7 +134,7 @@ def _from_service_account(namespace: str | None) -> Connection:
 def _configuration() -> Configuration:
     from kubernetes.client import Configuration
 
-    # Calling the class would copy the default that another user of the client in this process may have set.
+    # Calling the class would copy a default that other code in this process may have set.
     configuration: Configuration = type.__call__(Configuration)
     configuration.retries = False  # report an unreachable cluster at once
     configuration.keep_alive = True  # notice a connection that a load balancer has cut during a watch

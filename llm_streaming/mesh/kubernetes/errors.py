@@ -1,4 +1,4 @@
-"""Error messages for what a cluster refuses or fails to do: one sentence, with the kubectl command that shows more."""
+"""Error messages for failed requests to a cluster: one sentence, with the kubectl command that shows more."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh.kubernetes.config import Connection
 
-# The API server is busy or restarts, or a watch has become too old (contract §6).
+# The statuses of an API server that is busy or restarts, and of a watch that is too old (contract §6).
 _TRANSIENT = {410, 429, 500, 502, 503, 504}
 
 _ANONYMOUS = "system:anonymous"  # the user of unauthenticated requests, on clusters that allow them
 
 
 def is_transient(error: ApiException | HTTPError) -> bool:
-    """Whether the request may succeed if it is repeated: the connection broke, or the API server is busy."""
+    """Return whether the same request may succeed later, because the connection broke or the API server is busy."""
     return not isinstance(error, ApiException) or error.status in _TRANSIENT
 
 
 def explain(error: ApiException | HTTPError, connection: Connection, subject: str = "model") -> MeshError:
-    """Say why a call to the API server failed (contract §6), without repeating anything of the request.
+    """Return the error that says why a request to the API server failed (contract §6), without quoting the request.
 
-    The subject is the resource of the call, as kubectl names it: ``model/<name>``.
+    `subject` is the resource in the request, as kubectl names it: ``model/<name>``.
     """
     if not isinstance(error, ApiException):
         reason = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
@@ -42,7 +42,7 @@ def explain(error: ApiException | HTTPError, connection: Connection, subject: st
 
 
 def not_installed(kind: str, connection: Connection) -> MeshError:
-    """Say that the cluster does not have Seldon Core 2."""
+    """Return the error which says that the cluster does not have Seldon Core 2."""
     return MeshError(
         f"Seldon Core 2 is not installed on this cluster, which has no {kind} of {API_VERSION}: install it with `helm "
         "install seldon-core-v2-crds seldon-charts/seldon-core-v2-crds` and the next steps in docs/cluster.md; "
@@ -51,10 +51,10 @@ def not_installed(kind: str, connection: Connection) -> MeshError:
 
 
 def no_api_server(connection: Connection) -> MeshError:
-    """Say that another server answers at the cluster's address."""
+    """Return the error which says that the server at the cluster's address is not an API server."""
     return MeshError(
         f"the server at {connection.client.configuration.host} is not a Kubernetes API server: check the address of "
-        f"{connection}, and whether a proxy is in the way; {connection.kubectl('cluster-info')} shows more"
+        f"{connection}, and whether a proxy answers instead; {connection.kubectl('cluster-info')} shows more"
     )
 
 
@@ -80,8 +80,8 @@ def _refusal(error: ApiException, connection: Connection, subject: str) -> str:
     if error.status == 409 and (causes := details.get("causes")):
         fields = "; ".join(f"{cause.get('field')}: {cause.get('message')}" for cause in causes)
         return (
-            f"{subject} was not applied, because other managers own fields that it would change ({fields}): change "
-            "them with those managers, or delete it and apply it again; "
+            f"{subject} was not applied, because it would change fields that other managers own ({fields}): change "
+            f"these fields with their managers, or delete {subject} and apply it again; "
             f"{connection.kubectl(f'get {subject} -o yaml --show-managed-fields')} shows the owners"
         )
     if error.status == 422:
@@ -91,7 +91,7 @@ def _refusal(error: ApiException, connection: Connection, subject: str) -> str:
 
 
 def _status(error: ApiException) -> dict[str, Any]:
-    """Return the Status that the API server sends with an error; it is empty if another server has answered."""
+    """Return the Status that the API server sent with an error, or an empty dict if another server answered."""
     try:
         status = json.loads(error.body or "")
     except ValueError:

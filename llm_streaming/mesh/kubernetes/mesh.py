@@ -1,4 +1,4 @@
-"""The mesh on a cluster: deploys Models on Seldon Core 2 (SC2)."""
+"""The mesh on a cluster, which deploys Models on Seldon Core 2 (SC2)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from llm_streaming.mesh.kubernetes.port_forward import PortForwards
 from llm_streaming.mesh.progress import ModelStatus, qualified, report
 
 _DELETE_TIMEOUT = 300.0  # seconds; a few are usual
-_METRICS_PORT = 8082  # MLServer's; the metrics of SC2's agent, on 9006, do not include those of the runtimes
-_SERVER_LABEL = "seldon-server-name"  # of a Server's pods (SeldonIO/seldon-core, operator/pkg/constants)
+_METRICS_PORT = 8082  # MLServer's port; SC2's agent serves metrics on 9006, but not those of the runtimes
+_SERVER_LABEL = "seldon-server-name"  # the label of a Server's pods (SeldonIO/seldon-core, operator/pkg/constants)
 
 
 class KubernetesMesh(Mesh):
-    """Seldon Core 2 on a Kubernetes cluster, found as kubectl finds it. Models stay there when the mesh is closed.
+    """Seldon Core 2 on the Kubernetes cluster that kubectl would use. Closing the mesh does not remove models.
 
     Args:
-        namespace: where SC2 runs; by default ``SELDON_NAMESPACE``, then the context's own, then ``seldon``.
+        namespace: the namespace of SC2; by default ``SELDON_NAMESPACE``, then the context's, then ``seldon``.
         context: the kubeconfig's context; by default the current one.
-        kubeconfig: the kubeconfig; by default the files that ``KUBECONFIG`` names, then ``~/.kube/config``. Without
-            any, a pod uses its service account.
+        kubeconfig: the kubeconfig file; by default the files in ``KUBECONFIG``, then ``~/.kube/config``. If there is
+            no such file, a pod uses its service account.
 
     Raises:
-        MeshError: no cluster is configured, it cannot be reached or refuses the credentials, or has no SC2.
+        MeshError: no cluster is configured, or it cannot be reached, rejects the credentials or has no SC2.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class KubernetesMesh(Mesh):
         self._cluster = Cluster(self._connection)
         self._forwards = PortForwards(self._connection)
         self._address: str | None = None
-        self._applied: dict[str, ModelStatus | None] = {}  # with the status from before the last change
+        self._applied: dict[str, ModelStatus | None] = {}  # each model's status before its last change
         self._closed = False
 
     def __str__(self) -> str:
@@ -51,10 +51,10 @@ class KubernetesMesh(Mesh):
 
     @property
     def address(self) -> str:
-        """``host:port`` of the HTTP endpoint, which is looked up at the first call.
+        """``host:port`` of the HTTP endpoint, which is looked up on first use.
 
         Raises:
-            MeshError: the mesh has no address, or does not have one yet.
+            MeshError: the mesh has no address, or the address cannot be used yet.
         """
         self._check()
         if self._address is None or self._forwards.lost():
@@ -62,20 +62,20 @@ class KubernetesMesh(Mesh):
         return self._address
 
     def metrics_address(self, server: str) -> str:
-        """``host:port`` of a port-forward to the ``/metrics`` of a server's first replica.
+        """Open a port-forward to the metrics port of a server's first replica, and return its ``host:port``.
 
         Raises:
-            MeshError: there is no server of this name, or it cannot be reached.
+            MeshError: the cluster has no server of this name, or the server cannot be reached.
         """
         self._get("Server", server)
         return self._forwards.open(f"pod/{server}-0", _METRICS_PORT)
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Models and Servers in a manifest; returns before they are ready.
+        """Deploy the Models and Servers in a manifest, without waiting until they are ready.
 
         Raises:
             ManifestError: the manifest cannot be used.
-            MeshError: the cluster rejects the manifest, forbids this, or cannot be reached.
+            MeshError: the cluster rejects the manifest, forbids the request, or cannot be reached.
         """
         self._check()
         for resource in self._read(manifest):
@@ -88,7 +88,7 @@ class KubernetesMesh(Mesh):
             report(f"{qualified(kind)}/{name} {result}")
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until models are ready, by default all that were applied here, for `timeout` seconds at most.
+        """Wait until the named models are ready, by default all applied here, for at most `timeout` seconds.
 
         Raises:
             MeshError: a model is not deployed, has failed (it stays on the cluster), or is not ready in time.
@@ -106,11 +106,11 @@ class KubernetesMesh(Mesh):
             report(f"model.mlops.seldon.io/{name} condition met")
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Models and Servers in a manifest; returns when they are gone.
+        """Remove the Models and Servers in a manifest, and wait until they are gone.
 
         Raises:
             ManifestError: the manifest cannot be used.
-            MeshError: a resource is not deployed or does not go, the cluster forbids this, or cannot be reached.
+            MeshError: a resource is not deployed or not gone in time, or the cluster forbids this or is unreachable.
         """
         self._check()
         for resource in self._read(manifest):
@@ -127,16 +127,16 @@ class KubernetesMesh(Mesh):
         """Return the Models or Servers in the mesh's namespace.
 
         Raises:
-            MeshError: the cluster forbids this or cannot be reached.
+            MeshError: the cluster forbids the request or cannot be reached.
         """
         self._check()
         return self._cluster.list(kind)
 
     def logs(self, model: str) -> str:
-        """Return the logs of all replicas of the server that holds a model.
+        """Return the logs of all replicas of the server on which a model runs.
 
         Raises:
-            MeshError: the model is not deployed, or several servers could hold it.
+            MeshError: the model is not deployed, or it is unclear on which server it runs.
         """
         found = Model.from_dict(self._get("Model", model))
         label = f"{_SERVER_LABEL}={self._server_of(found)}"
@@ -144,7 +144,7 @@ class KubernetesMesh(Mesh):
         return "\n".join(self._cluster.log(pod["metadata"]["name"], "mlserver") for pod in pods)
 
     def close(self) -> None:
-        """End the port-forwards on this machine. May be called again."""
+        """Stop the port-forwards on this machine. May be called several times."""
         self._closed = True
         self._forwards.close()
 
@@ -159,7 +159,7 @@ class KubernetesMesh(Mesh):
             own = resource.document["metadata"].get("namespace", self._connection.namespace)
             if own != self._connection.namespace:
                 raise ManifestError(
-                    f"'{resource.name}' belongs to namespace '{own}', but the mesh is {self}: connect with "
+                    f"'{resource.name}' belongs to namespace '{own}', but the mesh uses {self}: connect with "
                     f"namespace='{own}'"
                 )
         return resources
@@ -180,8 +180,8 @@ class KubernetesMesh(Mesh):
     def _follow(self, name: str, deadline: float) -> ModelStatus:
         """Follow a model and report its status, until it is ready or has failed, or until the deadline.
 
-        SC2 does not say which generation of a Model its status is about. A failure from before the last change counts
-        as outdated until SC2 writes another status.
+        SC2 does not say which generation of a Model a status describes. So a failure from before the last change is
+        ignored until SC2 writes another status.
         """
         outdated, words = self._applied.get(name), ""
         for model in self._cluster.follow("Model", name, deadline=deadline):
@@ -200,13 +200,13 @@ class KubernetesMesh(Mesh):
             if state is None or state["metadata"]["uid"] != uid:
                 return
         raise MeshError(
-            f"{kind.lower()} '{name}' is still there {_DELETE_TIMEOUT:g} s after its deletion, held by a finalizer: "
-            "check that Seldon Core 2's operator is running; "
+            f"{kind.lower()} '{name}' still exists {_DELETE_TIMEOUT:g} s after the request to delete it, because of a "
+            "finalizer: check that Seldon Core 2's operator is running; "
             f"{self._connection.kubectl(f'describe {kind.lower()} {name}')} shows more"
         )
 
     def _server_of(self, model: Model) -> str:
-        """Return the server that holds a model: the one that it names, or the only one with its requirements."""
+        """Return the server of a model: the one in its manifest, or the only one that meets its requirements."""
         if model.server:
             return model.server
         capable = [
@@ -217,13 +217,13 @@ class KubernetesMesh(Mesh):
         if len(capable) == 1:
             return capable[0]
         raise MeshError(
-            f"{len(capable)} servers could hold model '{model.name}': "
+            f"{len(capable)} servers could run model '{model.name}': "
             f"{self._connection.kubectl(f'logs -l {_SERVER_LABEL}=<server> -c mlserver')} shows a server's log"
         )
 
 
 def _change(before: Resource, after: Resource) -> str:
-    """Say what kubectl says of a change. Only what people write counts, not the status that SC2 writes meanwhile."""
+    """Return kubectl's word for a change. Ignore the status, because SC2 may change it at any time."""
     keys = ("generation", "labels", "annotations")
     same = all(before["metadata"].get(key) == after["metadata"].get(key) for key in keys)
     return "unchanged" if same else "configured"

@@ -1,7 +1,7 @@
-"""Port-forwards into a cluster, which are restarted when their pod ends or their connection breaks.
+"""Port-forwards into a cluster, which are restarted when their pod stops or their connection breaks.
 
-``kubectl port-forward`` does the work. As a script, this module runs kubectl with the command line in its arguments and
-restarts it whenever it ends, unless it has never listened: then its output is the reason.
+As a script, this module runs the ``kubectl port-forward`` command in its arguments, and restarts kubectl whenever it
+exits. If kubectl exits before it has listened, the script exits too, and kubectl's output gives the reason.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT = 15.0  # seconds; one or two are usual
 _PAUSE = 1.0  # seconds before a restart; nothing announces that the pod is back
-_LISTENS = "Forwarding from "  # kubectl prints this when it listens
+_LISTENS = "Forwarding from "  # kubectl prints this once it listens
 
 
 class PortForwards:
-    """Ports on loopback that lead into a cluster, for as long as this process lives."""
+    """Ports on loopback that forward to a cluster until this process ends."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._forwards: dict[str, tuple[str, ProcessGroup]] = {}
 
     def open(self, target: str, port: int) -> str:
-        """Return the ``host:port`` on loopback that leads to a port of ``svc/<name>`` or ``pod/<name>``.
+        """Return the ``host:port`` on loopback that forwards to a port of ``svc/<name>`` or ``pod/<name>``.
 
         Raises:
             MeshError: kubectl is not installed, or cannot reach the target.
@@ -70,18 +70,18 @@ class PortForwards:
         return self._forwards[target][0]
 
     def lost(self) -> bool:
-        """Whether a port-forward has been ended from outside."""
+        """Return whether a port-forward has stopped by itself."""
         return any(group.ended() for _, group in self._forwards.values())
 
     def close(self) -> None:
-        """End all port-forwards; returns when they are gone."""
+        """Stop all port-forwards, and wait until they are gone."""
         for _, group in self._forwards.values():
             group.stop()
         self._forwards.clear()
 
 
 def main(argv: list[str]) -> int:
-    """Run kubectl again and again until this process is ended; returns its exit status if it has never listened."""
+    """Run kubectl repeatedly until this process is stopped, or return its exit status if it never listened."""
     status, listened = _forward(argv)
     while listened:
         time.sleep(_PAUSE)
@@ -90,9 +90,9 @@ def main(argv: list[str]) -> int:
 
 
 def _forward(argv: list[str]) -> tuple[int, bool]:
-    """Run kubectl until it ends; returns its exit status, and whether it has listened."""
+    """Run kubectl until it exits, and return its exit status and whether it has listened."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as kubectl:
-        assert kubectl.stdout is not None  # noqa: S101 - it was asked for
+        assert kubectl.stdout is not None  # noqa: S101 - because of stdout=PIPE
         listened = False
         for line in kubectl.stdout:
             listened = listened or line.startswith(_LISTENS)

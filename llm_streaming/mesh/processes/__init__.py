@@ -1,1 +1,1 @@
-"""Server processes on this machine, which end with the process that starts them."""
+"""Server processes on this machine, which stop when the process that started them ends."""

@@ -1,4 +1,4 @@
-"""Starts Envoy processes, and builds the parts of their configuration."""
+"""Starts Envoy processes, and builds their configuration."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from llm_streaming.mesh.processes.group import Process, ProcessGroup
 from llm_streaming.mesh.processes.ports import answers
 
 TYPES = "type.googleapis.com/envoy"
-"""The prefix of the types in Envoy's configuration."""
+"""The prefix of the type URLs in Envoy's configuration."""
 
 _MANAGER = f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = f"{TYPES}.extensions.filters.http.router.v3.Router"
 _PROTOCOLS = f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions"
-_START_TIMEOUT = 30.0  # seconds; a tenth of one is usual
-_UNLIMITED = 1_000_000  # the stock limit of 1,024 requests would refuse the streams of a larger load test
+_START_TIMEOUT = 30.0  # seconds; 0.1 is usual
+_UNLIMITED = 1_000_000  # the default limit of 1,024 requests would reject streams in a larger load test
 
 Part = dict[str, Any]
 
 HTTP1: Part = {"explicit_http_config": {"http_protocol_options": {}}}
 HTTP2: Part = {"explicit_http_config": {"http2_protocol_options": {}}}
 SAME_PROTOCOL: Part = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
-"""The caller's protocol: HTTP/1.1 is passed on as HTTP/1.1, and gRPC's HTTP/2 as HTTP/2."""
+"""Envoy calls the server with the protocol of the caller, HTTP/1.1 or HTTP/2."""
 
 
 def bootstrap(listeners: Sequence[Part], clusters: Sequence[Part]) -> Part:
     """Build Envoy's configuration from its listeners and clusters."""
-    node = {"id": "mesh", "cluster": "mesh"}  # Envoy requires it if the configuration can change
+    node = {"id": "mesh", "cluster": "mesh"}  # Envoy requires this for a configuration that can change
     return {"node": node, "static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
 def listener(
     name: str, at: tuple[str, int], manager: Part, *, filters: Sequence[Part] = (), tls: Part | None = None
 ) -> Part:
-    """Build a listener for HTTP/1.1 and gRPC's HTTP/2 on one port, as SC2's is.
+    """Build a listener that accepts HTTP/1.1 and gRPC's HTTP/2 on one port, as SC2's does.
 
     Args:
-        name: its name.
-        at: host and port.
-        manager: further fields of its HTTP connection manager, at least the routes.
-        filters: the HTTP filters that a request passes before it is routed.
-        tls: the settings of its TLS; by default the listener uses no TLS.
+        name: the listener's name.
+        at: the host and the port.
+        manager: further fields of the HTTP connection manager, at least the routes.
+        filters: the HTTP filters that process a request before it is routed.
+        tls: the TLS settings; by default the listener does not use TLS.
     """
     router = {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}
     config = {
         "@type": _MANAGER,
         "stat_prefix": name,
-        # The connection of an answer that breaks off is closed at once, so that clients do not wait for more.
+        # If an answer breaks off, close its connection at once, so that clients do not wait for more.
         "delayed_close_timeout": "0s",
         **manager,
         "http_filters": [*filters, router],
@@ -68,7 +68,7 @@ def listener(
 
 
 def cluster(name: str, address: Part, protocols: Part, **more: object) -> Part:
-    """Build a cluster of the one server at an address, which speaks `HTTP1`, `HTTP2` or the `SAME_PROTOCOL`."""
+    """Build a cluster of one server. `protocols` is `HTTP1`, `HTTP2` or `SAME_PROTOCOL`; `more` adds fields."""
     thresholds = {"max_connections": _UNLIMITED, "max_pending_requests": _UNLIMITED, "max_requests": _UNLIMITED}
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
     return {
@@ -84,30 +84,30 @@ def cluster(name: str, address: Part, protocols: Part, **more: object) -> Part:
 
 
 def socket_address(host: str, port: int) -> Part:
-    """The address of a port of a host."""
+    """Build the address of a port on a host."""
     return {"socket_address": {"address": host, "port_value": port}}
 
 
 def pipe_address(path: Path) -> Part:
-    """The address of a unix socket."""
+    """Build the address of a unix socket."""
     return {"pipe": {"path": str(path)}}
 
 
 def route(match: Part, cluster: str, **more: object) -> Part:
-    """Build a route to a cluster. An answer may stream for as long as it takes; `more` has further fields."""
+    """Build a route to a cluster. It has no timeout, because answers may stream for long; `more` adds fields."""
     return {"match": match, "route": {"cluster": cluster, "timeout": "0s", **more}}
 
 
 def local_reply(status: int, text: str, **more: object) -> Part:
-    """Build a mapper that replaces the body of Envoy's own answers of a status; `more` has further fields."""
+    """Build a mapper that sets the body of Envoy's own responses with a given status; `more` adds fields."""
     is_status = {"comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unused"}}}
     return {"filter": {"status_code_filter": is_status}, "body": {"inline_string": text}, **more}
 
 
 def transport_socket(context: str, settings: Part) -> Part:
-    """Build a TLS transport socket from ``UpstreamTlsContext`` or ``DownstreamTlsContext``, and their common settings.
+    """Build a TLS transport socket of the type ``UpstreamTlsContext`` or ``DownstreamTlsContext``.
 
-    It uses TLS 1.3 only, because Envoy is at both ends.
+    `settings` are the fields of its ``common_tls_context``. Only TLS 1.3 is allowed, because both peers are Envoy.
     """
     versions = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
     tls = {
@@ -118,7 +118,7 @@ def transport_socket(context: str, settings: Part) -> Part:
 
 
 def envoy_process(name: str, config: Part, path: Path) -> Process:
-    """Write an Envoy's configuration to `path`, readable for this user only, and return the command that starts it.
+    """Write Envoy's configuration to `path`, readable only by this user, and return the process to start.
 
     Raises:
         MeshError: Envoy is not installed.
@@ -133,17 +133,17 @@ def envoy_process(name: str, config: Part, path: Path) -> Process:
 
 
 def start_envoy(name: str, config: Part, at: tuple[str, int]) -> ProcessGroup:
-    """Start an Envoy in a process group of its own; returns when it listens at `at`.
+    """Start Envoy in its own process group, and wait until it listens at `at`, a host and a port.
 
     Raises:
         PortTakenError: another process listens at `at`.
-        MeshError: Envoy is not installed, or does not start; the message has its last lines.
+        MeshError: Envoy is not installed, or does not start; the message quotes its last log lines.
     """
     group = ProcessGroup()
     try:
         group.start([envoy_process(name, config, group.home / f"{name}.json")])
         group.wait_until_ready(lambda: answers(*at), timeout=_START_TIMEOUT)
-    except BaseException:  # Ctrl-C too: the folder exists already
+    except BaseException:  # even on Ctrl-C, because the folder exists already
         group.stop()
         raise
     return group

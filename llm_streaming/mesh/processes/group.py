@@ -1,4 +1,4 @@
-"""Starts server processes, which end with this process: the caller's side of the supervisor."""
+"""Starts server processes through the supervisor, which stops them when this process ends."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _TRIES = 3
 
 
 class PortTakenError(MeshError):
-    """A server process ended because another process had taken its port."""
+    """A server process exited because another process had taken its port."""
 
 
 def retry_if_port_taken(start: Callable[[], T]) -> T:
-    """Call `start`, which starts servers on free ports, again if another process has taken one in the meantime.
+    """Call `start`, which starts servers on free ports. Retry if another process takes a port in the meantime.
 
     Raises:
-        PortTakenError: a port was taken at every try.
+        PortTakenError: a port was taken at every attempt.
     """
     for _ in range(_TRIES - 1):
         with contextlib.suppress(PortTakenError):
@@ -43,14 +43,14 @@ def retry_if_port_taken(start: Callable[[], T]) -> T:
 
 
 def bypass_proxies() -> None:
-    """Exclude this machine from the proxies in the environment, for the servers and for the caller's own clients."""
+    """Add this machine to ``NO_PROXY``, so that this process and its servers call each other without a proxy."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in os.environ.get(name, "").split(",") if host]
         os.environ[name] = ",".join(dict.fromkeys([*known, LOOPBACK, "localhost"]))
 
 
 def inherited() -> dict[str, str]:
-    """The caller's environment, with an absolute path to the model, because servers have another working directory."""
+    """Return the environment with an absolute path to the model, as servers have another working directory."""
     environment = dict(os.environ)
     if model := environment.get(MODEL_VARIABLE):
         environment[MODEL_VARIABLE] = str(Path(model).expanduser().absolute())
@@ -58,7 +58,7 @@ def inherited() -> dict[str, str]:
 
 
 class Process(NamedTuple):
-    """A server process to start: its name, also of its log, its command line and its whole environment."""
+    """A server process to start: its name (also used for its log), its command line and its complete environment."""
 
     name: str
     argv: Sequence[str]
@@ -66,23 +66,23 @@ class Process(NamedTuple):
 
 
 class ProcessGroup:
-    """Processes that end with this process, however it ends, and a private folder that is removed with them.
+    """Processes and their private folder, which are stopped and removed even if this process is killed.
 
     Attributes:
-        home: the folder.
+        home: the private folder.
     """
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="llm-streaming-"))
         self._owner = os.getpid()
         self._supervisor: subprocess.Popen[str] | None = None
-        self._pipe: IO[str] | None = None  # the supervisor ends the processes when it is closed
+        self._pipe: IO[str] | None = None  # when it is closed, the supervisor stops the processes
         self._names: list[str] = []
         atexit.register(self.stop)
 
     def start(self, processes: Sequence[Process]) -> None:
-        """Start the processes; returns before they are ready."""
-        # A session of its own: interrupting a notebook's cell signals the kernel's whole process group.
+        """Start the processes, without waiting until they are ready."""
+        # The supervisor has its own session, because interrupting a notebook's cell signals the kernel's process group.
         with (self.home / "supervisor.log").open("wb") as log:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-I", str(Path(supervisor.__file__))],
@@ -100,35 +100,35 @@ class ProcessGroup:
         print(json.dumps(spec), file=self._pipe, flush=True)
 
     def wait_until_ready(self, ready: Callable[[], bool], *, timeout: float) -> None:
-        """Poll until the processes are ready, for `timeout` seconds at most.
+        """Poll `ready` until it returns True, for at most `timeout` seconds.
 
         Raises:
-            MeshError: a process has ended, or they are not ready in time; the message has their last lines.
+            MeshError: a process has exited, or `ready` is not True in time; the message quotes the last log lines.
         """
         is_ready = wait_until(lambda: self.ended() is not None or ready(), timeout=timeout)
         if ended := self.ended():
             raise ended
         if not is_ready:
             logs = "\n".join(f"{name}: {self.log(name, lines=3)}" for name in self._names)
-            raise MeshError(f"the mesh is not up after {timeout:g} s; its servers' last lines were:\n{logs}")
+            raise MeshError(f"the mesh did not start within {timeout:g} s; its servers' last log lines:\n{logs}")
 
     def ended(self) -> MeshError | None:
-        """The error to raise if a process has ended: its name, exit status and last lines. None if all are running.
+        """Return the error to raise if a process has exited, or None if all processes are running.
 
-        It is a `PortTakenError` if the process could not listen on its port.
+        If the process could not listen on its port, the error is a `PortTakenError`.
         """
         for name in self._names:
             exit_file = self.home / f"{name}.exit"
             if exit_file.exists():
                 status, lines = exit_file.read_text(), self.log(name, lines=10)
                 kind = PortTakenError if _PORT_TAKEN.search(self.log(name)) else MeshError
-                return kind(f"{name} ended with status {status}; its last lines were:\n{lines}")
+                return kind(f"{name} exited with status {status}; its last log lines:\n{lines}")
         if self._supervisor is None or self._supervisor.poll() is not None:
-            return MeshError("the mesh's supervisor has ended, and its servers with it: connect again")
+            return MeshError("the mesh's supervisor has stopped, and so have its servers: connect again")
         return None
 
     def log(self, name: str, *, lines: int | None = None) -> str:
-        """The output of a process: the last `lines` of it, or all."""
+        """Return the output of a process: by default all of it, otherwise its last `lines` lines."""
         try:
             printed = (self.home / f"{name}.log").read_text(errors="replace").splitlines()
         except OSError:
@@ -136,17 +136,17 @@ class ProcessGroup:
         return "\n".join(printed[-lines:] if lines else printed)
 
     def stop(self) -> None:
-        """End every process and remove the folder; returns when they are gone. May be called again."""
+        """Stop every process, remove the folder, and wait until they are gone. May be called several times."""
         if self._owner != os.getpid():
-            return  # this is a fork of the caller, to which the processes do not belong
+            return  # this is a fork of the process that started the group
         self._close_pipe()
         if self._supervisor is not None:
-            self._supervisor.terminate()  # a fork that Python does not know of may hold the pipe open
+            self._supervisor.terminate()  # a fork outside Python's control may keep the pipe open
             self._supervisor.wait()
         shutil.rmtree(self.home, ignore_errors=True)
         atexit.unregister(self.stop)
 
     def _close_pipe(self) -> None:
-        """Close the pipe. A fork closes its copy at once, which would keep the servers alive after the caller's end."""
+        """Close the pipe. Every fork closes its copy at once, because an open copy would keep the servers running."""
         if self._pipe is not None:
             self._pipe.close()

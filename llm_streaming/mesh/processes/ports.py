@@ -1,4 +1,4 @@
-"""Finds free ports of this machine, checks whether a port is free or answers, and polls a condition."""
+"""Finds free ports on this machine, checks whether a port is free or in use, and polls conditions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 LOOPBACK = "127.0.0.1"
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only `up --share` listens there
-"""All networks of this machine."""
+"""The address for listening on all networks of this machine."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports on loopback where no server listens.
+    """Find ports on loopback on which no server listens.
 
-    Systems choose the ports of outgoing connections from a higher range. So no connection takes a port before its
-    server listens on it.
+    Systems choose the ports for outgoing connections from a higher range. So no outgoing connection takes a port
+    before a server listens on the port.
     """
     ports: list[int] = []
     while len(ports) < count:
@@ -28,7 +28,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def why_taken(host: str, port: int) -> str | None:
-    """The system's reason why no server can listen on a port of this machine; None if one can. Port 0 is any port."""
+    """Return the system's reason why no server can listen on a port, or None if one can. Port 0 is any port."""
     try:
         socket.create_server((host, port)).close()
     except OverflowError:
@@ -39,7 +39,7 @@ def why_taken(host: str, port: int) -> str | None:
 
 
 def answers(host: str, port: int, *, timeout: float = 1.0) -> bool:
-    """Whether a server accepts connections at an address within `timeout` seconds."""
+    """Return whether a server accepts connections at an address within `timeout` seconds."""
     try:
         socket.create_connection((LOOPBACK if host == EVERYWHERE else host, port), timeout=timeout).close()
     except OSError:
@@ -48,9 +48,9 @@ def answers(host: str, port: int, *, timeout: float = 1.0) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float, interval: float = 0.02) -> bool:
-    """Poll every `interval` seconds until the condition holds; returns False after `timeout` seconds.
+    """Poll a condition every `interval` seconds, and return whether it became true within `timeout` seconds.
 
-    It is for changes without an event, such as a server that starts to listen, or a proxy that uses a new route.
+    Use this for changes that cause no event: a server starts to listen, or a proxy starts to use a new route.
     """
     deadline = time.monotonic() + timeout
     while not condition():

@@ -1,13 +1,12 @@
-"""A script that runs processes until its caller ends, and then ends them.
+"""A script that runs processes until its caller ends, and then stops them.
 
-`ProcessGroup` starts it. It reads one line of JSON from standard input, ``{"home": folder, "processes": [{"name",
-"argv", "env"}]}``, starts the processes with `home` as their working directory, and waits for the end of its input. The
-input ends when the caller closes the pipe, and also when the caller is killed. Then the script ends every process and
-its descendants, and removes `home`. The kernel's parent-death signal, the usual means, would not do: it fires when the
-creating *thread* ends, and does not reach grandchildren.
+`ProcessGroup` starts the script. The script reads one line of JSON from standard input, ``{"home": folder, "processes":
+[{"name", "argv", "env"}]}``, starts the processes with `home` as their working directory, and waits for the end of its
+input. The input ends when the caller closes the pipe or is killed. Then the script stops every process and its
+descendants, and removes `home`. The usual method, the kernel's parent-death signal, does not work here: the kernel
+sends this signal when the creating *thread* ends, and sends it only to child processes, not to their descendants.
 
-The output of each process is in ``<name>.log`` in `home`. When a process has ended, its exit status is in
-``<name>.exit``.
+In `home`, ``<name>.log`` contains the output of a process, and ``<name>.exit`` its exit status once it has exited.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ import threading
 import time
 from pathlib import Path
 
-GRACE = 2.0  # seconds that the processes have to end by themselves
+GRACE = 2.0  # seconds in which the processes may stop by themselves
 
 
 def main() -> None:
@@ -31,7 +30,7 @@ def main() -> None:
     home = Path(spec["home"])
     asked, ask = os.pipe()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        # The handler raises nothing: an exception could interrupt the start or the end of a process.
+        # The handler raises no exception, because that could interrupt starting or stopping a process.
         signal.signal(number, lambda *_: os.write(ask, b"."))
     children: list[Child] = []
     try:
@@ -43,7 +42,7 @@ def main() -> None:
 
 
 class Child:
-    """A process in a group of its own, so that its descendants can be ended with it."""
+    """A process in its own process group, so that its descendants can be stopped with it."""
 
     def __init__(self, home: Path, name: str, argv: list[str], env: dict[str, str]) -> None:
         self.exit_file = home / f"{name}.exit"
@@ -55,19 +54,19 @@ class Child:
         self.note.start()
 
     def note_exit(self) -> None:
-        """Wait for the process's end, end its descendants, and write its exit status for the caller."""
+        """Wait until the process exits, kill its descendants, and write its exit status for the caller."""
         status = self.process.wait()
-        self.signal(signal.SIGKILL)  # vLLM's engine outlives a server that was killed
+        self.signal(signal.SIGKILL)  # vLLM's engine would outlive a server that was killed
         self.exit_file.write_text(str(status))
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process and its descendants, also after the process has ended."""
+        """Send a signal to the process and its descendants, even if the process itself has exited."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
             os.killpg(self.process.pid, number)
 
 
 def stop(children: list[Child]) -> None:
-    """End every process and its descendants: first SIGTERM, then SIGKILL."""
+    """Stop every process and its descendants, first with SIGTERM, then with SIGKILL."""
     for child in children:
         child.signal(signal.SIGTERM)
     deadline = time.monotonic() + GRACE
@@ -79,7 +78,7 @@ def stop(children: list[Child]) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, and again if a process that is being killed has written into it."""
+    """Remove a folder. Retry, because a process that is being killed may still write into the folder."""
     deadline = time.monotonic() + GRACE
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)

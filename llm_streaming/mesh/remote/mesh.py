@@ -1,4 +1,4 @@
-"""The embedded mesh of another process: the one that ``llm-streaming up`` keeps open."""
+"""A client for the embedded mesh of another process, which ``llm-streaming up`` keeps open."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from llm_streaming.mesh.remote.requests import PATH, Request
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_CONNECT_TIMEOUT = 30.0  # seconds until the mesh has said that it is there; milliseconds are usual
+_CONNECT_TIMEOUT = 30.0  # seconds until the mesh has returned its address; milliseconds are usual
 _ERRORS = {error.__name__: error for error in (ManifestError, MeshError)}
 
 
 class RemoteMesh(Mesh):
-    """The embedded mesh of another process. Its progress messages are repeated here.
+    """The embedded mesh of another process. The progress messages of that process are repeated in this one.
 
     Args:
-        origin: the URL to send the requests to.
-        absent: the error message if nothing answers there.
-        command: the command that keeps the mesh open, and the machine where it runs.
-        socket: the unix socket to connect to, instead of the host that `origin` names.
+        origin: the URL of the other process, without a path.
+        absent: the error message if no server listens there.
+        command: the command that keeps the mesh open and, for another machine, the machine's address.
+        socket: the unix socket to connect to, instead of the host in `origin`.
 
     Raises:
-        MeshError: no mesh is open there, or the process that keeps it does not answer.
+        MeshError: no mesh is open there, or the process that keeps the mesh open does not answer.
     """
 
     def __init__(self, origin: str, *, absent: str, command: str, socket: Path | None = None) -> None:
@@ -43,26 +43,26 @@ class RemoteMesh(Mesh):
         self._http = httpx.Client(base_url=origin, transport=transport, trust_env=False)
         try:
             self._address = str(self._send(Request(method="address"), timeout=_CONNECT_TIMEOUT))
-        except BaseException:  # also Ctrl-C: a shared mesh has opened its tunnel already
+        except BaseException:  # even on Ctrl-C, because a shared mesh has opened its tunnel already
             self.close()
             raise
 
     @staticmethod
     def at(socket: str | Path) -> RemoteMesh:
-        """Use the mesh whose control socket is at this path (see `MeshService`); raises as the class does."""
+        """Use the mesh whose control socket is at this path (see `MeshService`); raises the errors of the class."""
         absent = (
-            f"LLM_STREAMING_MESH names {socket}, where no mesh is open any more: run `llm-streaming up` again and the "
-            "line that it prints, or unset the variable"
+            f"LLM_STREAMING_MESH points to {socket}, where no mesh is open any more: run `llm-streaming up` again and "
+            "the line that it prints, or unset the variable"
         )
         return RemoteMesh("http://mesh", absent=absent, command="`llm-streaming up`", socket=Path(socket))
 
     def __str__(self) -> str:
-        return f"{self.address}, kept by {self._command}"
+        return f"{self.address}, kept open by {self._command}"
 
     @property
     def closed(self) -> bool:
-        """Whether the mesh can no longer be used, because it was closed here or there."""
-        # The socket is removed when the process that keeps the mesh ends.
+        """Whether the mesh can no longer be used, because it was closed in this process or in the other."""
+        # The socket is removed when the process that keeps the mesh open exits.
         return self._http.is_closed or (self._socket is not None and not self._socket.exists())
 
     @property
@@ -71,46 +71,46 @@ class RemoteMesh(Mesh):
         return self._address
 
     def metrics_address(self, server: str) -> str:
-        """``host:port`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does."""
+        """Return the ``host:port`` of a server's metrics; raises the errors of `EmbeddedMesh.metrics_address`."""
         return self._call(Mesh.metrics_address, server)
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Models in a manifest; raises as `EmbeddedMesh.apply` does."""
+        """Deploy the Models in a manifest; raises the errors of `EmbeddedMesh.apply`."""
         for document in load_documents(manifest):
             self._call(Mesh.apply, document)
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until models are ready, all of them by default; raises as `EmbeddedMesh.wait` does."""
+        """Wait until the named models are ready, by default all models; raises the errors of `EmbeddedMesh.wait`."""
         self._call(Mesh.wait, *names, timeout=timeout)
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Models in a manifest; raises as `EmbeddedMesh.delete` does."""
+        """Remove the Models in a manifest; raises the errors of `EmbeddedMesh.delete`."""
         for document in load_documents(manifest):
             self._call(Mesh.delete, document)
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """Return the Models or Servers of the mesh; raises as `EmbeddedMesh.resources` does."""
+        """Return the Models or Servers of the mesh; raises the errors of `EmbeddedMesh.resources`."""
         return self._call(Mesh.resources, kind)
 
     def logs(self, model: str) -> str:
-        """Return the log of the server that holds a model; raises as `EmbeddedMesh.logs` does."""
+        """Return the log of the server on which a model runs; raises the errors of `EmbeddedMesh.logs`."""
         return self._call(Mesh.logs, model)
 
     def reset(self) -> None:
-        """Remove all models of all users; raises `MeshError` if another machine shares the mesh."""
+        """Remove all models of all users; raises `MeshError` on a shared mesh, which only its presenter can reset."""
         self._call(RemoteMesh.reset)
 
     def close(self) -> None:
-        """Stop using the mesh, which stays open there. May be called again."""
+        """Stop using the mesh, which stays open in the other process. May be called several times."""
         self._http.close()
 
     def _call(self, method: Callable[Concatenate[Any, P], T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call the method of this name on the mesh there."""
+        """Call the method of the same name on the mesh in the other process."""
         result: T = self._send(Request(method=method.__name__, arguments=arguments, options=options))
         return result
 
-    def _send(self, request: Request, timeout: float | None = None) -> Any:  # noqa: ANN401 - each method has its own
-        """Send a request and return what the method returned. Most methods may take any time."""
+    def _send(self, request: Request, timeout: float | None = None) -> Any:  # noqa: ANN401 - it depends on the method
+        """Send a request and return the method's result, without a timeout by default, as some methods take minutes."""
         if self._http.is_closed:
             raise MeshError("the mesh is closed: connect again")
         limits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
@@ -118,7 +118,7 @@ class RemoteMesh(Mesh):
         content = msgspec.json.encode(request)
         try:
             with self._http.stream("POST", PATH, content=content, headers=headers, timeout=limits) as answer:
-                if answer.is_error:  # an Envoy on the way to a shared mesh says why
+                if answer.is_error:  # the message is from an Envoy in front of a shared mesh
                     raise self._not_reached(answer.read().decode(errors="replace"))
                 for line in answer.iter_lines():
                     message = msgspec.json.decode(line)
@@ -135,9 +135,9 @@ class RemoteMesh(Mesh):
                 "Ctrl-Z, run `fg` in its shell"
             ) from None
         except httpx.TransportError:
-            pass  # the connection ended before the answer did
+            pass  # the connection closed before the answer was complete
         raise MeshError("the mesh was closed before it answered: `llm-streaming up` printed the reason")
 
     def _not_reached(self, reason: str) -> MeshError:
-        self.close()  # so that `connect` tries again
+        self.close()  # so that the next `connect` opens the mesh again
         return MeshError(reason)

@@ -1,7 +1,7 @@
 """Requests to the embedded mesh of another process: their encoding, and the server that receives them.
 
-A request is one ``POST`` of JSON over HTTP. The answer is lines of JSON: ``{"progress": text}`` for each progress
-message as it is written, and at the end ``{"returned": value}``, or ``{"raised": class name, "message": text}``.
+A request is one ``POST`` of JSON over HTTP. The answer consists of lines of JSON: one ``{"progress": text}`` for each
+progress message, and finally ``{"returned": value}``, or ``{"raised": class name, "message": text}``.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ PATH = "/llm-streaming"
 """The HTTP path of requests."""
 
 METRICS_PATH = f"{PATH}/metrics"
-"""On a shared mesh, the path under which ``/<server>/metrics`` shows the metrics of a server."""
+"""The prefix of the paths of metrics on a shared mesh; ``/<server>/metrics`` follows the prefix."""
 
-_MAX_BYTES = 1_000_000  # of a request; a manifest has hundreds
+_MAX_BYTES = 1_000_000  # of one request; a manifest has hundreds of bytes
 
 
 def user_id() -> str:
-    """Identify the user of this process, without revealing anything about the machine.
+    """Return an identifier of the user of this process, which reveals nothing about the machine.
 
-    All commands of a terminal are one user, and so is each notebook's kernel: they share a session of the operating
-    system.
+    A user is a session of the operating system. So all commands in one terminal have the same user, and each
+    notebook's kernel has its own.
     """
     session = f"{platform.node()}/{uuid.getnode()}/{os.getsid(0)}"
     return hashlib.sha256(session.encode()).hexdigest()[:16]
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """A method of the mesh to call.
+    """A request to call a method of the mesh.
 
     Args:
         method: the method's name.
-        arguments: its positional arguments.
-        options: its keyword arguments.
-        user: the user who sends the request, as `user_id` identifies them.
+        arguments: the positional arguments.
+        options: the keyword arguments.
+        user: the identifier, from `user_id`, of the user who sends the request.
     """
 
     method: str
@@ -60,17 +60,17 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 class RequestServer(ThreadingUnixStreamServer, ABC):
-    """Receives requests on a unix socket and sends the answers back. Use as a context manager.
+    """A server for requests on a unix socket. Use as a context manager.
 
     Attributes:
         path: the path of the socket.
 
     Raises:
-        MeshError: there can be no socket at this path.
+        MeshError: the socket cannot be created at this path.
     """
 
     daemon_threads = True
-    block_on_close = False  # do not wait for requests that wait for a model
+    block_on_close = False  # closing does not wait for requests, because they may be waiting for a model
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,22 +85,22 @@ class RequestServer(ThreadingUnixStreamServer, ABC):
 
     @abstractmethod
     def answer(self, request: Request) -> Any:  # noqa: ANN401 - each method returns a type of its own
-        """Carry out a request, in a thread of its own. What this returns or raises is sent back."""
+        """Carry out a request in its own thread. The server sends the returned value or raised error back."""
 
     def __exit__(self, *exception: object) -> None:
-        """Accept no more requests, and remove the socket. Running requests end with the mesh."""
+        """Stop accepting requests, and remove the socket. Requests in progress end when the mesh is closed."""
         self.shutdown()
         self.server_close()
-        self.path.unlink(missing_ok=True)  # a mesh that has lost a server has removed it already
+        self.path.unlink(missing_ok=True)  # already removed if the mesh was closed because a server stopped
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: RequestServer
-    timeout = 30  # seconds for a client to send its request, and to take each line of the answer
+    timeout = 30  # seconds for a client to send its request, and to receive each line of the answer
 
     def do_POST(self) -> None:
         """Answer one request and close the connection."""
-        # This content type is one that a page in a browser cannot send to another site without asking it.
+        # A web page can send this content type to another site only if that site allows it (CORS).
         if self.path != PATH or self.headers.get_content_type() != "application/json":
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -126,12 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise not_understood(str(error)) from None
 
     def _send(self, **message: object) -> None:
-        with contextlib.suppress(OSError):  # the client has left; its request is carried out all the same
+        with contextlib.suppress(OSError):  # the client has disconnected; still carry out its request
             self.wfile.write(msgspec.json.encode(message, enc_hook=str) + b"\n")
 
 
 def not_understood(reason: str) -> MeshError:
-    """Say that a request has another form than this version of the package expects."""
+    """Return the error for a request that this version of the package cannot read."""
     return MeshError(
-        f"the mesh does not understand the request ({reason}): use the version of llm-streaming that opened it"
+        f"the mesh does not understand the request ({reason}): use the version of llm-streaming that opened the mesh"
     )

@@ -1,4 +1,4 @@
-"""Serves an embedded mesh to other processes, and counts the users of each model.
+"""A service that lets other processes use an embedded mesh, and records the users of each model.
 
 Nobody can change or remove a model that somebody else uses.
 """
@@ -20,20 +20,20 @@ from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import Request, RequestServer, not_understood
 
 Check = Callable[[Model], None]
-"""Raises an error if a user may not apply a Model."""
+"""A function that raises an error if a user may not apply a Model."""
 
 
 class MeshService(RequestServer):
-    """Lets this user's other processes use an embedded mesh, through a socket that only this user can open.
+    """Lets other processes use an embedded mesh, through a socket that only this account can open.
 
-    It counts the users who have applied each model. A user who leaves without `delete` still counts. Their models stay,
-    which does no harm, until `reset`.
+    The service records the users who applied each model. A user who leaves without `delete` stays recorded, so their
+    models stay deployed until `reset`.
 
     Args:
-        mesh: the mesh. From now on only this service may change its models.
+        mesh: the mesh. Only this service may change the mesh's models from now on.
 
     Raises:
-        MeshError: the mesh's folder can hold no socket.
+        MeshError: the socket cannot be created in the mesh's folder.
     """
 
     def __init__(self, mesh: EmbeddedMesh) -> None:
@@ -43,12 +43,12 @@ class MeshService(RequestServer):
         super().__init__(mesh.home / "control.sock")
 
     def answer(self, request: Request, user: str = "presenter", check: Check = lambda _: None) -> Any:  # noqa: ANN401
-        """Carry out a request. It returns and raises what the method does; the types of its arguments are checked.
+        """Check the types of a request's arguments and call the mesh method; returns and raises what the method does.
 
         Args:
             request: the request.
-            user: the user who sends it; by default the person who keeps the mesh open, from any process.
-            check: the check of a Model to apply; by default the user may apply any.
+            user: the user who sends the request; by default the presenter, who keeps the mesh open, from any process.
+            check: called with each Model before it is applied; by default every Model is allowed.
         """
         mesh = self._mesh
         mesh.check()
@@ -70,10 +70,10 @@ class MeshService(RequestServer):
             raise not_understood(str(error.errors()[0]["msg"])) from None
 
     def _apply(self, user: str, check: Check, manifest: dict[str, Any]) -> None:
-        """Deploy a manifest and count the user, unless others use a different model of this name."""
+        """Deploy a Model and record its user, unless others use a different model with the same name."""
         (resource,) = read_manifests(manifest)
         if isinstance(resource, Server):
-            self._mesh.apply(resource)  # which refuses to change it
+            self._mesh.apply(resource)  # raises an error if the Server differs
             return
         check(resource)
         with self._changing:
@@ -81,19 +81,19 @@ class MeshService(RequestServer):
             others = users - {user}
             if others and self._mesh.would_change(resource):
                 raise MeshError(
-                    f"model '{resource.name}' is in use with another manifest ({_count(others)}): give your model "
-                    "another name, or wait until they have deleted theirs"
+                    f"model '{resource.name}' was deployed by {_count(others)} with a different manifest: use another "
+                    "name, or wait until they delete the model"
                 )
             self._mesh.apply(resource)
             users.add(user)
 
     def _delete(self, user: str, manifest: dict[str, Any]) -> None:
-        """Stop counting the user of a Model, and remove the Model if it has no other users."""
+        """Remove the user from a Model's users, and delete the Model if no users are left."""
         model = Model.from_dict(manifest)
         with self._changing:
             users = self._users_of(model.name)
             if users and user not in users:
-                raise MeshError(f"model '{model.name}' was applied by {_count(users)}, not by you: it stays for them")
+                raise MeshError(f"model '{model.name}' was deployed by {_count(users)}: only they can delete it")
             users.discard(user)
             if users:
                 report(f'model.mlops.seldon.io "{model.name}" deleted')
@@ -108,7 +108,7 @@ class MeshService(RequestServer):
                 self._mesh.delete({key: value for key, value in resource.items() if key != "status"})
 
     def _users_of(self, name: str) -> set[str]:
-        """Return the users of a model. A model that is gone, because it failed to load, has no users."""
+        """Return the users of a model. A model that was removed because it failed to load has no users."""
         if not any(model["metadata"]["name"] == name for model in self._mesh.resources("Model")):
             self._users[name] = set()
         return self._users[name]
