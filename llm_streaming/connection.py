@@ -1,4 +1,4 @@
-"""Opens meshes and remembers them: `connect`, and `get_mesh_ip` for the mesh that was opened last."""
+"""Opens meshes with `connect`, and returns the address of the mesh that was opened last with `get_mesh_ip`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from llm_streaming.mesh.remote.mesh import RemoteMesh
 
 MESH_VARIABLE = "LLM_STREAMING_MESH"
-"""The environment variable that leads to a mesh of another process: the path of its socket, or an invitation."""
+"""The environment variable that points to another process's mesh. It contains a socket's path or an invitation."""
 
 open_meshes: list[tuple[dict[str, Any], Mesh]] = []
 """The meshes that `connect` and `get_mesh_ip` have opened, oldest first, each with the arguments it was opened with."""
 
 
 def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 - each target has its own
-    """Open a mesh, or return the open mesh if there is one with the same arguments, as when a cell is run again.
+    """Open a mesh, or return the one that is already open with the same arguments, such as when a cell runs again.
 
-    If ``LLM_STREAMING_MESH`` leads to the mesh of `llm-streaming up`, on this machine or shared by another one,
-    ``connect("embedded")`` without options uses that mesh. Closing it here leaves it open there.
+    If ``LLM_STREAMING_MESH`` points to a mesh of ``llm-streaming up``, on this machine or shared by another one,
+    ``connect("embedded")`` without options uses that mesh. Closing it here leaves it open for others.
 
     Args:
-        target: ``"embedded"``, Envoy and MLServer on this machine, or ``"kubernetes"``, Seldon Core 2 on a cluster.
+        target: ``"embedded"`` for Envoy and MLServer on this machine, ``"kubernetes"`` for Seldon Core 2 on a cluster.
         options: the arguments of `EmbeddedMesh` or `KubernetesMesh`.
 
     Raises:
@@ -45,10 +45,10 @@ def connect(target: str = "embedded", **options: Any) -> Mesh:  # noqa: ANN401 -
 
 
 def get_mesh_ip() -> str:
-    """Return the ``host:port`` for ``f"http://{get_mesh_ip()}/v2/models/…"``.
+    """Return a mesh's ``host:port``, for example for ``f"http://{get_mesh_ip()}/v2/models/…"``.
 
-    It is the address of the mesh that was opened last and is still open. If no mesh is open, the mesh that
-    ``LLM_STREAMING_MESH`` leads to is opened, or else the one on the cluster that kubectl is configured for.
+    The address is that of the open mesh that was opened last. If no mesh is open, the function opens the mesh that
+    ``LLM_STREAMING_MESH`` points to or, if the variable is not set, the mesh on kubectl's current cluster.
 
     Raises:
         MeshError: no mesh is open and kubectl is not configured, or the cluster's mesh has no address.
@@ -60,7 +60,7 @@ def get_mesh_ip() -> str:
 
 
 def open_mesh(target: str, **options: Any) -> Mesh:  # noqa: ANN401 - each target has its own
-    """Open a mesh as `connect` does, without remembering it and without a message. The caller closes it."""
+    """Open a mesh as `connect` does, but without remembering it or printing a message. The caller must close it."""
     if target == "embedded" and not options and (mesh := mesh_of_environment()):
         return mesh
     kind = _mesh_class(target)
@@ -71,7 +71,7 @@ def open_mesh(target: str, **options: Any) -> Mesh:  # noqa: ANN401 - each targe
 
 
 def mesh_of_environment() -> RemoteMesh | None:
-    """Open the mesh that ``LLM_STREAMING_MESH`` leads to, if it is set; raises `MeshError` if none can be reached."""
+    """Open the mesh that ``LLM_STREAMING_MESH`` points to, if it is set; raises `MeshError` if it cannot be reached."""
     value = os.environ.get(MESH_VARIABLE)
     if not value:
         return None
@@ -93,7 +93,7 @@ def _open_and_remember(arguments: dict[str, Any]) -> Mesh:
 def _forget_closed() -> None:
     for arguments, mesh in open_meshes.copy():
         if mesh.closed:
-            mesh.close()  # a mesh that has lost a server still runs the others
+            mesh.close()  # if one server of the mesh has stopped, the others still run
             open_meshes.remove((arguments, mesh))
 
 
@@ -108,7 +108,7 @@ def _default_target() -> str:
 
 
 def _mesh_class(target: str) -> Callable[..., Mesh]:
-    """Return the class of mesh for a target. It is imported here because its packages are heavy, or not installed."""
+    """Return the mesh class for a target. It is imported here because its packages are large, or not installed."""
     if target == "embedded":
         from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 

@@ -8,15 +8,15 @@ from typing import Any
 
 
 class LLMStreamingError(Exception):
-    """The base class of all exceptions that this package raises on purpose."""
+    """The base class of all exceptions that this package defines."""
 
     def _render_traceback_(self) -> list[str]:
-        """Have IPython print the message instead of a traceback."""
+        """Make IPython print the message instead of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class ProtocolError(LLMStreamingError):
-    """A request or an answer breaks the wire format (contract §1 and §2).
+    """A request or a response violates the wire format (contract §1 and §2).
 
     The message gives the location, such as a tensor and an index, what was expected and what was found.
     """
@@ -31,14 +31,14 @@ class MeshError(LLMStreamingError):
 
 
 class EngineError(LLMStreamingError):
-    """An engine refused a request, or failed while it answered.
+    """An engine rejected a request, or failed while it answered the request.
 
     Args:
-        message: one sentence, in the engine's own words if it has any.
-        status: the HTTP status that OpenAI's API would send.
+        message: one sentence, which is the engine's own message if there is one.
+        status: the HTTP status that OpenAI's API would return.
         type: OpenAI's error type, such as ``invalid_request_error``.
         code: OpenAI's error code, such as ``context_length_exceeded``, or None.
-        retry_after: seconds to wait before the next try, if the provider names them.
+        retry_after: seconds to wait before a retry, or None if the provider does not say.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EngineError(LLMStreamingError):
         self.retry_after = retry_after
 
     def as_openai(self) -> dict[str, Any]:
-        """Return the error as a body of OpenAI's API: ``{"error": {"message", "type", "code"}}``."""
+        """Return the error as a response body of OpenAI's API: ``{"error": {"message", "type", "code"}}``."""
         return {"error": {"message": str(self), "type": self.type, "code": self.code}}
 
 
@@ -66,11 +66,11 @@ class InferenceError(LLMStreamingError):
 
     Args:
         message: one sentence about what went wrong.
-        status: the HTTP status, or None if none arrived.
+        status: the HTTP status, or None if no status arrived.
         code: OpenAI's error code or type, or None.
-        retry_after: seconds to wait before the next try, if the error of a stream names them. The error of a whole
-            answer can name them only in its message.
-        partial: the text that had arrived before the failure, ``""`` if there was none.
+        retry_after: seconds to wait before a retry, or None. Only errors in streams have this field; an error in place
+            of a whole answer can give the seconds only in its message.
+        partial: the text that had arrived before the failure, or ``""``.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     Args:
         name: the unknown name.
         known: the names that exist.
-        prefix: text before the nearest name, such as the path of the mapping that holds it.
+        prefix: text to put before the similar name, such as the path of the mapping that contains it.
     """
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {prefix}{nearest[0]}?)" if nearest else ""

@@ -1,7 +1,7 @@
 """Executes notebooks from start to end: ``python -m llm_streaming.execute notebooks/01-openai-streaming.ipynb``.
 
-``make demo`` and ``make course`` run this module. Papermill's own command would not merge streamed output, and would
-accept parameters that a notebook does not have.
+``make demo`` and ``make course`` run this module instead of papermill's own command, which does not merge streamed
+output and accepts parameters that a notebook does not have.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> dict
 
     Args:
         notebook: the notebook's path. It runs in its own folder.
-        output: the path of the executed copy. After a failure, it holds the cells up to the one that failed.
+        output: the path of the executed copy. After a failure, it contains the outputs up to the failed cell.
         parameters: values of the notebook's parameters.
 
     Raises:
@@ -48,7 +48,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any]) -> dict
             cwd=str(notebook.parent),
             kernel_name="python3",
             coalesce_streams=True,
-            extra_arguments=["--log-level=ERROR"],  # without the kernel's warning about loopback
+            extra_arguments=["--log-level=ERROR"],  # hides the kernel's warning about loopback
         )
     except PapermillExecutionError as error:
         raise NotebookError(f"{notebook}: cell {error.exec_count} failed: {error.ename}: {error.evalue}") from None

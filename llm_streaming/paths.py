@@ -9,19 +9,19 @@ from llm_streaming.errors import ManifestError
 
 
 def project_root() -> Path:
-    """Return the nearest folder, from the working directory upwards, that holds both ``models`` and ``manifests``.
+    """Return the nearest folder, from the working directory upwards, that contains both ``models`` and ``manifests``.
 
-    Notebooks run in ``notebooks/`` and people work in the root, and both write paths such as ``manifests/x.yaml``.
+    Paths such as ``manifests/x.yaml`` thus work both in notebooks, which run in ``notebooks/``, and in the root.
 
     Raises:
-        ManifestError: no folder holds both.
+        ManifestError: no such folder contains both.
     """
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / "models").is_dir() and (folder / "manifests").is_dir():
             return folder
     raise ManifestError(
-        f"no folder from {here} upwards holds both models/ and manifests/: change to the project's folder"
+        f"neither {here} nor a folder above it contains both models/ and manifests/: change to the project's folder"
     )
 
 
@@ -36,7 +36,7 @@ def in_project(path: str | Path) -> Path:
 
 
 def stays_inside(folder: Path, path: str | Path) -> bool:
-    """Check whether a path, relative to a folder or absolute, lies inside that folder.
+    """Check whether a path lies inside a folder. A relative path starts at that folder.
 
     Symbolic links are not followed: a model's folder may link to large files elsewhere.
     """

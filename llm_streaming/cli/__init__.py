@@ -31,14 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(words, prog_name="llm-streaming", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        context = getattr(error, "ctx", None)  # only an error in a command's arguments has one
+        context = getattr(error, "ctx", None)  # only errors in a command's arguments have a context
         hint = f" (`{context.command_path} --help` shows the usage)" if context else ""
         print(f"error: {' '.join(error.format_message().split())}{hint}", file=sys.stderr)
         return error.exit_code
     except LLMStreamingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of the output has left, as `head` does
+    except BrokenPipeError:  # the program that reads the output has exited, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return int(status or 0)

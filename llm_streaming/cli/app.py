@@ -1,4 +1,4 @@
-"""All commands, in the order of ``llm-streaming --help``, and ``llm-streaming doctor``."""
+"""Registers all commands, in the order of ``llm-streaming --help``, and defines ``llm-streaming doctor``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from llm_streaming.doctor import State, all_checks, examine
 def doctor(options: MeshOptions) -> None:
     """Check everything that a mesh needs.
 
-    Each check prints one line, which says what to do if something is wrong. The exit status is 1 if the target needs
-    it. A dash marks a problem that does not matter for the target, or a check that was not made.
+    Each check prints one line, which says what to do if something is wrong. A dash marks a problem that does not
+    matter for the target, or a check that was skipped. The exit status is 1 if any other problem was found.
     """
     from rich.console import Console
     from rich.text import Text

@@ -20,11 +20,11 @@ def chat(
     options: MeshOptions,
     model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")],
     prompt: Annotated[
-        str | None, Argument(metavar="PROMPT", help="A single question, here or in a pipe; without it, chat.")
+        str | None, Argument(metavar="PROMPT", help="One question, given here or by a pipe; by default, a chat.")
     ] = None,
-    system: Annotated[str | None, Option(metavar="TEXT", help="Instructions that the model gets first.")] = None,
+    system: Annotated[str | None, Option(metavar="TEXT", help="The system prompt: instructions for the model.")] = None,
     max_tokens: Annotated[
-        int | None, Option(metavar="N", min=1, help="The most tokens of an answer; by default the model's own.")
+        int | None, Option(metavar="N", min=1, help="The maximum tokens per answer; by default the model's limit.")
     ] = None,
 ) -> None:
     """Chat with a model. Ctrl-C stops an answer, Ctrl-D ends the chat."""
@@ -35,7 +35,7 @@ def chat(
     with options.open() as mesh, ChatClient(mesh.address) as client:
 
         def answer(question: str) -> Iterator[ChatEvent]:
-            """Yield the answer's events, and remember its text, also when Ctrl-C stops it, but not when it fails."""
+            """Yield the answer's events. A complete or stopped answer joins the conversation; a failed one does not."""
             text = ""
             try:
                 with client.stream(model, conversation.ask(question), **parameters) as events:
@@ -58,7 +58,7 @@ def chat(
 
 
 def _chat_until_end(answer: Callable[[str], Iterator[ChatEvent]]) -> None:
-    """Answer each line that is typed, until Ctrl-D. Neither Ctrl-C nor a failure ends the chat."""
+    """Answer each line that the user types, until Ctrl-D. Neither Ctrl-C nor a failure ends the chat."""
     import readline  # noqa: F401 - it gives `input` arrow keys and a history
 
     while True:

@@ -1,4 +1,4 @@
-"""Options that several commands have: the mesh to use, and the manifests to read."""
+"""Options that several commands share: the mesh to use, and the manifests to read."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ class MeshOptions:
 
         Raises:
             MeshError: no embedded mesh is open, or the cluster cannot be used.
-            BadParameter: the embedded mesh was given options of a cluster.
+            BadParameter: options for a cluster were combined with the embedded mesh.
         """
         if self.target is Target.KUBERNETES:
             return open_mesh(self.target, namespace=self.namespace, context=self.context)
         if self.namespace or self.context:
-            raise BadParameter("--namespace and --context belong to --target kubernetes")
+            raise BadParameter("--namespace and --context require --target kubernetes")
         return embedded_mesh()
 
 
 def with_mesh_options(command: Callable[Concatenate[MeshOptions, P], None]) -> Callable[..., None]:
-    """Add --target, --namespace and --context to a command, which gets them as its first argument."""
+    """Add --target, --namespace and --context to a command, which receives them as its first argument."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     shared = inspect.signature(MeshOptions, eval_str=True).parameters
 
@@ -77,16 +77,16 @@ def with_mesh_options(command: Callable[Concatenate[MeshOptions, P], None]) -> C
 
 
 def embedded_mesh() -> RemoteMesh:
-    """Open the mesh of `llm-streaming up`.
+    """Open the mesh of ``llm-streaming up``.
 
     Raises:
-        MeshError: the environment does not lead to one, or it cannot be reached.
+        MeshError: ``LLM_STREAMING_MESH`` is not set, or its mesh cannot be reached.
     """
     if mesh := mesh_of_environment():
         return mesh
     raise MeshError(
-        "no embedded mesh is open for this shell: run `llm-streaming up` in another shell and, in this one, the "
-        f"line that it prints, which sets {MESH_VARIABLE}; for a cluster, add --target kubernetes"
+        "no embedded mesh is open for this shell: run `llm-streaming up` in another shell, and copy the line "
+        f"`export {MESH_VARIABLE}=…` from there to this one; for a cluster, add --target kubernetes"
     )
 
 
@@ -94,7 +94,7 @@ def manifests_in(names: Iterable[str]) -> list[Model | Server]:
     """Read the manifests that ``-f`` names: files, folders (without their subfolders), and ``-`` for standard input.
 
     Raises:
-        ManifestError: a manifest cannot be read or used, a folder holds none, or a name is empty.
+        ManifestError: a manifest cannot be read or is invalid, a folder contains none, or a name is empty.
     """
     return [manifest for name in names for path in _paths(name) for manifest in read_manifests(path)]
 
@@ -107,12 +107,12 @@ def _paths(name: str) -> list[Path]:
         return [path]
     files = sorted(path.glob("*.yaml"))
     if not files:
-        raise ManifestError(f"the folder {name} holds no .yaml file")
+        raise ManifestError(f"the folder {name} contains no .yaml file")
     return files
 
 
 def _find(name: str) -> Path:
-    """Find a file relative to the working directory, as kubectl does, or else to the project, as notebooks do."""
+    """Find a file relative to the working directory, as kubectl does, or otherwise to the project, as notebooks do."""
     here = Path(name).expanduser().absolute()
     if here.exists():
         return here

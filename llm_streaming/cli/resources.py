@@ -27,7 +27,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 def apply(options: MeshOptions, filename: FilesOption) -> None:
     """Deploy the models and servers in manifests.
 
-    It does not wait until they are ready.
+    The command does not wait until they are ready.
     """
     manifests = manifests_in(filename)
     with options.open() as mesh:
@@ -39,7 +39,7 @@ def apply(options: MeshOptions, filename: FilesOption) -> None:
 def delete(options: MeshOptions, filename: FilesOption) -> None:
     """Remove the models and servers in manifests.
 
-    It waits until they are gone. If one of them cannot be removed, the others still are.
+    The command waits until they are gone. If one cannot be removed, the command still removes the others.
     """
     manifests = manifests_in(filename)
     failed = False
@@ -57,15 +57,15 @@ def delete(options: MeshOptions, filename: FilesOption) -> None:
 @with_mesh_options
 def wait(
     options: MeshOptions,
-    names: Annotated[list[str] | None, Argument(metavar="MODEL", help="Models; by default all.")] = None,
+    names: Annotated[list[str] | None, Argument(metavar="MODEL", help="The models; by default all.")] = None,
     timeout: Annotated[
-        str, Option(metavar="DURATION", help="The longest time to wait, such as 30s, 10m or 1h.")
+        str, Option(metavar="DURATION", help="The maximum time to wait, such as 30s, 10m or 1h.")
     ] = "10m",
 ) -> None:
     """Wait until models are ready."""
     duration = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", timeout)
     if not duration:
-        raise BadParameter(f"--timeout takes a duration such as 30s, 10m or 1h, but got '{timeout}'")
+        raise BadParameter(f"--timeout needs a duration such as 30s, 10m or 1h, but got '{timeout}'")
     with options.open() as mesh:
         models = names or [model["metadata"]["name"] for model in mesh.resources("Model")]
         if not models:
@@ -78,7 +78,7 @@ def wait(
 def get(
     options: MeshOptions,
     kind: Annotated[Kind, Argument(metavar="KIND", help="models or servers.")] = "models",
-    name: Annotated[str | None, Argument(metavar="NAME", help="One of them; by default all.")] = None,
+    name: Annotated[str | None, Argument(metavar="NAME", help="One model or server; by default all.")] = None,
     output: Annotated[Format, Option("--output", "-o", help="The output format.")] = "table",
 ) -> None:
     """Show models or servers, and whether they are ready."""
@@ -86,7 +86,7 @@ def get(
     with options.open() as mesh:
         found = mesh.resources(singular.capitalize())
     for resource in found:
-        resource["metadata"].pop("managedFields", None)  # kubectl does not show the owners of the fields either
+        resource["metadata"].pop("managedFields", None)  # kubectl does not show this field either
     if name is not None:
         found = [resource for resource in found if resource["metadata"]["name"] == name]
         if not found:
@@ -99,13 +99,13 @@ def get(
 
 @with_mesh_options
 def logs(options: MeshOptions, model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")]) -> None:
-    """Show the log of the server that holds a model."""
+    """Show the log of the server that runs a model."""
     with options.open() as mesh:
         print(mesh.logs(model))
 
 
 def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> str:
-    """Write one or more resources of one kind; with `single`, one resource is not written as a list of one."""
+    """Format resources of one kind. With `single`, format the first one alone instead of a list."""
     if output == "name":
         return "\n".join(f"{qualified(resource['kind'])}/{resource['metadata']['name']}" for resource in resources)
     if output == "table":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llm_streaming.mesh.remote.service import MeshService
     from llm_streaming.sharing.gateway import Gateway
 
-_INTERVAL = 1.0  # seconds between checks of the servers; nothing announces that one has ended
+_INTERVAL = 1.0  # seconds between checks that the servers still run
 
 
 def up(
@@ -28,39 +28,39 @@ def up(
         int | None, Option(metavar="PORT", help="The mesh's port on loopback; by default a free port.")
     ] = None,
     share: Annotated[
-        bool, Option("--share", help="Share the mesh with other machines in this network, by a secret token.")
+        bool, Option("--share", help="Share the mesh with machines in this network that have a secret token.")
     ] = False,
     share_host: Annotated[
         str | None,
-        Option(metavar="ADDRESS", help="With --share: the address to listen at; by default all of this machine."),
+        Option(metavar="ADDRESS", help="With --share: the address to listen on; by default all addresses."),
     ] = None,
     share_port: Annotated[
-        int | None, Option(metavar="PORT", help="With --share: the port to listen at; by default a free port.")
+        int | None, Option(metavar="PORT", help="With --share: the port to listen on; by default a free port.")
     ] = None,
 ) -> None:
     """Open a mesh on this machine and keep it open until Ctrl-C.
 
-    The mesh consists of Envoy and MLServer, without models at first. The first line on standard output, run in another
-    shell, makes the other commands and notebooks there use this mesh. With --share, a second line does the same on
-    other machines.
+    The mesh consists of Envoy and MLServer, and has no models at first. The command prints a line to run in other
+    shells: commands and notebooks that are started there use this mesh. With --share, it prints a second line for other
+    machines.
     """
     from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
     from llm_streaming.mesh.remote.service import MeshService
 
     if not share and (share_host or share_port):
-        raise BadParameter("--share-host and --share-port belong to --share")
+        raise BadParameter("--share-host and --share-port require --share")
     ended = threading.Event()
     with reporting_to(_say), ExitStack() as stack:
         mesh = stack.enter_context(EmbeddedMesh(port=port))
         service = stack.enter_context(MeshService(mesh))
         gateway = _share(mesh, service, share_host, share_port, stack) if share else None
         for number in (signal.SIGINT, signal.SIGTERM):
-            # An exception instead of the event could come in the middle of closing the mesh.
+            # Set an event, because an exception could interrupt the closing of the mesh.
             signal.signal(number, lambda *_: ended.set())
-        _say(f"The embedded mesh is open at {mesh.address}, until Ctrl-C. In other shells, before JupyterLab too, run:")
+        _say(f"The embedded mesh is open at {mesh.address} until Ctrl-C. In other shells, also for JupyterLab, run:")
         print(f"export {MESH_VARIABLE}={shlex.quote(str(service.path))}", flush=True)
         if gateway:
-            _say(f"It is shared at {gateway.invitation.address} with everybody who has this line. Participants run:")
+            _say(f"It is shared at {gateway.invitation.address} with everyone who has the next line. Participants run:")
             print(f"export {MESH_VARIABLE}={shlex.quote(str(gateway.invitation))}", flush=True)
         while not ended.wait(_INTERVAL):
             mesh.check()

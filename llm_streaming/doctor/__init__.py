@@ -1,4 +1,4 @@
-"""Checks everything that a mesh needs, and says what to do about each problem: for the command line and notebooks."""
+"""Checks everything that a mesh needs, and says what to do about each problem."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Target(StrEnum):
 
 
 class State(StrEnum):
-    """The result of a check. `ASIDE` is a problem that does not matter for the target, or a check that was not made."""
+    """The result of a check. `ASIDE` is a problem that does not matter for the target, or a skipped check."""
 
     OK = "ok"
     WRONG = "wrong"
@@ -31,10 +31,10 @@ class Check:
     """One thing to check.
 
     Args:
-        name: the name of the thing.
-        look: returns what it found, alone or with a path; raises an error that says what is wrong and what to do.
+        name: the name of the thing to check.
+        look: returns what was found, alone or with its path; raises an error that says what is wrong and what to do.
         needed_for: the targets that need the thing.
-        after: the check that must succeed before this one can be made.
+        after: the name of a check; if that check fails, this one is skipped.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Finding(NamedTuple):
 
     Attributes:
         name: the name of the thing that was checked.
-        state: whether it is as it should be.
+        state: whether the thing is as it should be.
         text: one line that says what was found, or what is wrong and what to do.
-        path: the thing's path, which only the command line shows; ``""`` if it has none.
+        path: the thing's path, which only the command line shows, or ``""``.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Finding(NamedTuple):
 
 
 def all_checks(namespace: str | None = None, context: str | None = None) -> list[Check]:
-    """Return all checks, in the order in which to solve the problems that they find.
+    """Return all checks, in the order in which to fix the problems that they find.
 
-    `namespace` and `context` say where the cluster's Seldon Core 2 is, as for `KubernetesMesh`.
+    `namespace` and `context` select Seldon Core 2 on a cluster, as for `KubernetesMesh`.
     """
     from llm_streaming.doctor.cluster import cluster_checks
     from llm_streaming.doctor.local import local_checks
@@ -71,7 +71,7 @@ def all_checks(namespace: str | None = None, context: str | None = None) -> list
 
 
 def examine(checks: Iterable[Check], target: Target) -> Iterator[Finding]:
-    """Make checks in their order and yield the result of each."""
+    """Run checks in order, and yield the result of each."""
     failed: set[str | None] = set()
     for check in checks:
         if check.after in failed:
@@ -102,5 +102,5 @@ def version(package: str) -> str | None:
 
 
 def versions(packages: Iterable[str]) -> str:
-    """Return the names and versions of the packages that are installed, in one line."""
+    """Return one line with the names and versions of the packages that are installed."""
     return ", ".join(f"{package} {version(package)}" for package in packages if version(package))

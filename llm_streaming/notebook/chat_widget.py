@@ -1,4 +1,4 @@
-"""The function `chat`, which shows a chat with a model in a notebook's cell, and its widget."""
+"""Shows a chat with a model in a notebook: the function `chat` and the widget that it displays."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class ChatCellError(LLMStreamingError):
 def chat(client: AsyncClient, model: str, **parameters: Any) -> None:  # noqa: ANN401 - OpenAI's parameters
     """Show a chat with a model in JupyterLab: a field for questions, and a button that stops an answer.
 
-    Where a program executes the notebook, nobody can type: the cell then prints one sentence instead.
+    If a program executes the notebook, nobody can type, so the cell prints one sentence instead.
 
     Args:
         client: an `AsyncChatClient` or `AsyncGrpcChatClient`.
         model: the model's name.
-        parameters: sampling parameters of every question.
+        parameters: sampling parameters for every answer.
 
     Raises:
         ChatCellError: the client is synchronous, or ipywidgets is not installed.
@@ -58,7 +58,7 @@ def chat(client: AsyncClient, model: str, **parameters: Any) -> None:  # noqa: A
 
 
 def _is_interactive() -> bool:
-    """Whether a person can type; a program that executes a notebook tells the kernel that it takes no input."""
+    """Return whether a person can type. A program that executes a notebook tells the kernel that it sends no input."""
     from IPython import get_ipython
 
     kernel = getattr(get_ipython(), "kernel", None)
@@ -66,14 +66,14 @@ def _is_interactive() -> bool:
 
 
 class ChatWidget:
-    """A field for questions below the conversation. Answers stream in the kernel's event loop, which stays free.
+    """The conversation above a field for questions. Answers stream in the kernel's event loop without blocking it.
 
-    JupyterLab runs widget callbacks in another thread, with another event loop: they must not use the client.
+    JupyterLab runs widget callbacks in another thread, with another event loop, where they must not use the client.
 
     Attributes:
         widget: the widget to display.
-        conversation: the questions and their answers. It keeps an answer that was stopped, and drops a question that
-            failed.
+        conversation: the questions and their answers. A stopped answer is kept; a question whose answer failed is
+            removed.
     """
 
     def __init__(self, client: AsyncClient, model: str, parameters: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A local server of OpenAI's API that fails on purpose, for the lesson on failures."""
+"""A local server with OpenAI's API that fails on purpose, for the lesson on failures."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ REFUSALS: Mapping[str, Refusal] = {
     "too often": Refusal(429, "Rate limit reached.", "requests", "rate_limit_exceeded"),
     "overloaded": Refusal(503, "The server is overloaded.", "server_error", None),
 }
-"""The errors that answer a chat, by the text of its last message."""
+"""The errors that the server returns, by the text of the chat's last message."""
 
 FAILURES = ("crashes", "breaks off", "falls silent")
-"""Last messages whose answer fails halfway, or pauses."""
+"""Last messages whose answers fail part-way, or pause."""
 
 BUSY = "busy"
-"""A last message that is refused with 429 twice, and then answered."""
+"""A last message that the server rejects with 429 twice, and then answers."""
 
 ENDLESS = "endless"
-"""A last message whose streamed answer goes on until the client closes the connection."""
+"""A last message whose streamed answer continues until the client closes the connection."""
 
 TOKENS = ("One,", " two,", " three.")
 """The answer to every other chat, token by token."""
@@ -57,9 +57,9 @@ class FaultyProvider(ThreadingHTTPServer):
 
     Attributes:
         base_url: the base URL for OpenAI's clients.
-        asked: the last messages of all requests so far.
-        left: set when a client has closed its connection before the end of its answer.
-        closed: set when the provider is closed.
+        asked: the last message of each request so far.
+        left: set once a client has closed its connection before its answer was complete.
+        closed: set once the provider is closed.
 
     Example:
         >>> with FaultyProvider() as provider:
@@ -78,7 +78,7 @@ class FaultyProvider(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """Stop the server, and end the answers that it still sends."""
+        """Stop the server and the answers that it is still sending."""
         self.closed.set()
         self.shutdown()
         self.server_close()
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FaultyProvider
 
     def do_POST(self) -> None:
-        """Answer a chat completion, or fail."""
+        """Answer a request for a chat completion, or fail."""
         request = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
         text, streamed = request["messages"][-1]["content"], request.get("stream", False)
         self.server.asked.append(text)
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._begin(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
         for chunk in self._chunks(text):
             self._send_event(orjson.dumps(chunk))
-        if text != "breaks off":  # without its last part, the body is incomplete
+        if text != "breaks off":  # without the last chunk, the HTTP body is incomplete
             self._send_event(b"[DONE]")
             self.wfile.write(b"0\r\n\r\n")
 
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Keep the access log out of the notebook."""
+        """Write no access log, which would appear in the notebook."""
 
 
 def _chunk(delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:

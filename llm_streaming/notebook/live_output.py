@@ -1,4 +1,4 @@
-"""Shows text that grows, at a limited rate, and an output of a cell that can be replaced."""
+"""Shows growing text at a limited rate, in a cell output that can be replaced."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from time import perf_counter
 from llm_streaming.errors import LLMStreamingError
 
 PER_SECOND = 10.0
-"""How often a `LiveOutput` may change: each time, the browser renders the whole text again."""
+"""The maximum updates of a `LiveOutput` per second. At each update, the browser renders the whole text again."""
 
 _WRAPPED = "white-space: pre-wrap; overflow-wrap: anywhere"
-_ALIGNED = "text-align: left; vertical-align: top"  # JupyterLab aligns table cells for numbers
-_ALIGNMENT = 'align="left" valign="top"'  # for pages that drop styles
+_ALIGNED = "text-align: left; vertical-align: top"  # replaces JupyterLab's alignment, which suits numbers
+_ALIGNMENT = 'align="left" valign="top"'  # for pages that remove styles
 
 
 class LiveOutput:
@@ -29,7 +29,7 @@ class LiveOutput:
         display({"text/plain": ""}, raw=True, display_id=self._id)
 
     def replace(self, page: str, text: str) -> None:
-        """Show an HTML page, and the same content as plain text for viewers without HTML."""
+        """Replace the output by an HTML page, and by the same content as plain text for viewers without HTML."""
         from IPython.display import update_display
 
         if page != self._page:
@@ -41,9 +41,8 @@ class GrowingText:
     """Collects a text and shows it as it grows, at a limited rate.
 
     Args:
-        show: called with the whole text so far. If it raises an exception, the next call gets the same text again, and
-            what has been added.
-        per_second: how often `show` is called at most.
+        show: called with the whole text so far. If it raises an exception, the next `add` calls it again.
+        per_second: the maximum number of calls of `show` per second.
     """
 
     def __init__(self, show: Callable[[str], None], per_second: float = PER_SECOND) -> None:
@@ -72,7 +71,7 @@ def escaped(text: str) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return an HTML table of texts. It stays readable on pages that drop styles, such as GitHub's."""
+    """Return an HTML table of texts. The table stays readable on pages that remove styles, such as GitHub's."""
     column = f'<th scope="col" width="{100 // max(len(heads), 1)}%" {_ALIGNMENT} style="{_ALIGNED}">'
     head = "".join(f"{column}{html.escape(text)}</th>" for text in heads)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
@@ -85,11 +84,11 @@ def _cell(text: str) -> str:
 
 
 def markdown_renderer() -> Callable[[str], str]:
-    """Return a function that renders Markdown as HTML that is safe to show, although a model wrote it.
+    """Return a function that renders a model's Markdown as HTML that is safe to show.
 
-    HTML in the Markdown stays text, and so do links that would run code. Images become links, because the address of an
-    image that loads by itself could tell another server what was said. JupyterLab's own Markdown loads images, and
-    ``nbconvert`` keeps scripts.
+    HTML in the Markdown is shown as text, and so are links that would run code. Images become links, because browsers
+    load images unasked, and an image's address could send the conversation to another server. JupyterLab's own Markdown
+    renderer loads images, and ``nbconvert`` does not remove scripts.
 
     Raises:
         LLMStreamingError: markdown-it-py is not installed.

@@ -20,10 +20,10 @@ class Metrics:
 
     Args:
         text: the response of ``/metrics``, in Prometheus' text format.
-        taken: the moment, in seconds of `time.perf_counter`.
+        taken: when the metrics were read, in seconds of `time.perf_counter`.
 
     Raises:
-        MeshError: the text is not in that format.
+        MeshError: the text is not in Prometheus' text format.
 
     Example:
         >>> Metrics('calls_total{path="a"} 2\ncalls_total{path="b"} 1', 0.0).by("calls_total", "path")
@@ -38,11 +38,11 @@ class Metrics:
             raise MeshError(f"these metrics are not in Prometheus' text format: {error}") from None
 
     def total(self, name: str, **labels: str) -> float:
-        """Return the sum of all samples with this name and these labels; 0 if the server has counted none yet."""
+        """Return the sum of all samples with this name and these labels; 0 if there are none yet."""
         return sum(sample.value for sample in self._find(name, labels))
 
     def by(self, name: str, label: str, **labels: str) -> dict[str, float]:
-        """Return the same sum for each value of one more label, in the order of the server."""
+        """Return the sum for each value of `label`, filtered as in `total`, in the server's order."""
         sums: defaultdict[str, float] = defaultdict(float)
         for sample in self._find(name, labels):
             if label in sample.labels:
@@ -60,7 +60,7 @@ async def read_metrics(address: str) -> Metrics:
         address: ``host:port``, from the mesh's ``metrics_address``.
 
     Raises:
-        MeshError: no server answers there, or it answers something else.
+        MeshError: no server answers at the address, or its response is not metrics.
     """
     try:
         async with httpx.AsyncClient() as client:
@@ -73,16 +73,16 @@ async def read_metrics(address: str) -> Metrics:
 
 
 async def watch(address: str, load: Awaitable[Any], interval: float = 0.5) -> AsyncGenerator[Metrics, None]:
-    """Run a load, and yield a server's metrics while it runs and once after its end.
+    """Run a load, and yield a server's metrics repeatedly while the load runs and once after its end.
 
     Args:
         address: ``host:port``, from the mesh's ``metrics_address``.
-        load: the load to run; it is cancelled if the generator is closed before its end.
+        load: the load to run; closing the generator early cancels the load.
         interval: seconds between two readings.
 
     Raises:
         MeshError: the metrics cannot be read.
-        Exception: any exception of the load.
+        Exception: any exception that the load raises.
     """
     running = asyncio.ensure_future(load)
     try:

@@ -1,4 +1,4 @@
-"""The figures of the course. Each comes with its alternative text: sentences made of the same data as the figure.
+"""The figures of the course. Each has an alternative text: sentences that describe the figure's data.
 
 The functions raise `LLMStreamingError` for an answer that has no text, or whose tokens the server did not count.
 """
@@ -30,7 +30,7 @@ def timeline(timings: Mapping[str, Timing]) -> Picture:
     """Plot when text arrived: a row for each answer, with a bar until the first text and a dot for each arrival.
 
     Args:
-        timings: the times of the answers, by the names of their rows.
+        timings: the times of each answer, by the label of its row.
     """
     figure, (axes,) = _figure(height=0.9 + 0.5 * len(timings))
     rows = range(len(timings))
@@ -46,7 +46,7 @@ def timeline(timings: Mapping[str, Timing]) -> Picture:
 
 
 def waits_by_length(timings: Sequence[Timing]) -> Picture:
-    """Plot the waits for the first words and for the whole answer, by the length of the answer.
+    """Plot the waits for the first words and for the whole answer against the answer's length.
 
     Args:
         timings: the times of answers of different lengths.
@@ -65,7 +65,7 @@ def waits_by_length(timings: Sequence[Timing]) -> Picture:
 
 
 def waits_by_users(loads: Mapping[int, Sequence[Timing]]) -> Picture:
-    """Plot the waits for the first words and for the whole answer, by the number of simultaneous users.
+    """Plot the waits for the first words and for the whole answer against the number of simultaneous users.
 
     Args:
         loads: the times of each user's answer, by the number of users.
@@ -84,10 +84,10 @@ def waits_by_users(loads: Mapping[int, Sequence[Timing]]) -> Picture:
 
 
 def capacity(loads: Mapping[int, Sequence[Timing]], slots: int) -> Picture:
-    """Plot a server's tokens per second and the wait for the first words, by the number of simultaneous users.
+    """Plot a server's tokens per second and the wait for the first words against the number of simultaneous users.
 
     Args:
-        loads: the times of each user's answer, by the number of users, who all ask at the same moment.
+        loads: the times of each user's answer, by the number of users. All users ask at the same moment.
         slots: how many requests the server answers at the same time.
     """
     figure, (rate, wait) = _figure(columns=2)
@@ -108,12 +108,12 @@ def capacity(loads: Mapping[int, Sequence[Timing]], slots: int) -> Picture:
 
 
 def activity(seconds: Sequence[float], active: Sequence[float], answered: Sequence[float]) -> Picture:
-    """Plot how many requests a server was answering, and had answered, while a load ran.
+    """Plot how many requests a server was answering, and how many it had answered, while a load ran.
 
     Args:
-        seconds: the times at which its metrics were read.
-        active: the requests that it was answering at these times.
-        answered: the requests that it had answered by then.
+        seconds: the times at which the server's metrics were read, from the start of the load.
+        active: the number of requests that the server was answering at each of these times.
+        answered: the number of requests that the server had answered by each of these times.
     """
     figure, (axes,) = _figure()
     steps = {"drawstyle": "steps-post"}
@@ -132,7 +132,7 @@ def throughput(load: Sequence[Timing]) -> float:
 
 
 def _figure(*, columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes]]:
-    # Without pyplot, which keeps every figure and shows it again.
+    # Do not use pyplot, which would keep the figure and show it again.
     figure = Figure(figsize=(8, height), layout="constrained", facecolor="white")
     axes = list(figure.subplots(1, columns, squeeze=False)[0])
     for each in axes:
@@ -143,13 +143,13 @@ def _figure(*, columns: int = 1, height: float = 3.2) -> tuple[Figure, list[Axes
 
 
 def _line(axes: Axes, x: Sequence[float], y: Sequence[float], name: str, style: Mapping[str, Any]) -> None:
-    """Draw a line with its name at its end."""
+    """Draw a line, and write its name next to its last point."""
     axes.plot(x, y, **style)
     axes.annotate(name, (x[-1], y[-1]), (8, 1), textcoords="offset points", va="bottom", color=style["color"])
 
 
 def _spread(axes: Axes, values: Mapping[int, Sequence[float]], name: str, style: Mapping[str, Any]) -> None:
-    """Draw the value of every user, and a line through the medians."""
+    """Draw a point for each user's value, and a line through the medians."""
     points = [(users, value) for users, found in values.items() for value in found]
     axes.plot(*zip(*points, strict=True), linestyle="none", alpha=0.4, **style)
     _line(axes, list(values), [median(found) for found in values.values()], name, {"color": style["color"]})
@@ -167,7 +167,7 @@ def _firsts(loads: Mapping[int, Sequence[Timing]]) -> dict[int, list[float]]:
 
 
 def _measured(timing: Timing) -> tuple[float, int]:
-    """Return the seconds to the first text and the number of tokens."""
+    """Return an answer's time to its first text, in seconds, and its number of tokens."""
     if timing.first_token is None or timing.tokens is None:
         raise LLMStreamingError("cannot plot an answer that has no text, or whose tokens the server did not count")
     return timing.first_token, timing.tokens

@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULTS = "application/vnd.llm-streaming.results+json"
-"""The output type that holds the named values."""
+"""The MIME type of cell outputs that contain named values."""
 
 
 def record(**results: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Display named values at the end of a notebook, and store them in its output."""
+    """Display named values, and store them in the notebook as the cell's output."""
     from IPython.display import display
 
     text = "\n".join(f"{name}: {value}" for name, value in results.items())
@@ -20,7 +20,7 @@ def record(**results: Any) -> None:  # noqa: ANN401 - any JSON value
 
 
 def recorded(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Collect the named values that an executed notebook has stored."""
+    """Return the named values that an executed notebook contains."""
     results: dict[str, Any] = {}
     for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):

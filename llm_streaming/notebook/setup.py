@@ -11,13 +11,13 @@ _WIDTH = 100  # characters; web pages cut longer lines
 
 
 class SetupError(LLMStreamingError):
-    """The set-up lacks something that the target needs."""
+    """Something that the target needs is missing or wrong."""
 
 
 def check_setup(target: str = "embedded") -> None:
     """Print the installed versions, and the findings of ``llm-streaming doctor`` for a target.
 
-    A notebook stores what it prints, so paths of this machine and keys are left out.
+    The notebook stores this output, so it contains neither keys nor paths of this machine.
 
     Args:
         target: ``embedded`` or ``kubernetes``, as for `llm_streaming.connect`.
@@ -37,5 +37,5 @@ def check_setup(target: str = "embedded") -> None:
             wrong.append(name)
     if wrong:
         raise SetupError(
-            f"not ready for {target} ({', '.join(wrong)}): do what is said above, then run this cell again"
+            f"not ready for {target} ({', '.join(wrong)}): follow the instructions above, then run this cell again"
         )

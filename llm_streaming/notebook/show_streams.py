@@ -1,4 +1,4 @@
-"""Shows streams as they arrive: one, printed or as rendered Markdown, or several, each in a column."""
+"""Shows streams as they arrive: one stream as text or Markdown, or several streams side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StreamInterrupted(KeyboardInterrupt):
 
     Args:
         partial: the text that had arrived; for several streams, by their labels.
-        timing: the times until then; for several streams, by their labels.
+        timing: the times up to the interrupt; for several streams, by their labels.
     """
 
     def __init__(self, partial: str | Mapping[str, str], timing: Timing | Mapping[str, Timing]) -> None:
@@ -63,7 +63,7 @@ def show(events: Iterable[ChatEvent], pretty: bool = False) -> Timing:
     Raises:
         StreamInterrupted: the cell was interrupted.
         InferenceError: the stream failed.
-        LLMStreamingError: the stream is an asynchronous client's, or pretty output lacks a package.
+        LLMStreamingError: the stream is an asynchronous client's, or a package for `pretty` is not installed.
     """
     stream = _closing(events)
     output: _PrintedText | _Markdown = _Markdown() if pretty else _PrintedText()
@@ -84,11 +84,12 @@ def show(events: Iterable[ChatEvent], pretty: bool = False) -> Timing:
 def show_side_by_side(streams: Mapping[str, Iterable[ChatEvent]]) -> dict[str, Timing]:
     """Show streams at the same time, each in a column of its own, and return their times.
 
-    A stream that fails does not end the others. Interrupting the cell ends each stream at its next event; the runtimes
-    here send one every few seconds, even while the model is silent. A second interrupt does not wait for that.
+    A stream that fails does not stop the others. Interrupting the cell stops each stream at its next event; this
+    project's runtimes send an event every few seconds, even while the model is silent. A second interrupt does not wait
+    for these events.
 
     Args:
-        streams: the streams by their labels. Each is read in a thread of its own.
+        streams: the streams by their labels. Each is read in its own thread.
 
     Raises:
         StreamInterrupted: the cell was interrupted.
@@ -118,14 +119,14 @@ def show_side_by_side(streams: Mapping[str, Iterable[ChatEvent]]) -> dict[str, T
 
 
 def _closing(events: Iterable[ChatEvent]) -> ExitStack:
-    """Return a context manager that closes a stream, and so ends its generation, however the block is left."""
+    """Return a context manager that closes a stream on exit, which stops its generation."""
     if not isinstance(events, Iterable):
         raise LLMStreamingError(
-            f"expected a stream of ChatClient or GrpcChatClient, but got {type(events).__name__}: read an asynchronous "
-            "client's stream with `async for`"
+            f"expected a stream from ChatClient or GrpcChatClient, but got {type(events).__name__}: read an "
+            "asynchronous client's stream with `async for`"
         )
     context = ExitStack()
-    if close := getattr(events, "close", None):  # a list has none
+    if close := getattr(events, "close", None):  # a list has no such method
         context.callback(close)
     return context
 
@@ -140,7 +141,7 @@ class _PrintedText:
 
     def show(self, text: str) -> None:
         print(text[self._length :], end="")
-        self._length = len(text)  # set before the flush, which an interrupt can break off
+        self._length = len(text)  # set before the flush, because an interrupt can abort the flush
         sys.stdout.flush()
 
     def finish(self, text: str) -> None:
@@ -165,7 +166,7 @@ class _Markdown:
 
 
 class _Column:
-    """One stream and its text so far: one thread reads it, another shows it."""
+    """One stream and its text so far. One thread reads the stream, and another shows the text."""
 
     def __init__(self, events: Iterable[ChatEvent]) -> None:
         self._events = events
@@ -180,7 +181,7 @@ class _Column:
         return "".join(self._pieces)
 
     def read(self, cancelled: threading.Event) -> None:
-        """Read the stream to its end, or once cancelled to its next event."""
+        """Read the stream to its end. If cancelled, stop at the next event."""
         try:
             with self._stream:
                 for event in self._events:
@@ -194,7 +195,7 @@ class _Column:
 
 
 def _page(columns: Mapping[str, _Column]) -> tuple[str, str]:
-    """Return the streams as an HTML table, and as plain text below one another."""
+    """Return the streams as an HTML table, and as plain text one after another."""
     rows = [[column.text for column in columns.values()], [column.summary for column in columns.values()]]
     plain = (f"{label}\n{column.text}\n({column.summary})" for label, column in columns.items())
     return table(list(columns), rows), "\n\n".join(plain)

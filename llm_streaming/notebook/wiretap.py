@@ -23,7 +23,7 @@ class Wiretap:
 
     Attributes:
         address: ``host:port`` of the relay on this machine, for clients.
-        received: the bytes from the server, one element for each read of the connection.
+        received: the bytes from the server, one element for each read from the connection.
 
     Example:
         >>> async with Wiretap(mesh.grpc_address) as tap:  # doctest: +SKIP
@@ -57,7 +57,7 @@ class Wiretap:
 
 
 async def _copy(reader: StreamReader, writer: StreamWriter, record: Callable[[bytes], None] = lambda _: None) -> None:
-    """Copy until the sender closes its connection, then close the receiver's. That ends the copy the other way too."""
+    """Copy until the sender closes its connection. Then close the receiver's, which also stops the reverse copy."""
     with closing(writer), suppress(ConnectionError):
         while data := await reader.read(_READ_SIZE):
             record(data)

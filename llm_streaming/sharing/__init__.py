@@ -1,1 +1,1 @@
-"""A mesh shared with other machines: the gateway and what guests may do, and the tunnel on their side."""
+"""Sharing a mesh with other machines: the gateway and the limits for guests, and the tunnel on a guest's machine."""

@@ -1,4 +1,4 @@
-"""A self-signed certificate for one run of a shared mesh. Clients recognise it by its fingerprint."""
+"""A self-signed certificate for one run of a shared mesh. Guests check its fingerprint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate and its private key in PEM, and the SHA-256 of the certificate in hexadecimal digits."""
+    """A certificate and its private key, both in PEM, and the certificate's SHA-256 in hexadecimal digits."""
 
     chain: str
     key: str = field(repr=False)
@@ -18,7 +18,7 @@ class Certificate:
 
 
 def self_signed() -> Certificate:
-    """Make a certificate, with a key on the curve P-256."""
+    """Create a self-signed certificate with a key on the curve P-256."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -32,7 +32,7 @@ def self_signed() -> Certificate:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)  # the clocks of the participants' machines may be slow
+        .not_valid_before(now - _DAY)  # the clock of a guest's machine may be slow
         .not_valid_after(now + 7 * _DAY)
         .sign(key, hashes.SHA256())
     )

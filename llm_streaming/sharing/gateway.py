@@ -1,4 +1,4 @@
-"""The gateway of a shared mesh: an Envoy that listens to the network, speaks TLS and asks for the token."""
+"""The gateway of a shared mesh: an Envoy that listens on the network, uses TLS and requires the token."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from llm_streaming.sharing.certificate import Certificate, self_signed
 from llm_streaming.sharing.invitation import Invitation
 
 REFUSED = (
-    "this mesh is shared by a token, and the call had none or a wrong one: run the line that `llm-streaming up "
-    "--share` printed last"
+    "this shared mesh requires a token, and the request's token is missing or wrong: run the line that "
+    "`llm-streaming up --share` printed last"
 )
 
-_ELSEWHERE = ("192.0.2.1", 9)  # an address reserved for documentation (RFC 5737); nothing is sent there
+_ELSEWHERE = ("192.0.2.1", 9)  # an address reserved for documentation (RFC 5737); no packet is sent to it
 
 
 class Gateway:
-    """Lets those who have an invitation use a mesh, until it is closed. Use as a context manager.
+    """Lets guests who have the invitation use a mesh, until the gateway is closed. Use as a context manager.
 
     Args:
         mesh: the mesh's port on loopback.
-        metrics: the port on loopback of each server's metrics, by the server's name.
-        guests: the unix socket for guests (see `GuestService`).
-        host: the address to listen at; by default all addresses of this machine.
-        port: the port to listen at; by default a free one.
+        metrics: the loopback port of each server's metrics, by the server's name.
+        guests: the path of the unix socket of `GuestService`.
+        host: the address to listen on; by default all addresses of this machine.
+        port: the port to listen on; by default a free one.
 
     Attributes:
-        invitation: leads others here.
+        invitation: the invitation, which points to this gateway.
 
     Raises:
         MeshError: this machine does not have the address, or the port is taken.
@@ -56,7 +56,7 @@ class Gateway:
             envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.SAME_PROTOCOL),
             envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1),
         ]
-        # Guests may call these, but not MLServer's repository API.
+        # Guests may use only these routes. MLServer's repository API is not one of them.
         routes = [
             envoy.route({"path": PATH}, "guests", idle_timeout="0s"),
             envoy.route({"prefix": "/v2/models/"}, "mesh"),
@@ -70,12 +70,12 @@ class Gateway:
         self._group = envoy.start_envoy("gateway", envoy.bootstrap([listener], clusters), (host, port))
 
     def check(self) -> None:
-        """Raise `MeshError` with the gateway's last lines if it has ended."""
+        """Raise `MeshError` with the last lines of the gateway's log if the gateway has stopped."""
         if ended := self._group.ended():
             raise ended
 
     def close(self) -> None:
-        """End the gateway; running streams are cut. May be called again."""
+        """Stop the gateway and cut its running streams. A second call does nothing."""
         self._group.stop()
 
     def __enter__(self) -> Self:
@@ -90,20 +90,20 @@ def _listener(at: tuple[str, int], routes: list[envoy.Part], token: str, certifi
         "name": "gateway",
         "domains": ["*"],
         "routes": routes,
-        # MLServer hands every header of a request to the model. The token must not get there.
+        # MLServer passes every request header to the model, which must not see the token.
         "request_headers_to_remove": ["authorization"],
     }
-    # The token filter answers 403, which Envoy itself does for no other reason.
+    # Only the token filter makes Envoy answer 403. Guests get 401 and a message instead.
     refusal = envoy.local_reply(403, REFUSED, status_code=401)
     manager = {
         "route_config": {"name": "gateway", "virtual_hosts": [host]},
         "local_reply_config": {"mappers": [refusal]},
         "use_remote_address": True,
-        # Match paths as the servers behind the gateway read them.
+        # Match and forward normalized paths, so that no other spelling of a path gets around the routes.
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        "request_headers_timeout": "10s",  # half a request must not hold a connection for ever
+        "request_headers_timeout": "10s",  # an incomplete request must not keep a connection open for ever
     }
     chain, key = {"inline_string": certificate.chain}, {"inline_string": certificate.key}
     tls = {
@@ -121,7 +121,7 @@ def _token_filter(token: str) -> envoy.Part:
 
 
 def _network_address() -> str:
-    """Return this machine's address in the network of its default route; loopback if it has none."""
+    """Return this machine's address on the network of its default route, or loopback if there is no such route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ELSEWHERE)

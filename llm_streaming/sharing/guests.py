@@ -1,4 +1,4 @@
-"""Limits what guests of a shared mesh may do and see. They use another person's machine, key and money."""
+"""Limits what guests of a shared mesh may do and see, because they use the presenter's machine, key and money."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.remote.requests import Request, RequestServer
 from llm_streaming.mesh.remote.service import MeshService
 
-# A Model's parameters override its settings. Most are refused: `base_url` would send the presenter's key to an address
-# of the guest's choice, `model_id` may choose a more expensive model, and `model_settings` can name files.
+# Parameters in a manifest override a model's settings. Guests may set only these: `base_url` could send the presenter's
+# key to a guest's server, `model_id` could select a more expensive model, and `model_settings` could name files.
 _PARAMETERS = frozenset({"keep_alive"})
 
-_MAX_MODELS = 8  # of all guests together; each model takes memory
+_MAX_MODELS = 8  # on the whole mesh; each model uses memory
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
-_MIN_SECRET = 8  # characters; shorter values are part of ordinary words
+_MIN_SECRET = 8  # characters; shorter values also occur in ordinary words
 
 
 class GuestService(RequestServer):
-    """Lets guests use a shared mesh, through a socket of their own that the gateway leads to."""
+    """Serves the guests of a shared mesh on a separate socket, to which the gateway forwards their requests."""
 
     def __init__(self, mesh: EmbeddedMesh, service: MeshService) -> None:
         self._mesh = mesh
@@ -34,7 +34,7 @@ class GuestService(RequestServer):
         super().__init__(mesh.home / "guests.sock")
 
     def answer(self, request: Request) -> Any:  # noqa: ANN401 - each method returns a type of its own
-        """Carry out a guest's request as `MeshService.answer` does, if guests may do this."""
+        """Answer a guest's request as `MeshService.answer` does, if guests are allowed to make this request."""
         if request.method == "reset":
             raise MeshError("only the presenter can reset a shared mesh, in a shell on their machine")
         user, check = f"guest {request.user}", partial(check_model, mesh=self._mesh)
@@ -45,7 +45,7 @@ def check_model(model: Model, mesh: EmbeddedMesh) -> None:
     """Check that a guest may apply a Model.
 
     Raises:
-        MeshError: it has parameters that a guest may not set, or there are too many models already.
+        MeshError: the Model has parameters that a guest may not set, or the mesh has too many models already.
     """
     if refused := sorted(model.parameters.keys() - _PARAMETERS):
         raise MeshError(
@@ -55,13 +55,13 @@ def check_model(model: Model, mesh: EmbeddedMesh) -> None:
     deployed = {resource["metadata"]["name"] for resource in mesh.resources("Model")}
     if model.name not in deployed and len(deployed) >= _MAX_MODELS:
         raise MeshError(
-            f"the shared mesh holds {_MAX_MODELS} models already, which is the limit: use one of "
+            f"the shared mesh already has {_MAX_MODELS} models, which is the limit: use one of "
             f"{', '.join(sorted(deployed))}, or ask the presenter to run `llm-streaming reset`"
         )
 
 
 def masked(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
-    """Make a call, and replace the secrets in this process's environment in the result or the error of the call."""
+    """Call a function, and mask the secrets of this process's environment in the function's result or error."""
     try:
         return json.loads(_mask(json.dumps(call(), default=str)))
     except (ManifestError, MeshError) as error:

@@ -12,12 +12,12 @@ _INVITATION = re.compile(r"https://([^/#:]+):(\d{1,5})#([A-Za-z0-9_-]{20,})\.([0
 
 @dataclass(frozen=True)
 class Invitation:
-    """A participant's value of ``LLM_STREAMING_MESH``: ``https://host:port#token.fingerprint``.
+    """A guest's value of ``LLM_STREAMING_MESH``: ``https://host:port#token.fingerprint``.
 
     Args:
         host: the name or address of the presenter's machine.
-        port: the port of the gateway there.
-        token: the secret that admits a participant.
+        port: the port of the gateway on that machine.
+        token: the secret that a guest's requests must contain.
         fingerprint: the SHA-256 of the gateway's certificate, in hexadecimal digits.
     """
 
@@ -27,20 +27,20 @@ class Invitation:
     fingerprint: str
 
     def __str__(self) -> str:
-        """Write the invitation as the value of the variable, with the token."""
+        """Return the value of ``LLM_STREAMING_MESH``, which contains the secret token."""
         return f"https://{self.address}#{self.token}.{self.fingerprint}"
 
     @property
     def address(self) -> str:
-        """``host:port`` of the gateway, which is no secret."""
+        """The gateway's ``host:port``, which is not secret."""
         return f"{self.host}:{self.port}"
 
     @classmethod
     def read(cls, value: str) -> Invitation:
-        """Read an invitation.
+        """Parse an invitation.
 
         Raises:
-            MeshError: the value is no invitation. The message does not repeat it, because it may hold the token.
+            MeshError: the value is not an invitation. The message omits the value, which may contain the token.
         """
         found = _INVITATION.fullmatch(value.strip())
         if not found:

@@ -1,7 +1,7 @@
-"""The mesh that another machine shares, and the tunnel to it.
+"""A mesh that another machine shares, and the tunnel to that mesh.
 
-The tunnel is an Envoy on loopback that adds TLS and the token to each request. Clients call it like a mesh of their
-own, in plain HTTP and gRPC, without a token.
+The tunnel is an Envoy on loopback that adds TLS and the token to each request. Clients call the tunnel
+like a local mesh, over plain HTTP and gRPC and without a token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llm_streaming.sharing.invitation import Invitation
 
 
 class SharedMesh(RemoteMesh):
-    """The mesh that the text of an `Invitation` leads to. Closing it here leaves the mesh open there.
+    """The mesh to which the text of an `Invitation` points. Closing it closes the tunnel; the mesh itself stays open.
 
     Raises:
         MeshError: the invitation is incomplete, the tunnel cannot be opened, or the mesh cannot be reached.
@@ -24,28 +24,28 @@ class SharedMesh(RemoteMesh):
     def __init__(self, invitation: str) -> None:
         to = Invitation.read(invitation)
         address, self._tunnel = start_tunnel(to)
-        absent = "the tunnel to the shared mesh has ended: connect again"
+        absent = "the tunnel to the shared mesh has stopped: connect again"
         super().__init__(f"http://{address}", absent=absent, command=f"`llm-streaming up` at {to.address}")
-        self._address = address  # the mesh's own is on loopback of the other machine
+        self._address = address  # the address that the mesh reports is valid only on the other machine
 
     @property
     def closed(self) -> bool:
-        """Whether the mesh can no longer be used, because it was closed here or the tunnel has ended."""
+        """Whether the mesh can no longer be used, because it was closed here or the tunnel has stopped."""
         return super().closed or self._tunnel.ended() is not None
 
     def metrics_address(self, server: str) -> str:
-        """``host:port/path`` where a server shows its ``/metrics``; raises as `EmbeddedMesh.metrics_address` does."""
-        super().metrics_address(server)  # raises if there is no such server; its own port is on the other machine
+        """Return the ``host:port/path`` before a server's ``/metrics``; raises like `EmbeddedMesh.metrics_address`."""
+        super().metrics_address(server)  # only to check that the server exists; the address is the other machine's
         return f"{self.address}{METRICS_PATH}/{server}"
 
     def close(self) -> None:
-        """Close the tunnel. May be called again."""
+        """Close the tunnel. A second call does nothing."""
         super().close()
         self._tunnel.stop()
 
 
 def start_tunnel(invitation: Invitation) -> tuple[str, ProcessGroup]:
-    """Start a tunnel to a shared mesh; returns its ``host:port`` on loopback, and its process.
+    """Start a tunnel to a shared mesh, and return the tunnel's ``host:port`` on loopback and its process.
 
     Raises:
         MeshError: Envoy is not installed, or does not start.
@@ -64,7 +64,7 @@ def _config(port: int, invitation: Invitation) -> envoy.Part:
         "header": {"key": "authorization", "value": f"Bearer {invitation.token}"},
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",  # OpenAI's client always sends a token of its own
     }
-    # A request may wait for a model for longer than Envoy lets a stream be silent.
+    # No idle timeout: a request may wait for a model longer than Envoy's default allows.
     routes = [envoy.route({"path": PATH}, "mesh", idle_timeout="0s"), envoy.route({"prefix": "/"}, "mesh")]
     host = {"name": "mesh", "domains": ["*"], "routes": routes, "request_headers_to_add": [authorization]}
     manager = {
@@ -80,20 +80,20 @@ def _config(port: int, invitation: Invitation) -> envoy.Part:
         type="STRICT_DNS",  # the host may be a name
         connect_timeout="5s",
         transport_socket=envoy.transport_socket("UpstreamTlsContext", tls),
-        # Cut the streams when the presenter's machine sleeps or has left the network.
+        # Cut the streams when the presenter's machine sleeps or leaves the network.
         upstream_connection_options={"tcp_keepalive": keepalive},
     )
     return envoy.bootstrap([envoy.listener("mesh", (LOOPBACK, port), manager)], [mesh])
 
 
 def _error_messages(address: str) -> list[envoy.Part]:
-    """Say why the mesh cannot be reached, in place of Envoy's own words. The first filter that matches applies."""
+    """Return the messages that replace Envoy's own if the mesh cannot be reached. Envoy uses the first match."""
     lost = (
         f"the shared mesh at {address} cannot be reached: is `llm-streaming up --share` running there, and is this "
         "machine in the same network?"
     )
     other = (
-        f"the mesh at {address} is another one than the invitation is for, or was opened again: run the line that "
+        f"the mesh at {address} is not the one of this invitation, or has been restarted: run the line that "
         "`llm-streaming up --share` printed last"
     )
     is_other = {

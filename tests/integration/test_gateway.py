@@ -85,8 +85,8 @@ def test_an_invitation_of_another_run_is_refused(gateway: Gateway) -> None:
         (replace(invitation, token="a" * 43), REFUSED),
         (
             replace(invitation, fingerprint="0" * 64),
-            f"the mesh at {invitation.address} is another one than the invitation is for, or was opened again: run the "
-            "line that `llm-streaming up --share` printed last",
+            f"the mesh at {invitation.address} is not the one of this invitation, or has been restarted: run the line "
+            "that `llm-streaming up --share` printed last",
         ),
         (
             replace(invitation, port=nowhere),

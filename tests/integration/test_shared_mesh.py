@@ -96,7 +96,7 @@ def status(address: str) -> int:
 def test_the_messages_for_the_presenter_and_the_participants(up: Up, participants: list[Participant]) -> None:
     [where] = re.findall(r"^https://(127\.0\.0\.1:\d+)#[\w-]{43}\.[0-9a-f]{64}\Z", up.invitation)
     assert up.process.stderr.readline() == (
-        f"It is shared at {where} with everybody who has this line. Participants run:\n"
+        f"It is shared at {where} with everyone who has the next line. Participants run:\n"
     )
     assert [one.opened for one in participants] == [
         f"The embedded mesh is open at {one.address}, kept open by `llm-streaming up` at {where}."

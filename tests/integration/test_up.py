@@ -29,7 +29,7 @@ def up(no_provider: None) -> Iterator[Up]:
 def test_one_line_on_standard_output_and_the_others_on_standard_error(up: Up) -> None:
     assert up.progress == [
         NOTICE,
-        f"The embedded mesh is open at {up.address}, until Ctrl-C. In other shells, before JupyterLab too, run:",
+        f"The embedded mesh is open at {up.address} until Ctrl-C. In other shells, also for JupyterLab, run:",
     ]
     assert stat.S_IMODE(up.home.stat().st_mode) == 0o700
 

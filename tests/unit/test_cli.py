@@ -46,10 +46,10 @@ def usage(words: str, command: str) -> tuple[int, str, str]:
     [
         ("aply", "No such command 'aply'. Did you mean 'apply'?", ""),
         ("apply", "Missing option '--filename' / '-f'.", " apply"),
-        ("apply -f x -n a", "Invalid value: --namespace and --context belong to --target kubernetes", " apply"),
+        ("apply -f x -n a", "Invalid value: --namespace and --context require --target kubernetes", " apply"),
         (
             "wait --timeout soon",
-            "Invalid value: --timeout takes a duration such as 30s, 10m or 1h, but got 'soon'",
+            "Invalid value: --timeout needs a duration such as 30s, 10m or 1h, but got 'soon'",
             " wait",
         ),
         ("chat", "Missing argument 'MODEL'.", " chat"),
@@ -73,8 +73,8 @@ def test_without_a_mesh_it_says_how_to_open_one(run: Run, monkeypatch: pytest.Mo
     assert run("get") == (
         1,
         "",
-        "error: no embedded mesh is open for this shell: run `llm-streaming up` in another shell and, in this "
-        f"one, the line that it prints, which sets {MESH_VARIABLE}; for a cluster, add --target kubernetes\n",
+        "error: no embedded mesh is open for this shell: run `llm-streaming up` in another shell, and copy the "
+        f"line `export {MESH_VARIABLE}=…` from there to this one; for a cluster, add --target kubernetes\n",
     )
 
 
@@ -88,7 +88,7 @@ def test_a_file_is_found_from_here_and_from_the_project(run: Run, tmp_path: Path
         "",
         f"error: cannot read the manifest {tmp_path}/m.yaml: No such file or directory\n",
     )
-    assert run("apply", "-f", ".") == (1, "", "error: the folder . holds no .yaml file\n")
+    assert run("apply", "-f", ".") == (1, "", "error: the folder . contains no .yaml file\n")
     nothing = "error: -f needs a file, a folder or -, but got an empty name: is a shell variable unset?\n"
     assert run("delete", "-f", "") == (1, "", nothing)
 
@@ -206,7 +206,7 @@ def test_an_unset_variable_is_refused_as_a_secret_or_a_taint(run: Run) -> None:
         "''\n",
     )
     assert run("manifest", "server", "s", "--runtime", "api", "--toleration", "") == usage(
-        "Invalid value: --toleration takes the key of a taint, but got an empty one", " manifest server"
+        "Invalid value: --toleration needs the key of a taint, but got an empty one", " manifest server"
     )
 
 

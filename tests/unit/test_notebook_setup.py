@@ -57,7 +57,7 @@ def test_a_problem_is_printed_with_its_solution(
     with pytest.raises(SetupError) as refused:
         check_setup()
     assert str(refused.value) == (
-        "not ready for embedded (mesh, keys): do what is said above, then run this cell again"
+        "not ready for embedded (mesh, keys): follow the instructions above, then run this cell again"
     )
     said = found(capsys)
     assert said["mesh"].startswith(

@@ -151,7 +151,7 @@ def test_an_asynchronous_stream_is_refused(show: Callable[[object], object]) -> 
     with pytest.raises(LLMStreamingError) as refused:
         show(AsyncChatClient("127.0.0.1:1").stream("m", [{"role": "user", "content": "Hello!"}]))
     assert str(refused.value) == (
-        "expected a stream of ChatClient or GrpcChatClient, but got AsyncChatStream: read an asynchronous client's "
+        "expected a stream from ChatClient or GrpcChatClient, but got AsyncChatStream: read an asynchronous client's "
         "stream with `async for`"
     )
 

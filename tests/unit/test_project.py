@@ -33,7 +33,7 @@ def test_outside_a_project_one_sentence_says_so(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ManifestError) as refused:
         project_root()
     assert str(refused.value) == (
-        f"no folder from {tmp_path} upwards holds both models/ and manifests/: change to the project's folder"
+        f"neither {tmp_path} nor a folder above it contains both models/ and manifests/: change to the project's folder"
     )
 
 

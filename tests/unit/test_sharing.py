@@ -85,7 +85,7 @@ def test_guests_may_deploy_a_limited_number_of_models() -> None:
     with pytest.raises(MeshError) as caught:
         check_model(model(name="one-more"), mesh_with(*full))
     assert str(caught.value) == (
-        "the shared mesh holds 8 models already, which is the limit: use one of m0, m1, m2, m3, m4, m5, m6, m7, or "
+        "the shared mesh already has 8 models, which is the limit: use one of m0, m1, m2, m3, m4, m5, m6, m7, or "
         "ask the presenter to run `llm-streaming reset`"
     )
     check_model(model(name="m7"), mesh_with(*full))
