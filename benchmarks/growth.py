@@ -1,4 +1,4 @@
-"""Measures costs that may grow: memory of an open stream, CPU time of a token, a large request, and cold starts."""
+"""Measures costs that may grow: memory per open stream, CPU time per token, a large request, and cold starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.load import Reading, read_streams, read_streams_async
 
 def measure(full: bool) -> list[Figure]:
     """Measure up to 1,000 streams and 10,000 tokens if `full`, and fewer sizes otherwise."""
-    figures = _memory(full)  # first and in a mesh of its own, because a process does not give used memory back
+    figures = _memory(full)  # first and in a mesh of its own, because a process does not return used memory
     with deploy() as deployment:
         figures += _by_streams(deployment, full)
         figures += _by_length(deployment, full)
@@ -54,7 +54,7 @@ def _memory(full: bool) -> list[Figure]:
 
 
 def _memory_per_stream(endpoint: Endpoint, server: psutil.Process, streams: int) -> float:
-    """Return the KB per stream by which the server's memory grows at most while all streams are open."""
+    """Return the largest growth of the server's memory while all streams are open, in KB per stream."""
     read_streams(endpoint, 8, 20)
     before = int(server.memory_info().rss)
     seconds = 3 + streams / 50  # the length of a stream: all streams have to be open before the first one ends
@@ -81,7 +81,7 @@ def _memory_per_stream(endpoint: Endpoint, server: psutil.Process, streams: int)
 
 
 def _by_streams(deployment: Deployment, full: bool) -> list[Figure]:
-    """Measure the CPU time of a token at different numbers of streams, with the same number of answers each time."""
+    """Measure the CPU time per token at different numbers of streams, with the same number of answers each time."""
     sizes = (1, 10, 100, 1000) if full else (1, 100)
     log("growth: streams")
     loads = {count(size, "stream"): (size, 20, sizes[-1] // size) for size in sizes}
@@ -89,7 +89,7 @@ def _by_streams(deployment: Deployment, full: bool) -> list[Figure]:
 
 
 def _by_length(deployment: Deployment, full: bool) -> list[Figure]:
-    """Measure the CPU time of a token at different lengths of answers, with the same number of tokens each time."""
+    """Measure the CPU time per token at different lengths of answers, with the same number of tokens each time."""
     sizes = (10, 100, 1000, 10_000) if full else (100, 10_000)
     log("growth: answers")
     loads = {count(size, "token"): (1, size, sizes[-1] // size) for size in sizes}
@@ -97,11 +97,11 @@ def _by_length(deployment: Deployment, full: bool) -> list[Figure]:
 
 
 def _cpu_figures(what: str, deployment: Deployment, loads: dict[str, tuple[int, int, int]], full: bool) -> list[Figure]:
-    """Compare the CPU time of a token under each load with the first; a load is (streams, tokens, answers)."""
+    """Compare the CPU time per token under each load with the first load; a load is (streams, tokens, answers)."""
     endpoint, server = endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS)
 
     def cost(streams: int, tokens: int, answers: int) -> float:
-        """Return the CPU time of a token in microseconds."""
+        """Return the CPU time per token in microseconds."""
         before = server.cpu_times()
         reading = read_streams(endpoint, streams, tokens, answers=answers)
         after = server.cpu_times()
