@@ -1,4 +1,4 @@
-"""Measures costs that may grow: memory per open stream, CPU time per token, a large request, and cold starts."""
+"""Measures costs that may grow: memory of an open stream, CPU time per token, a large request, and cold starts."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _by_length(deployment: Deployment, full: bool) -> list[Figure]:
 
 
 def _cpu_figures(what: str, deployment: Deployment, loads: dict[str, tuple[int, int, int]], full: bool) -> list[Figure]:
-    """Compare the CPU time per token under each load with the first load; a load is (streams, tokens, answers)."""
+    """Compare the CPU time per token under each load with the first; a load is (streams, tokens, answers)."""
     endpoint, server = endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS)
 
     def cost(streams: int, tokens: int, answers: int) -> float:
