@@ -4,9 +4,9 @@
 #   local-cpu    runs models with llama.cpp, and contains SmolLM2
 #   local-vllm   runs models with vLLM on NVIDIA GPUs (x86-64)
 #
-# The base is Debian's slim Python image, because every wheel in the locks runs with Debian's glibc; llama.cpp has no
-# wheel for Alpine's musl. Python 3.12 is the newest that MLServer supports. GPUs need no other base: vLLM depends on
-# wheels of CUDA's libraries, and the node provides the driver.
+# The base is Debian's slim Python image, because every wheel in the lock files runs with Debian's glibc, and llama.cpp
+# has no wheel for Alpine's musl. Python 3.12 is the newest version that MLServer supports. The base works for GPUs too:
+# vLLM installs CUDA's libraries as wheels, and the node provides the driver.
 ARG PYTHON=python:3.12-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -19,8 +19,8 @@ FROM build AS wheel
 COPY . .
 RUN uv build --wheel --require-hashes --build-constraint requirements/all.lock
 
-# Install the packages before the code, because they change less often. The lock gives the version and the hash of each
-# package and of its dependencies.
+# Install the packages before the code, because the packages change less often. The lock file contains the version and
+# the hash of every package.
 FROM build AS build-api
 COPY pyproject.toml ./
 COPY requirements/all.lock requirements/
@@ -39,8 +39,8 @@ COPY --from=wheel /src/dist dist
 RUN uv pip install --no-deps dist/*.whl
 
 # SC2 runs its servers as user 1000, mounts the models read-only and sets MLSERVER_MODELS_DIR to their folder. MLServer
-# and the engines write into the home folder. Streaming needs the last two variables (docs/runtimes.md); a Server's
-# manifest can override them.
+# and the engines write into the home folder. Streaming needs the last two variables (docs/contract.md §5), which a
+# Server's manifest can override.
 FROM ${PYTHON} AS server
 RUN useradd --uid 1000 --create-home mlserver
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 MLSERVER_MODELS_DIR=/mnt/models \
@@ -63,7 +63,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && 
 USER 1000:1000
 COPY --from=build-local-cpu /opt/venv /opt/venv
 
-# Triton, vLLM's compiler for GPUs, needs a C compiler when a model loads.
+# Triton, which vLLM uses to compile GPU kernels, needs a C compiler when a model loads.
 FROM server AS local-vllm
 USER 0
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*

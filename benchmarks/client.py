@@ -27,7 +27,7 @@ _TARGET = Target("ratio", 1 / 3, at_least=False)
 
 
 def measure(full: bool) -> list[Figure]:
-    """Measure with an answer that was recorded from the relay over HTTP and gRPC."""
+    """Measure the decoding of an answer that was recorded from the relay, over HTTP and over gRPC."""
     log("client")
     events, messages = _record()
     variants: dict[str, Callable[[], float]] = {
@@ -90,6 +90,6 @@ def _walkthrough(data: str) -> str:
 
 
 def _walkthrough_grpc(message: bytes) -> str:
-    # In the walkthrough gRPC parses the message before the loop reads it, so parsing is measured too.
+    # In the walkthrough, gRPC parses each message before the loop reads it, so this function parses it too.
     response = ModelInferResponseConverter.to_types(dataplane_pb2.ModelInferResponse.FromString(message))
     return StringCodec.decode_output(response.outputs[1])[0]

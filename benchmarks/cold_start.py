@@ -1,4 +1,4 @@
-"""Measures cold starts of a mesh and of a model, compared with MLServer and the engine alone; part of growth."""
+"""Measures cold starts of a mesh and a model, compared with MLServer alone and the engine alone; `growth` runs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llm_streaming.mesh.processes.ports import free_ports
 
 
 def measure_cold_starts(rounds: int) -> list[Figure]:
-    """Measure the start of a mesh with one server, and of a model on it."""
+    """Measure how long a mesh with one server takes to start, and a model on this mesh to be ready."""
     log("growth: cold starts")
     starts: dict[str, Callable[[], tuple[float, ...]]] = {"mesh": _start_mesh, "mlserver": _start_mlserver}
     times = interleave(starts, rounds)

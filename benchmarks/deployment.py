@@ -1,4 +1,4 @@
-"""Deploys what is measured: a provider, and a mesh with our relay and the reference models on a server each."""
+"""Starts a provider, and a mesh with one server for our relay and one server for the reference models."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ OURS = "ours"
 """The name of the server that runs only our relay."""
 
 REFERENCES = "references"
-"""The name of the server that runs the models of `benchmarks.reference_models`, apart from our code."""
+"""The name of the server that runs the models of `benchmarks.reference_models`; our relay does not run there."""
 
 PROVIDER = "the provider read directly"
-"""The name of this reference in figures."""
+"""The name of the provider in figures, as the reference for a relay."""
 
 NAIVE = "a naive runtime"
 """The name of `benchmarks.reference_models.NaiveRelay` in figures."""
@@ -51,7 +51,7 @@ class Deployment:
         return port_of(self.mesh)
 
     def ports(self, server: str) -> tuple[int, int]:
-        """Return the HTTP and the gRPC port of an MLServer, which Envoy forwards to."""
+        """Return the HTTP port and the gRPC port of an MLServer, to which Envoy forwards requests."""
         http, grpc, _ = self.mesh.mlserver(server).ports
         return http, grpc
 
@@ -106,7 +106,7 @@ def model_settings(model: str) -> dict[str, Any]:
 
 
 def write_server(folder: Path, name: str, **env: str) -> None:
-    """Write the manifest of a server whose capability is its own name."""
+    """Write the manifest of a server whose only capability is the server's name."""
     server = Server(name=name, capabilities=(name,), env={**STREAMING_ENV, **env})
     (folder / "servers").mkdir(exist_ok=True)
     (folder / "servers" / f"{name}.yaml").write_text(to_yaml(server.as_dict()))

@@ -14,7 +14,7 @@ from llm_streaming.client.grpc_messages import encode_message
 from llm_streaming.client.http import path_of
 
 Encode = Callable[[str, Mapping[str, Any]], bytes]
-"""Makes a request from the text of a message and from sampling parameters."""
+"""A function that encodes a request from the text of a message and sampling parameters."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Endpoint:
     Args:
         port: the port of its server.
         read: sends a request to a port and reads the answer.
-        encode: makes a request.
+        encode: encodes a request.
         copies: how many times the text of each token occurs in an answer.
     """
 
@@ -39,7 +39,7 @@ class Endpoint:
 
 
 def openai_api(port: int, key: str = "not-needed") -> Endpoint:
-    """Return the endpoint of a server of OpenAI's API, such as the provider."""
+    """Return the endpoint of a server with OpenAI's API, such as the provider."""
     return Endpoint(port, read_http, _openai("/v1/chat/completions", MODEL, key), copies=1)
 
 
@@ -49,7 +49,7 @@ def openai_path(port: int, model: str = MODEL) -> Endpoint:
 
 
 def over_http(port: int, model: str = MODEL) -> Endpoint:
-    """Return a model's HTTP endpoint; each token occurs in the outputs ``content`` and ``output_all``."""
+    """Return a model's HTTP endpoint; its answers contain each token in ``content`` and again in ``output_all``."""
 
     def encode(text: str, parameters: Mapping[str, Any]) -> bytes:
         return _post(path_of(model, "infer_stream"), request_body(user_message(text), None, dict(parameters)))
@@ -67,7 +67,7 @@ def over_grpc(port: int, model: str = MODEL, **fixed: Any) -> Endpoint:  # noqa:
 
 
 def user_message(text: str) -> list[dict[str, Any]]:
-    """Return the messages of a chat that has one message of the user."""
+    """Return the messages of a chat with a single user message."""
     return [{"role": "user", "content": text}]
 
 

@@ -27,7 +27,7 @@ _TARGETS = {1: Target("ratio", 0.97), 8: Target("ratio", 0.95)}
 
 @dataclass(frozen=True)
 class _Answer:
-    """An answer: when its request was sent, and its chunks, each with the time of its arrival."""
+    """The time at which a request was sent, and the chunks of its answer, each with its time of arrival."""
 
     started: float
     chunks: list[tuple[float, dict[str, Any]]]
@@ -63,7 +63,7 @@ def measure(full: bool) -> list[Figure]:
 
 
 def load_engine() -> LlamaCppEngine:
-    """Load the engine in this process, with the settings in the model's folder."""
+    """Load the engine in this process, with the settings from the model's folder."""
     settings = LlamaCppSettings.from_mapping(model_settings(MODEL))
     return RUNNER.run(LlamaCppEngine.load(settings, ROOT / "models" / MODEL))
 
@@ -102,7 +102,7 @@ def _in_process(engine: LlamaCppEngine, streams: int) -> Speed:
 
 
 def _speed(read: Callable[[], Awaitable[_Answer]], streams: int) -> Speed:
-    """Read streams at the same time and return their speed."""
+    """Read several streams at the same time and return their speed."""
 
     async def read_all() -> list[_Answer]:
         return await asyncio.gather(*(read() for _ in range(streams)))

@@ -1,4 +1,4 @@
-"""Figures: what was measured, the reference it is compared with, and the target to reach."""
+"""Figures: measured quantities, the references that they are compared with, and the targets that they have to reach."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Target:
         of: the number that is compared with the bound: the figure's value, its ratio to the reference ("ratio"), or its
             difference from the reference ("added").
         bound: the bound, in the figure's unit; for a ratio, a plain number.
-        at_least: whether the number has to be at least the bound; otherwise at most.
+        at_least: whether the number has to be at least the bound; if False, it has to be at most the bound.
     """
 
     of: Literal["value", "ratio", "added"]

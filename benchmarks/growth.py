@@ -20,7 +20,7 @@ from benchmarks.load import Reading, read_streams, read_streams_async
 
 def measure(full: bool) -> list[Figure]:
     """Measure up to 1,000 streams and 10,000 tokens if `full`, and fewer sizes otherwise."""
-    figures = _memory(full)  # first and in a mesh of its own, because a process does not give used memory back
+    figures = _memory(full)  # first and in a mesh of its own, because a process does not return used memory
     with deploy() as deployment:
         figures += _by_streams(deployment, full)
         figures += _by_length(deployment, full)
@@ -54,7 +54,7 @@ def _memory(full: bool) -> list[Figure]:
 
 
 def _memory_per_stream(endpoint: Endpoint, server: psutil.Process, streams: int) -> float:
-    """Return the KB per stream by which the server's memory grows at most while all streams are open."""
+    """Return the largest growth of the server's memory while all streams are open, in KB per stream."""
     read_streams(endpoint, 8, 20)
     before = int(server.memory_info().rss)
     seconds = 3 + streams / 50  # the length of a stream: all streams have to be open before the first one ends

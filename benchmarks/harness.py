@@ -1,4 +1,4 @@
-"""Runs measurements: rounds that take turns, timing, percentiles and progress messages."""
+"""Tools for measurements: interleaved rounds, timing, percentiles and progress messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 ROOT = project_root()
 RUNNER = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-"""The event loop of all readers and of the engine in this process."""
+"""The event loop that runs all readers and the engine in this process."""
 
 
 class Stopwatch:
@@ -33,7 +33,7 @@ class Stopwatch:
 
 
 def interleave(variants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Measure each variant once a round, so that drift affects all variants alike.
+    """Measure each variant once per round, so that drift affects all variants alike.
 
     Args:
         variants: the functions that measure, by name.

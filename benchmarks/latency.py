@@ -14,7 +14,7 @@ from benchmarks.load import Reading, read_streams
 
 _RATE = 50.0  # tokens a second in each stream
 _TOKENS = 25  # tokens in an answer
-_ANSWERS = 4  # answers in each stream, one after the other, to get many first tokens
+_ANSWERS = 4  # answers in each stream, one after the other, so that many first tokens are measured
 _SHARES = (50, 95, 99)  # the percentiles that are reported
 
 # Added milliseconds at 16 streams, by kind and percentile.
@@ -83,7 +83,7 @@ def _first_tokens(reading: Reading, copies: int) -> list[float]:
 
 
 def _gaps(reading: Reading, copies: int) -> list[float]:
-    """Return the time between each two tokens of an answer, in milliseconds."""
+    """Return the times between consecutive tokens of each answer, in milliseconds."""
     return [
         (later - earlier) * 1e3 for answer in reading.answers for earlier, later in pairwise(answer.token_times(copies))
     ]

@@ -21,7 +21,7 @@ _START_TIMEOUT = 120.0  # seconds
 
 @contextmanager
 def litellm(provider: int) -> Iterator[tuple[int, str]]:
-    """Run the proxy with one worker, which is its default; yields its port and its key.
+    """Run the proxy with one worker, the proxy's default, and yield its port and its key.
 
     Args:
         provider: the port of the provider.

@@ -62,7 +62,7 @@ async def read_streams_async(
         endpoint: the endpoint to read from.
         streams: the number of streams.
         tokens: the number of tokens in each answer.
-        rate: tokens a second that the provider sends in each stream; by default as many as are read.
+        rate: tokens a second that the provider sends in each stream; by default as many as the client reads.
         answers: the number of answers that each stream reads, one after the other.
         spread: the time in seconds over which the starts of the streams are spread evenly.
         lag: the pauses of the readers; by default they read without a pause.

@@ -1,4 +1,4 @@
-"""The speed of a model, and the figures that compare it through the mesh and without the mesh."""
+"""The speed of a model, and figures that compare the speed through the mesh with a reference."""
 
 from __future__ import annotations
 

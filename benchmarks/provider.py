@@ -1,10 +1,10 @@
-"""A fast server of OpenAI's API: it sends prepared bytes, so it takes almost no CPU time from what is measured.
+"""A fast server for OpenAI's API: it sends prepared bytes, so it uses almost no CPU time during a measurement.
 
 ``python -m benchmarks.provider`` prints its port. In a request,
 
 - ``max_tokens`` is the number of tokens to send,
-- ``rate`` is their number a second; without it they are sent as fast as the client reads them,
-- ``logprobs`` gives every token log probabilities, so that a relay may not join tokens.
+- ``rate`` is the number of tokens to send per second, by default as many as the client reads,
+- ``logprobs`` adds log probabilities to every token, so that a relay may not merge the texts of tokens.
 
 Like real providers, the server sends each event as an HTTP chunk of its own.
 """
@@ -21,7 +21,7 @@ import uvloop
 HOST = "127.0.0.1"
 MODEL = "benchmark"
 TOKEN = b" token"
-"""The text of every token without the two digits that follow; it occurs nowhere else in an answer."""
+"""The text of every token without the two digits at its end; it occurs nowhere else in an answer."""
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
@@ -34,7 +34,7 @@ def chunk(
     usage: Any = None,  # noqa: ANN401 - JSON
     logprobs: Any = None,  # noqa: ANN401 - JSON
 ) -> bytes:
-    """Return a chunk with all fields of OpenAI's chunks; without a delta, the last chunk, which holds the usage."""
+    """Return a chunk with all fields that OpenAI sends; without a delta, it is the last chunk, for the usage."""
     choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
     value = {
         "id": "chatcmpl-CAbcdefghijklmnopqrstuvwxyz12",
@@ -102,7 +102,7 @@ async def _write_tokens(writer: asyncio.StreamWriter, tokens: list[bytes], count
 
 
 async def main() -> None:
-    """Print the port and serve until the process ends."""
+    """Print the port and serve until the process is stopped."""
     server = await asyncio.start_server(_serve, HOST, 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

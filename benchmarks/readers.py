@@ -1,4 +1,4 @@
-"""Readers of streams over HTTP and gRPC that take so little CPU time that they do not distort a measurement.
+"""Readers of streams over HTTP and gRPC that use so little CPU time that they do not distort a measurement.
 
 While an answer arrives, a reader only stores each piece of bytes with its time. The bytes are examined after the time
 has been measured. No HTTP library is used, and no message is parsed.
@@ -17,7 +17,7 @@ import grpc.aio
 
 from benchmarks.provider import HOST, MODEL, TOKEN
 
-_FRAMING = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")  # between HTTP chunks; JSON never contains such bytes
+_FRAMING = re.compile(rb"\r\n[0-9a-fA-F]+\r\n")  # the bytes between HTTP chunks; JSON never contains such bytes
 _METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 # The local pool gives each channel a connection of its own.
 _CHANNEL = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
@@ -103,7 +103,7 @@ class _HTTPReader(asyncio.Protocol):
 
 
 async def read_grpc(port: int, request: bytes, lag: Lag | None) -> Answer:
-    """Make a call over a new connection and store the bytes of each message."""
+    """Make a call over a new connection and return the bytes of each message."""
     async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=_CHANNEL) as channel:
         await channel.channel_ready()
         answer = Answer()

@@ -20,7 +20,7 @@ class NaiveRelay(MLModel):
     """A naive relay, which uses the typed chunks of the openai package and MLServer's codec."""
 
     async def load(self) -> bool:
-        """Make a client of the provider that the settings name."""
+        """Create a client for the provider at the base URL in the settings."""
         parameters = self.settings.parameters
         extra: dict[str, Any] = (parameters and parameters.extra) or {}
         self._client = AsyncOpenAI(base_url=extra["base_url"], api_key="not-needed", max_retries=0)
@@ -46,7 +46,7 @@ class StockConversion(MLModel):
     """Yields one response for each requested token, without a provider, to measure only MLServer's own work."""
 
     async def load(self) -> bool:
-        """Report the model as ready; it loads nothing."""
+        """Report the model as ready, because there is nothing to load."""
         return True
 
     async def predict_stream(self, payloads: AsyncIterator[InferenceRequest]) -> AsyncIterator[InferenceResponse]:

@@ -18,7 +18,7 @@ from benchmarks.servers import run_module
 
 _SECONDS = 0.3  # the time that one reading should take
 _SHORTEST, _LONGEST = 40, 4_000  # tokens in an answer
-_LAGGING = 4_000  # tokens in an answer to a slow reader, many more than the sockets hold
+_LAGGING = 4_000  # tokens in an answer to a slow reader, many more than fit in the socket buffers
 
 LITELLM, STOCK, BARE = "LiteLLM's proxy", "MLServer's stock conversion", "a bare grpc.aio server"
 HTTP, MESH, OPENAI, GRPC = "HTTP", "HTTP through Envoy", "OpenAI path", "gRPC"
@@ -42,7 +42,7 @@ _REFERENCES = {
 
 
 def measure(full: bool) -> list[Figure]:
-    """Measure 1 and 8 streams, and also 64, 256 and LiteLLM's proxy if `full`."""
+    """Measure 1 and 8 streams; if `full`, measure 64 and 256 streams and LiteLLM's proxy too."""
     with ExitStack() as stack:
         deployment = stack.enter_context(deploy())
         measured = _endpoints(deployment, stack.enter_context(run_module("benchmarks.bare_grpc")))

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.figures import TIMES, Figure, format_number, format_target
 
 _HEAD = (
-    "| part | what | at | measured | reference | compared | rounds | reach | reached |\n"
+    "| part | what | at | measured | reference | compared | rounds | target | reached |\n"
     "|---|---|---|---:|---|---:|---:|---|---|\n"
 )
 _REACHED = {None: "", True: "yes", False: "**no**"}
@@ -29,12 +29,12 @@ def table(run: Mapping[str, Any], figures: Sequence[Figure]) -> str:
     others = [figure for figure in figures if not figure.target]
     description = "".join(f"- {name}: {value}\n" for name, value in run.items())
     explanation = (
-        "Measured and reference are medians over the rounds. Compared is the median of the rounds' ratios or, where it "
-        "has a sign, of their differences. Within a round, the variants were measured one after the other.\n"
+        "The columns 'measured' and 'reference' show medians over the rounds. 'compared' is the median of the rounds' "
+        "ratios or, if it has a sign, of their differences. Within a round, the variants were measured in turn.\n"
     )
     return (
-        f"# Benchmarks\n\n{description}\n{explanation}\n## With a figure to reach\n\n{_rows(aimed)}\n"
-        f"## Others\n\n{_rows(others)}"
+        f"# Benchmarks\n\n{description}\n{explanation}\n## Figures with a target\n\n{_rows(aimed)}\n"
+        f"## Other figures\n\n{_rows(others)}"
     )
 
 

@@ -17,7 +17,7 @@ from llm_streaming.mesh.processes.ports import wait_until
 
 @contextmanager
 def run_module(module: str) -> Iterator[int]:
-    """Run a module that starts a server and prints its port; yields the port."""
+    """Run a module that starts a server and prints its port, and yield the port."""
     process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
@@ -37,7 +37,7 @@ def run_server(
     folder: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Run an HTTP server; the block begins when the server is healthy.
+    """Run an HTTP server; the ``with`` block begins once the server is healthy.
 
     Args:
         command: the program and its arguments.
@@ -48,7 +48,7 @@ def run_server(
         env: the whole environment; by default that of this process.
 
     Raises:
-        RuntimeError: the server ended, or was not healthy in time. The message holds the end of its output.
+        RuntimeError: the server ended, or was not healthy in time. The message contains the end of its output.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=output, stderr=output)

@@ -1,7 +1,7 @@
 """Measures vLLM's speed through the mesh, compared with ``vllm serve`` with the same arguments on the same machine.
 
-It runs in an environment with vLLM: ``.venv-vllm/bin/python -m benchmarks --full --only vllm``, or with the Python of a
-machine with GPUs. ``VLLM_BENCHMARK_MODEL`` names a folder in ``models/``, by default the one of the model for a CPU.
+The measurement needs an environment with vLLM: ``.venv-vllm/bin/python -m benchmarks --full --only vllm``, or the
+Python of a machine with GPUs. ``VLLM_BENCHMARK_MODEL`` names a folder in ``models/``, by default the CPU model's.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _START_TIMEOUT = 1200.0  # seconds; large models take minutes
 
 
 def measure(full: bool) -> list[Figure]:
-    """Measure 1 and 8 streams; both servers run all the time, and one is idle while the other is measured."""
+    """Measure 1 and 8 streams; both servers run all the time, but only one of them is busy at a time."""
     figures = []
-    # The values that the Local runtime sets on a small machine without a GPU, so that both servers have the same.
+    # The Local runtime sets these values on a small machine without a GPU; set them here for both servers.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     with _vllm_serve() as serve, start_mesh() as mesh:

@@ -1,7 +1,7 @@
 """Sphinx configuration of the site, which ``make docs`` builds into ``build/docs`` without a network.
 
-The source folder is the whole project. A link between README, guides and notebooks therefore leads to the same file on
-the site and on the code host, and Sphinx checks it for both: a broken link is an error.
+The source folder is the whole project, so a link between README, guides and notebooks works on the site and on the code
+host. For Sphinx a broken link is an error.
 """
 
 import sys
@@ -28,7 +28,7 @@ nb_ipywidgets_js = {}  # no widget is committed, and the scripts of widgets woul
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["html_image"]  # README's picture
-suppress_warnings = ["mystnb.unknown_mime_type"]  # recorded results are for programs; a text is beside each
+suppress_warnings = ["mystnb.unknown_mime_type"]  # programs read the recorded results; each has a text too
 
 autodoc_default_options = {"exclude-members": "model_config"}  # pydantic's
 autodoc_member_order = "bysource"

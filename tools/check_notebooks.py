@@ -1,7 +1,7 @@
 """Check that the course's notebooks follow one template; ``make check`` runs this script on the committed files.
 
-The template asks for short cells, for outputs that come from one run in order, and for outputs without secrets or paths
-of the machine they were made on. Ruff checks the notebooks' code.
+The template requires short cells, and outputs that come from one run of the cells in order and contain no secrets and
+no paths of the machine. Ruff checks the notebooks' code.
 """
 
 import itertools
@@ -23,7 +23,7 @@ TITLE = re.compile(r"# .+\n(?:.|\n)*About \d+ minutes\.")
 HEADINGS = ("Parameters", "Exercises", "Clean up", "What you have learned")
 HIDDEN = {"source_hidden": True, "outputs_hidden": True}
 MEDIAN_LINES, MOST_LINES = 8, 18
-SHORTEST_ALT = 40  # characters: alt text this long can describe the plot, and not only name it
+SHORTEST_ALT = 40  # characters: a shorter alt text can only name the plot, not describe it
 
 SECRETS_AND_PATHS = {
     "a path of this machine": re.compile(r"/(?:root|home|tmp|work|Users|private)/[\w.-]+"),
@@ -70,20 +70,20 @@ def check_length(notebook: Notebook) -> Iterator[str]:
     lengths = [(name_of(cell), source_of(cell).count("\n") + 1) for cell in code_cells(notebook)]
     for name, lines in lengths:
         if lines > MOST_LINES:
-            yield f"{name}: the cell has {lines} lines, at most {MOST_LINES} are allowed: move details into the package"
+            yield f"{name}: the cell has {lines} lines, more than {MOST_LINES}: move details into the package"
     if statistics.median(lines for _, lines in lengths) >= MEDIAN_LINES:
         yield f"the code cells are too long: at least half of them have {MEDIAN_LINES} lines or more"
 
 
 def check_run(notebook: Notebook) -> Iterator[str]:
-    """Report outputs that do not come from one run in order, errors, warnings and printed output in several pieces."""
+    """Report outputs that are not from one run in order, contain an error or a warning, or are printed in pieces."""
     counts = [cell["execution_count"] for cell in code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
         yield f"the outputs do not come from one run in order: the execution counts are {counts}"
     for cell in code_cells(notebook):
         kinds = [output.get("name", output["output_type"]) for output in cell["outputs"]]
         if "error" in kinds or "stderr" in kinds:
-            yield f"{name_of(cell)}: the output holds an error or a warning"
+            yield f"{name_of(cell)}: the output contains an error or a warning"
         if any(pair == ("stdout", "stdout") for pair in itertools.pairwise(kinds)):
             yield f"{name_of(cell)}: the printed output is in several pieces: execute the notebook with `make outputs`"
 
@@ -94,7 +94,7 @@ def check_secrets(notebook: Notebook) -> Iterator[str]:
         text = "\n".join([source_of(cell), *(output_text(output) for output in cell.get("outputs", ()))])
         for what, pattern in SECRETS_AND_PATHS.items():
             if found := pattern.search(text):
-                yield f"{name_of(cell)}: the cell holds {what}, {found[0].strip()[:40]!r}"
+                yield f"{name_of(cell)}: the cell contains {what}, {found[0].strip()[:40]!r}"
 
 
 def check_alt_text(notebook: Notebook) -> Iterator[str]:
@@ -147,7 +147,7 @@ def tags_of(cell: Cell) -> list[str]:
 
 
 def name_of(cell: Cell) -> str:
-    """Return a name by which a person finds a cell: its execution count, or else its first words."""
+    """Return a name by which a person can find a cell: its execution count or, if it has none, its first words."""
     if cell.get("execution_count"):
         return f"cell [{cell['execution_count']}]"
     return f"cell '{source_of(cell)[:30].splitlines()[0]}'" if source_of(cell) else "an empty cell"

@@ -21,14 +21,14 @@ from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-HERE = "tools/colab.py"  # a cell that holds this text is the set-up cell
+HERE = "tools/colab.py"  # a cell that contains this text is the set-up cell
 
 
 class CellError(Exception):
     """A cell failed in the project's kernel.
 
     Args:
-        rendered: the lines of the traceback, as the project's kernel has rendered them.
+        rendered: the lines of the traceback, rendered by the project's kernel.
     """
 
     def __init__(self, rendered: list[str]) -> None:
@@ -45,7 +45,7 @@ class ProjectKernel:
     def __init__(self) -> None:
         specs = KernelSpecManager(kernel_dirs=[str(VENV / "share" / "jupyter" / "kernels")])
         self._manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
-        # The log level hides the warning that the kernel listens on loopback.
+        # This log level hides the warning that the kernel listens on loopback.
         self._manager.start_kernel(cwd=str(ROOT / "notebooks"), extra_arguments=["--log-level=ERROR"])
         self._client = self._manager.blocking_client()
         self._client.start_channels()
@@ -84,8 +84,8 @@ def show(message: dict[str, Any]) -> None:
 
 
 def install() -> None:
-    """Set up ``.venv``, if that is not done yet, and its kernel."""
-    if not VENV.exists():  # Colab's Python lacks ensurepip, so only uv can make the environment
+    """Create ``.venv`` if it does not exist, and install the project and a kernel into it."""
+    if not VENV.exists():  # Colab's Python lacks ensurepip, so only uv can create the environment
         python = (sys.executable, "-m")
         run(*python, "pip", "install", "--quiet", "--require-hashes", "--requirement", "requirements/uv.lock")
         run(*python, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, str(VENV))
@@ -94,7 +94,7 @@ def install() -> None:
 
 
 def run(*command: str) -> None:
-    """Run a command in the project's folder; if it fails, end the set-up with the command's output."""
+    """Run a command in the project's folder; if it fails, exit with the command's output."""
     # Colab sets variables such as UV_CONSTRAINT to files that do not exist.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -104,7 +104,7 @@ def run(*command: str) -> None:
 
 
 def redirect(lines: list[str]) -> list[str]:
-    """Replace a cell's lines by a call that runs the cell in the project's kernel; leave the set-up cell as it is."""
+    """Replace a cell's lines with a call that runs the cell in the project's kernel; keep the set-up cell unchanged."""
     cell = "".join(lines)
     return lines if HERE in cell else [f"get_ipython().project_kernel.run({cell!r})\n"]
 

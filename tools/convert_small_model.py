@@ -14,7 +14,7 @@ FOLDER = project_root() / "models" / "local-chat-completions-vllm-cpu" / SMALL_M
 
 
 def main() -> None:
-    """Convert the model into a temporary folder, check its answer and move the folder to its place."""
+    """Convert the model into a temporary folder, check the converted model's answer and move the folder to `FOLDER`."""
     print(f"Writing {FOLDER.relative_to(project_root())}", flush=True)
     draft = FOLDER.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -37,7 +37,7 @@ def convert(gguf: Path, folder: Path) -> None:
 
 
 def verify(folder: Path) -> None:
-    """Ask the converted model one question, and end with a message if its answer is wrong."""
+    """Ask the converted model one question, and exit with a message if its answer is wrong."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -47,7 +47,7 @@ def verify(folder: Path) -> None:
     answer = model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     text = tokenizer.decode(answer, skip_special_tokens=True)
     if "Paris" not in text:
-        sys.exit(f"The conversion has failed: the converted model answers {text!r} where 'Paris' is right.")
+        sys.exit(f"The conversion has failed: the converted model answers {text!r}, but the right answer is 'Paris'.")
 
 
 if __name__ == "__main__":

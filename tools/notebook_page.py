@@ -28,22 +28,22 @@ class Cell:
         self.outputs = locator.locator(".jp-OutputArea-output")
 
     def start(self) -> None:
-        """Start the cell without waiting for its end."""
+        """Start the cell without waiting until it has finished."""
         self.locator.evaluate(_WATCH)
         self.locator.locator(".jp-InputPrompt:visible").first.click()
         self.locator.page.keyboard.press("Control+Enter")
 
     def wait(self) -> None:
-        """Wait until the cell has run, with or without an error."""
+        """Wait until the cell has finished, with or without an error."""
         self.locator.locator(".jp-InputArea-prompt", has_text=re.compile(r"^\[\d+\]:$")).wait_for()
 
     def run(self) -> None:
-        """Run the cell and wait until it has run, with or without an error."""
+        """Run the cell and wait until it has finished, with or without an error."""
         self.start()
         self.wait()
 
     def wait_for_growth(self, times: int) -> None:
-        """Wait until the output has had this many different lengths, or until the cell has run."""
+        """Wait until the output has had this many different lengths, or until the cell has finished."""
         self.locator.page.wait_for_function(
             """([cell, times]) => cell.lengths.size >= times
                 || /^\\[\\d+\\]:$/.test(cell.querySelector(".jp-InputArea-prompt").textContent)""",
@@ -111,7 +111,7 @@ class Notebook:
         """Save a picture of the visible part of the notebook, or of the whole notebook.
 
         Args:
-            path: the file to write; its folder is made if necessary.
+            path: the file to write; its folder is created if necessary.
             whole: whether the picture shows all cells.
         """
         size = self.page.viewport_size

@@ -1,6 +1,6 @@
 """Put everything that a set-up without a network needs into ``build/offline-bundle``: ``make offline-bundle``.
 
-The folder is made for a USB stick. It holds:
+The folder is meant for a USB stick. It contains:
 
 - the committed state of the repository, as a git bundle,
 - the wheels of every package in the lock for each requested platform, checked against the lock's hashes, and
@@ -28,7 +28,7 @@ class Platform:
     """A platform that wheels can be fetched for.
 
     Args:
-        uv_name: uv's name of the platform.
+        uv_name: uv's name for the platform.
         tags: the platform tags that its wheels may have.
         pythons: the Python versions for which every package has a wheel.
     """
@@ -39,7 +39,7 @@ class Platform:
 
 
 def manylinux(machine: str) -> list[str]:
-    """Return the tags of wheels that run with glibc 2.31, the oldest that Envoy's wheel runs with."""
+    """Return the tags of wheels that run with glibc 2.31, the oldest glibc that Envoy's wheel supports."""
     return [f"manylinux_2_{minor}_{machine}" for minor in range(5, 32)]
 
 
@@ -69,7 +69,7 @@ echo "Done. Next: cd $folder && make lab"
 
 
 def main() -> None:
-    """Read the command line and make the folder from scratch."""
+    """Read the command line and create the folder, replacing an older one."""
     parser = argparse.ArgumentParser(prog="python -m tools.offline_bundle", description="Make build/offline-bundle.")
     known = ", ".join(PLATFORMS)
     parser.add_argument("platforms", nargs="*", metavar="PLATFORM", help=f"one of {known}; by default this machine's")
@@ -90,19 +90,19 @@ def main() -> None:
 
 
 def bundle_repository() -> None:
-    """Write the committed state of the repository as a git bundle, with the branch that is checked out, if any."""
+    """Write the committed state of the repository, and the checked-out branch if there is one, as a git bundle."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "symbolic-ref", "--quiet", "HEAD"], capture_output=True, text=True)
     branch = head.stdout.split()  # empty if a commit is checked out instead of a branch
     run(*git, "bundle", "create", "--quiet", str(BUNDLE / "llm-streaming.bundle"), "HEAD", *branch, failure=FAILURE)
     if subprocess.run([*git, "diff", "--quiet", "HEAD"]).returncode:
-        print("The bundle does not hold your uncommitted changes.")
+        print("The bundle does not contain your uncommitted changes.")
 
 
 def fetch_wheels(target: Platform, python: str, folder: Path) -> None:
     """Download the wheels of every package in the lock for a platform and a Python version.
 
-    uv chooses the packages that the platform needs, because pip can do that only for the platform it runs on.
+    uv selects the packages that the platform needs, because pip can select packages only for its own platform.
     """
     with tempfile.TemporaryDirectory() as temporary:
         chosen = str(Path(temporary) / "chosen.txt")

@@ -23,10 +23,10 @@ TARGET = project_root() / "docs" / "images" / "streaming.gif"
 INTERVAL = 0.05
 """Minimum time between frames in seconds; browsers slow down a GIF with shorter times."""
 PAUSE = 3000
-"""How long the complete answer stays before the animation repeats, in milliseconds."""
+"""How long the animation shows the complete answer before it repeats, in milliseconds."""
 
 Frame = tuple[float, Image.Image]
-"""A time in seconds and the picture that the browser showed from that time on."""
+"""A time in seconds, and the picture that the browser showed from that time on."""
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         papermill.execute_notebook(path, path, {"question": QUESTION}, prepare_only=True)
         notebook = lab.open(NOTEBOOK, width=1310, height=600)
         for cell in notebook.cells:
-            cell.run()  # the streaming cell too: its second run, without the time of imports, is recorded
+            cell.run()  # the streaming cell too: its second run, without imports, is recorded
             if "connect_sse(" in cell.source:
                 break
         frames = record(notebook, cell)
@@ -85,7 +85,7 @@ def write(frames: Sequence[Frame]) -> None:
     """Write the frames as a GIF, which counts the time between frames in hundredths of a second."""
     times, images = zip(*frames, strict=True)
     lengths = [10 * (after - before) for before, after in pairwise(round(100 * at) for at in times)]
-    # One palette for all frames, made from one tall image: unchanged areas then take no space in the file.
+    # All frames share one palette, made from one tall image, so that unchanged areas take no space in the file.
     width, height = images[0].size
     film = Image.new("RGB", (width, height * len(images)))
     for number, image in enumerate(images):

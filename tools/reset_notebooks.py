@@ -1,7 +1,7 @@
-"""Restore the notebooks to the committed versions, between two runs of a workshop; ``make reset`` runs this script.
+"""Restore the committed versions of the notebooks between two runs of a workshop; ``make reset`` runs this script.
 
-It first copies every changed notebook into ``build/reset``. It leaves notebooks that are not committed where they are.
-The script runs on any Python 3 and does not need ``.venv``.
+The script first copies every changed notebook into ``build/reset``. It does not touch notebooks that are not committed.
+It runs on any Python 3 and does not need ``.venv``.
 """
 
 import shutil
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def git(*arguments: str) -> str:
-    """Run git, which prints its own errors, in the project and return its output; end this process if git fails."""
+    """Run git in the project and return its output; exit if git fails, which prints its own errors."""
     command = ["git", "-C", str(ROOT), *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:

@@ -24,7 +24,7 @@ _MODELS = (
 
 
 def manifests() -> dict[str, str]:
-    """The text of every manifest, by its path inside ``manifests/``."""
+    """Return the text of every manifest, by its path inside ``manifests/``."""
     texts = {f"servers/{name}.yaml": to_yaml(Server.of_runtime(name, name=name).as_dict()) for name in ("api", "local")}
     for name, address, requirement, comment in _MODELS:
         model = Model(name=name, storage_uri=address, requirements=(requirement,))

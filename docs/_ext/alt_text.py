@@ -15,7 +15,7 @@ def read_notebook(text: str) -> nbformat.NotebookNode:
         text: the notebook's JSON.
 
     Raises:
-        ValueError: a picture has no alternative text, or a cell has several pictures: myst-nb reads one text a cell.
+        ValueError: a picture has no alternative text, or a cell has several pictures: myst-nb reads one text per cell.
     """
     notebook: nbformat.NotebookNode = nbformat.reads(text, as_version=4)
     for number, cell in enumerate(notebook.cells, start=1):

@@ -17,7 +17,7 @@ def without_factories(*event: object) -> tuple[object, object] | None:
 def by_last_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
-    """Resolve a name in a docstring by its last part: names may lack the module, or name the defining module."""
+    """Resolve a name in a docstring by its last part, because docstrings may omit or vary the name's module."""
     if node.get("refdomain") != "py":
         return None
     name: str = node["reftarget"]

@@ -107,16 +107,19 @@ BROKEN = {
     ),
     "a long cell": (
         source(5, "x = 1\n" * 19),
-        ["cell [3]: the cell has 20 lines, at most 18 are allowed: move details into the package"],
+        ["cell [3]: the cell has 20 lines, more than 18: move details into the package"],
     ),
-    "an error": (outputs(5, {"output_type": "error"}), ["cell [3]: the output holds an error or a warning"]),
-    "a warning": (outputs(5, printed("oh", "stderr")), ["cell [3]: the output holds an error or a warning"]),
+    "an error": (outputs(5, {"output_type": "error"}), ["cell [3]: the output contains an error or a warning"]),
+    "a warning": (outputs(5, printed("oh", "stderr")), ["cell [3]: the output contains an error or a warning"]),
     "pieces": (outputs(5, printed("a"), printed("b")), [PIECES]),
-    "a path": (outputs(5, printed("in /home/me/x")), ["cell [3]: the cell holds a path of this machine, '/home/me'"]),
-    "a key": (source(5, f"key = 'sk-{'a' * 24}'"), [f"cell [3]: the cell holds a key, 'sk-{'a' * 24}'"]),
+    "a path": (
+        outputs(5, printed("in /home/me/x")),
+        ["cell [3]: the cell contains a path of this machine, '/home/me'"],
+    ),
+    "a key": (source(5, f"key = 'sk-{'a' * 24}'"), [f"cell [3]: the cell contains a key, 'sk-{'a' * 24}'"]),
     "a trace": (
         outputs(5, printed("Traceback (most recent call last)")),
-        ["cell [3]: the cell holds a stack trace, 'Traceback (most recent call last)'"],
+        ["cell [3]: the cell contains a stack trace, 'Traceback (most recent call last)'"],
     ),
     "a plot without words": (
         outputs(5, PLOT),

@@ -39,7 +39,7 @@ def test_a_variable_that_names_no_program_is_an_error(programs: Path, monkeypatc
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == (
-        "CHROMIUM is set to /no/such/program, and no such program exists: correct it or unset it."
+        "CHROMIUM is set to /no/such/program, but no such program exists: correct it or unset it."
     )
 
 
