@@ -108,7 +108,7 @@ def _default_target() -> str:
 
 
 def _mesh_class(target: str) -> Callable[..., Mesh]:
-    """Return the mesh class for a target. It is imported here because its packages are large, or not installed."""
+    """Import and return the class of a target's mesh. Its packages are large, and may not be installed."""
     if target == "embedded":
         from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 

@@ -43,7 +43,7 @@ class APISettings(Settings):
     """``parameters.extra`` of the API runtime."""
 
     provider_id: Literal["openai"] = "openai"
-    """The provider: OpenAI, or any other server with OpenAI's API."""
+    """The kind of provider, OpenAI or any other server with OpenAI's API."""
 
     config: APIConfig
 

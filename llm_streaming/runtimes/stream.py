@@ -1,4 +1,4 @@
-"""Streaming of an engine's answer: measured, buffered, and with empty chunks while the model produces nothing."""
+"""Streams an engine's answer: measures it, buffers it, and sends empty chunks while the model produces nothing."""
 
 from __future__ import annotations
 

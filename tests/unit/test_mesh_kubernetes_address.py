@@ -93,8 +93,8 @@ def test_without_kubectl_the_command_is_named(api: ApiServer, mesh: KubernetesMe
     monkeypatch.setenv("PATH", str(tmp_path))
     assert failure(lambda: mesh.address) == (
         "svc/seldon-mesh has no address outside the cluster, and kubectl, which can forward a port to it, is not on "
-        f"PATH: install kubectl, or run {shows('port-forward svc/seldon-mesh 8080:80')} where it is installed and use "
-        "localhost:8080"
+        f"PATH: install kubectl, or run {shows('port-forward svc/seldon-mesh 8080:80')} on a machine that has "
+        "kubectl, and connect there to localhost:8080"
     )
 
 
@@ -130,8 +130,8 @@ def test_logs_are_those_of_the_only_server_that_can_hold_the_model(api: ApiServe
     assert mesh.logs("m") == "nothing\n"
     mesh.apply(model(requirements=[]))
     assert failure(mesh.logs, "m") == (
-        "2 servers could run model 'm': `kubectl logs -l 'seldon-server-name=<server>' -c mlserver -n seldon "
-        "--context test` shows a server's log"
+        "it is unclear which of 2 servers runs model 'm': to see the log of one, run `kubectl logs -l "
+        "'seldon-server-name=<server>' -c mlserver -n seldon --context test`"
     )
     assert failure(mesh.metrics_address, "absent") == (
         f"server 'absent' is not deployed in {HERE}: apply its manifest first; {shows('get servers')} lists those that "

@@ -54,8 +54,8 @@ def test_an_absolute_path_stands_for_itself(models: Path) -> None:
         ("models/empty", "storageUri models/empty: there is no file {models}/empty/model-settings.json"),
         (
             "gs://b/chat",
-            "storageUri gs://b/chat: on this machine a remote address must end in models/<name>, which points to "
-            "the folder <name> in {models}",
+            "storageUri gs://b/chat: nothing is downloaded on this machine: a remote address must end in "
+            "models/<name>, and the folder of that name in {models} is used",
         ),
         ("..", "storageUri .. points outside the models folder, {models}"),
         ("models", "storageUri models points outside the models folder, {models}"),

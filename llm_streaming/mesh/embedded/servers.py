@@ -154,7 +154,7 @@ class Servers:
         )
 
     def _answers_with(self, status: int, path: str) -> bool:
-        """Return whether a GET through Envoy returns `status` within the time that a changed route needs."""
+        """Return whether a GET through Envoy returns `status` before Envoy must have read a changed route."""
         return wait_until(lambda: self._status(path) == status, timeout=_ROUTE_TIMEOUT)
 
     def _status(self, url: str) -> int | None:

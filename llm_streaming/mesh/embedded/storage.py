@@ -33,8 +33,8 @@ def resolve(storage_uri: str, models: Path) -> Path:
     remote = _REMOTE.fullmatch(storage_uri)
     if "://" in storage_uri and not remote:
         raise ManifestError(
-            f"storageUri {storage_uri}: on this machine a remote address must end in models/<name>, which points to "
-            f"the folder <name> in {models}"
+            f"storageUri {storage_uri}: nothing is downloaded on this machine: a remote address must end in "
+            f"models/<name>, and the folder of that name in {models} is used"
         )
     folder = (models / remote["name"] if remote else models.parent / storage_uri).resolve()
     if not stays_inside(models.resolve(), folder):

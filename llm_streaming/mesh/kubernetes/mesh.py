@@ -217,8 +217,8 @@ class KubernetesMesh(Mesh):
         if len(capable) == 1:
             return capable[0]
         raise MeshError(
-            f"{len(capable)} servers could run model '{model.name}': "
-            f"{self._connection.kubectl(f'logs -l {_SERVER_LABEL}=<server> -c mlserver')} shows a server's log"
+            f"it is unclear which of {len(capable)} servers runs model '{model.name}': to see the log of one, run "
+            f"{self._connection.kubectl(f'logs -l {_SERVER_LABEL}=<server> -c mlserver')}"
         )
 
 

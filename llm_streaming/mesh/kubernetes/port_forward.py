@@ -48,7 +48,8 @@ class PortForwards:
             command = self._connection.kubectl(f"port-forward {target} 8080:{port}")
             raise MeshError(
                 f"{target} has no address outside the cluster, and kubectl, which can forward a port to it, is not on "
-                f"PATH: install kubectl, or run {command} where it is installed and use localhost:8080"
+                f"PATH: install kubectl, or run {command} on a machine that has kubectl, and connect there to "
+                "localhost:8080"
             )
         local = free_ports(1)[0]
         command = f"port-forward {target} {local}:{port}"

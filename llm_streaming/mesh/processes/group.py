@@ -147,6 +147,6 @@ class ProcessGroup:
         atexit.unregister(self.stop)
 
     def _close_pipe(self) -> None:
-        """Close the pipe. Every fork closes its copy at once, because an open copy would keep the servers running."""
+        """Close this process's end of the pipe, as forked children do at once: an open copy keeps the servers running."""
         if self._pipe is not None:
             self._pipe.close()

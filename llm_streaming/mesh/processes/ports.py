@@ -16,8 +16,8 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - only `up --share` listens there
 def free_ports(count: int) -> list[int]:
     """Find ports on loopback on which no server listens.
 
-    Systems choose the ports for outgoing connections from a higher range. So no outgoing connection takes a port
-    before a server listens on the port.
+    The ports are below the range from which the operating system takes ports for outgoing connections. So no outgoing
+    connection can take a port before a server listens on it.
     """
     ports: list[int] = []
     while len(ports) < count:

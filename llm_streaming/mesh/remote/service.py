@@ -47,7 +47,7 @@ class MeshService(RequestServer):
 
         Args:
             request: the request.
-            user: the user who sends the request; by default the presenter, who keeps the mesh open, from any process.
+            user: the user who sends the request; by default the user who keeps the mesh open.
             check: called with each Model before it is applied; by default every Model is allowed.
         """
         mesh = self._mesh
