@@ -147,6 +147,6 @@ class ProcessGroup:
         atexit.unregister(self.stop)
 
     def _close_pipe(self) -> None:
-        """Close this process's end of the pipe, as forked children do at once: an open copy keeps the servers running."""
+        """Close this process's end of the pipe. Forked children do so at once: open copies keep servers alive."""
         if self._pipe is not None:
             self._pipe.close()
