@@ -60,7 +60,7 @@ def up(
         _say(f"The embedded mesh is open at {mesh.address} until Ctrl-C. In other shells, also for JupyterLab, run:")
         print(f"export {MESH_VARIABLE}={shlex.quote(str(service.path))}", flush=True)
         if gateway:
-            _say(f"It is shared at {gateway.invitation.address} with everyone who has the next line. Participants run:")
+            _say(f"The mesh is shared at {gateway.invitation.address} with everyone who runs this command:")
             print(f"export {MESH_VARIABLE}={shlex.quote(str(gateway.invitation))}", flush=True)
         while not ended.wait(_INTERVAL):
             mesh.check()

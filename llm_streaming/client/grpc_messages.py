@@ -54,7 +54,7 @@ def read_message(data: bytes) -> ChatEvent:
 
 
 def decode_message(data: bytes) -> dict[str, Any]:
-    """Decode an inference response with typed or raw contents as the protocol's JSON object.
+    """Convert a gRPC inference response, with typed or raw contents, to the protocol's JSON object.
 
     Raises:
         ProtocolError: the message is malformed, or its raw contents do not match its outputs.

@@ -42,8 +42,8 @@ class StreamedResponse:
     Args:
         model: the model's name.
         version: the model's version.
-        headers: the object to which MLServer adds CloudEvents headers, which would be 400 bytes in every REST event.
-            All responses of a stream share this object and none sends it; gRPC's trailing metadata has the headers.
+        headers: the object to which MLServer adds CloudEvents headers. All responses of a stream share the object, and
+            no response sends it, because it would add 400 bytes to each REST event; gRPC sends it as trailing metadata.
         events: exactly one event over gRPC, and any number of events over REST.
         event_parameters: the parameters of each event.
     """

@@ -95,9 +95,7 @@ def status(address: str) -> int:
 
 def test_the_messages_for_the_presenter_and_the_participants(up: Up, participants: list[Participant]) -> None:
     [where] = re.findall(r"^https://(127\.0\.0\.1:\d+)#[\w-]{43}\.[0-9a-f]{64}\Z", up.invitation)
-    assert up.process.stderr.readline() == (
-        f"It is shared at {where} with everyone who has the next line. Participants run:\n"
-    )
+    assert up.process.stderr.readline() == (f"The mesh is shared at {where} with everyone who runs this command:\n")
     assert [one.opened for one in participants] == [
         f"The embedded mesh is open at {one.address}, kept open by `llm-streaming up` at {where}."
         for one in participants
@@ -210,7 +208,7 @@ def test_nothing_is_left_when_the_presenter_ends(no_provider: None) -> None:
     up = Up("--share", "--share-host", "127.0.0.1")
     children = psutil.Process(up.process.pid).children(recursive=True)
     assert [child.name() for child in children].count("envoy") == 2
-    assert up.process.stderr.readline().startswith("It is shared at 127.0.0.1:")
+    assert up.process.stderr.readline().startswith("The mesh is shared at 127.0.0.1:")
     assert up.end(signal.SIGINT) == (0, "", "")
     assert psutil.wait_procs(children, timeout=60)[1] == []
     with pytest.raises(MeshError, match=r"cannot be reached: is `llm-streaming up --share` running there"):

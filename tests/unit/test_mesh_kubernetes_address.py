@@ -109,8 +109,8 @@ def test_a_port_forward_that_fails_says_why(api: ApiServer, mesh: KubernetesMesh
 
 def test_a_mesh_without_a_service_or_a_known_hostname(api: ApiServer, mesh: KubernetesMesh):
     assert failure(lambda: mesh.address) == (
-        f"there is no service seldon-mesh in {HERE}: connect with the namespace in which "
-        f"{shows('get svc -A --field-selector metadata.name=seldon-mesh')} shows it"
+        f"there is no service seldon-mesh in {HERE}: to find its namespace, run "
+        f"{shows('get svc -A --field-selector metadata.name=seldon-mesh')}, and pass the namespace to connect"
     )
     api.add("services", "seldon", "seldon-mesh", balanced(hostname="mesh.invalid"))
     assert failure(lambda: mesh.address) == (

@@ -161,13 +161,13 @@ def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path
     path.write_text("")
     assert failure(KubernetesMesh) == (
         f"the kubeconfig {path} cannot be used (Invalid kube-config. {path} file is empty): "
-        "`kubectl config view` shows it"
+        "run `kubectl config view`, and correct the file"
     )
     api.write_kubeconfig(path)
     path.write_text(path.read_text().replace("user:\n    token:", "token:"))
     assert failure(KubernetesMesh) == (
         f"the kubeconfig {path} cannot be used (Invalid kube-config file. Expected key user in {path}/): "
-        "`kubectl config view` shows it"
+        "run `kubectl config view`, and correct the file"
     )
 
 

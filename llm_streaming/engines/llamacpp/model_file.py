@@ -33,7 +33,11 @@ def small_model_path() -> Path:
 
 
 def resolve_model(name: str, folder: Path) -> Path:
-    """Find a model's file: `name` is the small model's name, a path inside the settings' folder, or an absolute path.
+    """Find a model's file.
+
+    Args:
+        name: `SMALL_MODEL`, a path inside `folder`, or an absolute path.
+        folder: the folder that contains ``model-settings.json``.
 
     Raises:
         EngineError: the path points outside the folder, or the file does not exist.

@@ -32,10 +32,11 @@ def start() -> None:
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """Exit at once when the parent exits; otherwise, after a SIGKILL of the parent, the engine would hold GPU memory.
+    """End this engine process when its parent exits; otherwise it would keep GPU memory if the parent is killed.
 
-    The sentinel is one end of a pipe; the kernel closes the other end when the parent exits. If the parent is killed
-    before vLLM calls plugins, the engine uses no GPU memory yet, and exits when its handshake times out (5 minutes).
+    `parent.sentinel` is one end of a pipe; the kernel closes the other end when the parent exits. If the parent is
+    killed before vLLM calls plugins, the engine uses no GPU memory yet, and exits when its handshake times out (5
+    minutes).
     """
     connection.wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGKILL)

@@ -25,8 +25,9 @@ def find_address(cluster: Cluster, forwards: PortForwards) -> str:
     service = cluster.get("Service", SERVICE)
     if service is None:
         raise MeshError(
-            f"there is no service {SERVICE} in {connection}: connect with the namespace in which "
-            f"{connection.kubectl(f'get svc -A --field-selector metadata.name={SERVICE}')} shows it"
+            f"there is no service {SERVICE} in {connection}: to find its namespace, run "
+            f"{connection.kubectl(f'get svc -A --field-selector metadata.name={SERVICE}')}, and pass the namespace to "
+            "connect"
         )
     spec, port = service["spec"], service["spec"]["ports"][0]
     ingress = (service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}])[0]

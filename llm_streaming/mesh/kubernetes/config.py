@@ -98,7 +98,9 @@ def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, c
         config.load_kube_config(path, context, configuration)  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).partition("{")[0].split())  # the client quotes whole entries, with their tokens
-        raise MeshError(f"the kubeconfig {path} cannot be used ({reason}): `kubectl config view` shows it") from None
+        raise MeshError(
+            f"the kubeconfig {path} cannot be used ({reason}): run `kubectl config view`, and correct the file"
+        ) from None
     namespace = namespace or own_namespace or _DEFAULT_NAMESPACE
     return Connection(client.ApiClient(configuration), namespace, context, path, chosen)
 

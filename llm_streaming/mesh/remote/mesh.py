@@ -49,7 +49,7 @@ class RemoteMesh(Mesh):
 
     @staticmethod
     def at(socket: str | Path) -> RemoteMesh:
-        """Use the mesh whose control socket is at this path (see `MeshService`); raises the errors of the class."""
+        """Use the mesh whose control socket is at this path (see `MeshService`); raises as `RemoteMesh` does."""
         absent = (
             f"LLM_STREAMING_MESH points to {socket}, where no mesh is open any more: run `llm-streaming up` again and "
             "the line that it prints, or unset the variable"
