@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 import pytest
 
@@ -30,28 +30,24 @@ class Connection:
         self.closed = False
 
     def stream(self) -> ChatStream:
-        def send() -> Generator[str, None, None]:
-            try:
-                for message in self.messages:
-                    if isinstance(message, BaseException):
-                        raise message
-                    yield message
-            finally:
-                self.closed = True
-
-        return ChatStream("m", send(), event)
+        return ChatStream("m", self._send(), event)
 
     def async_stream(self) -> AsyncChatStream:
         async def send() -> AsyncGenerator[str, None]:
-            try:
-                for message in self.messages:
-                    if isinstance(message, BaseException):
-                        raise message
+            with closing(self._send()) as messages:
+                for message in messages:
                     yield message
-            finally:
-                self.closed = True
 
         return AsyncChatStream("m", send(), event)
+
+    def _send(self) -> Generator[str, None, None]:
+        try:
+            for message in self.messages:
+                if isinstance(message, BaseException):
+                    raise message
+                yield message
+        finally:
+            self.closed = True
 
 
 def test_a_stream_ends_once() -> None:

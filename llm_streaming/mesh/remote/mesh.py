@@ -71,29 +71,29 @@ class RemoteMesh(Mesh):
         return self._address
 
     def metrics_address(self, server: str) -> str:
-        """Return the ``host:port`` of a server's metrics; raises the errors of `EmbeddedMesh.metrics_address`."""
+        """Return the ``host:port`` of a server's metrics; raises the errors of `Mesh.metrics_address`."""
         return self._call(Mesh.metrics_address, server)
 
     def apply(self, manifest: Manifest) -> None:
-        """Deploy the Models in a manifest; raises the errors of `EmbeddedMesh.apply`."""
+        """Deploy the Models in a manifest; raises the errors of `Mesh.apply`."""
         for document in load_documents(manifest):
             self._call(Mesh.apply, document)
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until the named models are ready, by default all models; raises the errors of `EmbeddedMesh.wait`."""
+        """Wait until the named models are ready, by default all models; raises the errors of `Mesh.wait`."""
         self._call(Mesh.wait, *names, timeout=timeout)
 
     def delete(self, manifest: Manifest) -> None:
-        """Remove the Models in a manifest; raises the errors of `EmbeddedMesh.delete`."""
+        """Remove the Models in a manifest; raises the errors of `Mesh.delete`."""
         for document in load_documents(manifest):
             self._call(Mesh.delete, document)
 
     def resources(self, kind: str) -> list[dict[str, Any]]:
-        """Return the Models or Servers of the mesh; raises the errors of `EmbeddedMesh.resources`."""
+        """Return the Models or Servers of the mesh; raises the errors of `Mesh.resources`."""
         return self._call(Mesh.resources, kind)
 
     def logs(self, model: str) -> str:
-        """Return the log of the server on which a model runs; raises the errors of `EmbeddedMesh.logs`."""
+        """Return the log of the server on which a model runs; raises the errors of `Mesh.logs`."""
         return self._call(Mesh.logs, model)
 
     def reset(self) -> None:
