@@ -60,7 +60,8 @@ def engine_error(error: object, *, status: int | None = None, retry_after: float
     code = fields.get("code")
     if isinstance(code, int):  # llama.cpp and OpenRouter put the HTTP status here
         status, code = status or code, None
-    status = status or 500
+    if status is None or not 400 <= status < 600:
+        status = 500
     return EngineError(
         str(fields.get("message") or "The provider failed without saying why."),
         status=status,

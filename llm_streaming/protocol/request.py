@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import json
 from llm_streaming.protocol.json import tensor_location, unexpected
+from llm_streaming.protocol.limits import check_depth
 from llm_streaming.protocol.messages import decode_messages, encode_messages, read_messages
 from llm_streaming.protocol.tensors import INPUT_NAMES, OUTPUT_NAMES, Tensor
 from llm_streaming.protocol.tools import decode_tools, encode_tools, read_tools
@@ -47,8 +48,9 @@ class ChatRequest:
         ``model``, ``stream`` and ``stream_options`` are ignored.
 
         Raises:
-            ProtocolError: the messages, tools, tool_choice or parallel_tool_calls are malformed.
+            ProtocolError: the messages, tools, tool_choice or parallel_tool_calls are malformed, or nested too deeply.
         """
+        check_depth(body, "the body")
         messages = body.get("messages")
         if not isinstance(messages, list | None):
             raise unexpected("messages", "a list", messages)
@@ -95,7 +97,8 @@ def decode_request(
         prefer: the name that is read first; the other name is read if the first is missing or empty.
 
     Raises:
-        ProtocolError: a tensor is unknown, malformed or duplicate, a parameter is malformed, or an output is unknown.
+        ProtocolError: a tensor is unknown, malformed or duplicate, a parameter is malformed, an output is unknown, or
+            a value is nested too deeply.
     """
     tensors: dict[str, tuple[str, ...]] = {}
     for tensor in inputs:
@@ -105,7 +108,9 @@ def decode_request(
             raise ProtocolError(f"{tensor_location(tensor.name)}: given twice, but allowed only once")
         tensors[tensor.name] = tensor.data
     messages, tools = decode_messages(tensors), decode_tools(tensors)
-    return ChatRequest(messages, *tools, _parameters(parameters or {}, prefer), _outputs(outputs))
+    request = ChatRequest(messages, *tools, _parameters(parameters or {}, prefer), _outputs(outputs))
+    check_depth(request.as_openai(), "the request")
+    return request
 
 
 def _parameters(parameters: Mapping[str, Any], prefer: ParametersName) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def encode_error(error: Mapping[str, Any]) -> Event:
     Args:
         error: ``{"error": {"message", "type", "code"}}``, see :meth:`EngineError.as_openai`; other keys are dropped.
     """
-    texts = {name: _sendable(error["error"].get(name)) for name in ("message", "type", "code")}
+    given = {name: error["error"].get(name) for name in ("message", "type", "code")}
+    texts = {name: None if value is None else sendable(str(value)) for name, value in given.items()}
     return _event({}, orjson.dumps({"error": texts}))
 
 
@@ -86,8 +87,9 @@ def _texts(chunk: dict[str, Any]) -> Iterator[str]:
             yield (call.get("function") or {}).get("arguments") or ""
 
 
-def _sendable(value: object) -> str | None:
-    return None if value is None else str(value)[:_LONGEST_ERROR].encode(errors="replace").decode()
+def sendable(text: str) -> str:
+    """Cut a text of an error after 1,000 characters, and replace lone surrogates with ``?``."""
+    return text[:_LONGEST_ERROR].encode(errors="replace").decode()
 
 
 def _split(chunk: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol.json import counted, tensor_location, unexpected
+from llm_streaming.protocol.limits import MOST_ELEMENTS
 
 INPUT_NAMES = ("role", "content", "type", "tool_calls", "tool_call_id", "tools", "parallel_tool_calls", "tool_choice")
 OUTPUT_NAMES = ("role", "content", "type", "tool_calls", "output_all")  # content must stay at index 1 (contract §2)
@@ -51,7 +54,8 @@ class Tensor:
             data: a flat or nested list of ``str`` (REST) or ``bytes`` (gRPC).
 
         Raises:
-            ProtocolError: an argument does not match its description, or an element is not UTF-8.
+            ProtocolError: an argument does not match its description, an element is not UTF-8, or there are more than
+                10,000 elements.
         """
         if not isinstance(name, str) or not name:
             raise unexpected("tensor", "a name", name)
@@ -59,7 +63,10 @@ class Tensor:
             raise unexpected(tensor_location(name), "datatype BYTES", datatype)
         if not isinstance(data, list | tuple):
             raise unexpected(tensor_location(name), "a list of strings as data", data)
-        elements = tuple(_decode(element, tensor_location(name, index)) for index, element in enumerate(_flat(data)))
+        flat = list(islice(_flat(data), MOST_ELEMENTS + 1))
+        if len(flat) > MOST_ELEMENTS:
+            raise ProtocolError(f"{tensor_location(name)}: more than {MOST_ELEMENTS} elements, which is the maximum")
+        elements = tuple(_decode(element, tensor_location(name, index)) for index, element in enumerate(flat))
         _check_shape(name, shape, len(elements))
         return cls(name, elements)
 

@@ -18,11 +18,14 @@ from mlserver.types import Datatype, InferenceRequest, InferenceResponse, Metada
 from llm_streaming.engines.base import Engine, unloaded
 from llm_streaming.engines.waits import Waits
 from llm_streaming.errors import EngineError
+from llm_streaming.masking import mask_error
 from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_completion, encode_error
 from llm_streaming.protocol.chunks import keep_alive_chunk
+from llm_streaming.protocol.json import unexpected
 from llm_streaming.protocol.request import ParametersName
 from llm_streaming.protocol.response import select
 from llm_streaming.protocol.tensors import INPUT_NAMES, OUTPUT_NAMES
+from llm_streaming.runtimes.log_records import protect_logs
 from llm_streaming.runtimes.logs import ChatError, log_failure, silence_mlserver
 from llm_streaming.runtimes.metrics import RequestMetrics, count_malformed
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
@@ -44,6 +47,7 @@ class ChatRuntime(MLModel, ABC):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
         self._waits = Waits()
+        protect_logs()
         # MLServer looks for handlers among a model's attributes, before it loads the model.
         self.openai_infer, self.openai_infer_stream = openai_handlers(self.name, self.complete, self.stream)
 
@@ -76,7 +80,7 @@ class ChatRuntime(MLModel, ABC):
         try:
             self._engine = await self.open_engine(parameters.extra if parameters else None)
         except EngineError as error:
-            raise ChatError(error) from None
+            raise ChatError(mask_error(error)) from None
         silence_mlserver()
         return True
 
@@ -180,6 +184,8 @@ class ChatRuntime(MLModel, ABC):
         parameters = dict(payload.parameters) if payload.parameters else None
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
         with count_malformed(self.name):
+            if payload.id and not (payload.id.isascii() and payload.id.isprintable()):
+                raise unexpected("id", "printable ASCII characters", payload.id)  # MLServer sends it in a header
             inputs = [Tensor.from_parts(one.name, one.datatype, one.shape, one.data.root) for one in payload.inputs]
             return decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
 

@@ -8,6 +8,9 @@ from mlserver.errors import MLServerError
 from mlserver.logging import logger
 
 from llm_streaming.errors import EngineError, ProtocolError
+from llm_streaming.masking import mask_error
+from llm_streaming.protocol.response import sendable
+from llm_streaming.runtimes.request_limits import RequestRefusedError
 
 # uvicorn (once an event has been sent) and MLServer's gRPC server log a runtime's exception a second time. asyncio logs
 # an error after a client has disconnected: MLServer does not close its generators, so asyncio closes them later, in
@@ -49,16 +52,24 @@ def silence_mlserver() -> None:
 def log_failure(error: Exception) -> EngineError:
     """Log why a request failed, and return the failure as an `EngineError`.
 
-    An unexpected exception is logged with its traceback. The client receives only the exception's type, because the
-    exception's message could contain secrets.
+    An unexpected exception is logged with its traceback. The client receives neither its type nor its message, because
+    they say nothing about the request and could contain secrets.
+
+    Returns:
+        An error that every transport can send: without secrets and lone surrogates, and with short texts.
     """
     match error:
         case EngineError():
             failure = error
         case ProtocolError():
             failure = EngineError(str(error), status=422, type="invalid_request_error")
+        case RequestRefusedError():
+            failure = EngineError(str(error), status=error.status_code, type="invalid_request_error")
         case _:
             logger.exception("a request failed with an unexpected exception")
-            return EngineError(f"the server failed ({type(error).__name__}): see the server's log", type="server_error")
+            return EngineError("the server failed unexpectedly: see the server's log")
+    mask_error(failure)
+    failure.args = (sendable(str(failure)),)
+    failure.type, failure.code = sendable(failure.type), failure.code and sendable(failure.code)
     logger.error("%s (status %s)", failure, failure.status)
     return failure

@@ -14,6 +14,7 @@ from typing import Any, Self
 from prometheus_client import Gauge, Histogram
 
 from llm_streaming.errors import EngineError, ProtocolError
+from llm_streaming.protocol.response import sendable
 
 # The conventions recommend these buckets.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -91,7 +92,7 @@ def _error_type(error: BaseException | None) -> str:
         case None:
             return ""
         case EngineError():
-            return error.code or error.type
+            return sendable(error.code or error.type)
         case GeneratorExit() | asyncio.CancelledError():
             return "cancelled"
         case _:

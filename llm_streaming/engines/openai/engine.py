@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -14,17 +15,19 @@ import httpx2  # the openai package's HTTP client; reading a body raises its exc
 import openai
 import orjson
 
-from llm_streaming.engines.base import ChunkReader, Engine, engine_error
+from llm_streaming.engines.base import ChunkReader, Engine, engine_error, unloaded
 from llm_streaming.engines.openai.sse import SSEDecoder
+from llm_streaming.engines.waits import Waits
 from llm_streaming.errors import EngineError
+from llm_streaming.masking import hide, mask_error, masked_bytes
 
 _SOURCE = "The provider"
 _DONE = b"[DONE]"
 # The engine sets these fields itself and drops them from requests.
 _OWN = frozenset({"model", "stream", "stream_options"})
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
-# A shorter key is a placeholder such as "none" or "x". Replacing it in messages would garble them.
-_SHORTEST_KEY = 8
+_LARGEST_BODY = 16 * 1024**2  # bytes of a whole answer or of an error
+_LONGEST_WAIT = 7 * 24 * 3600.0  # seconds; a longer retry-after is nonsense
 _CONNECT_SECONDS = 5.0
 # After [DONE], wait at most this long for the end of the body, so that the connection can be reused.
 _DRAIN_SECONDS = 0.1
@@ -65,6 +68,7 @@ class OpenAIEngine(Engine):
         self._configured = bool(url or self._key)
         address = _parse_url(url or "https://api.openai.com/v1")
         auth = (address.username, address.password) if address.userinfo else None
+        hide(self._key, *_basic_credentials(address))
         waits = openai.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._client = openai.AsyncOpenAI(
             api_key=self._key or "not-needed",  # many compatible servers need no key
@@ -72,25 +76,28 @@ class OpenAIEngine(Engine):
             max_retries=max_retries,
             timeout=waits,
             # aiohttp's parser is written in C. With the default client, a relay passed on 20 % fewer events per second.
-            http_client=openai.DefaultAioHttpClient(timeout=waits, auth=auth),
+            http_client=openai.DefaultAioHttpClient(timeout=waits, auth=auth, event_hooks={"response": [_limit]}),
         )
+        self._waits = Waits()
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer. Parameters unknown to OpenAI's API are sent too; the provider accepts or rejects them."""
         reader = ChunkReader(_SOURCE, self._error)
-        async with self._call(request, _STREAMING) as response, aclosing(_events(response)) as events:
+        async with self._call(request, _STREAMING) as response, aclosing(self._events(response)) as events:
             async for data in events:
-                yield reader.read(data)
+                yield reader.read(masked_bytes(data))
         reader.end()
 
     async def complete(self, request: dict[str, Any]) -> dict[str, Any]:
         """Request a whole answer with one call."""
         async with self._call(request, {}) as response:
-            body = await response.aread()
-        return ChunkReader(_SOURCE, self._error).read(body)
+            with self._waits:
+                body = await response.aread()
+            return ChunkReader(_SOURCE, self._error).read(masked_bytes(body))
 
     async def close(self) -> None:
-        """Close the connections to the provider."""
+        """End all running calls with an error, and close the connections to the provider."""
+        self._waits.end(unloaded())
         await self._client.close()
 
     @asynccontextmanager
@@ -109,16 +116,21 @@ class OpenAIEngine(Engine):
             # `chat.completions.create` would first check the parameters against OpenAI's types, which would delay
             # each first token by 0.5 ms.
             unused = openai.AsyncStream[object]  # required by the type signature, but not used here
-            answer: Any = await self._client.post(
-                "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=unused
-            )
+            with self._waits:
+                answer: Any = await self._client.post(
+                    "/chat/completions", cast_to=httpx2.Response, content=body, stream=True, stream_cls=unused
+                )
             async with aclosing(answer) as response:
                 yield response
-        # Both use `from None`, because messages of the openai package can contain the key.
+            return
         except openai.APIStatusError as error:
-            raise self._status_error(error) from None
+            failure = self._status_error(error)
         except (openai.APIConnectionError, httpx2.RequestError, ssl.SSLError) as error:
-            raise self._connection_error(error) from None
+            failure = self._connection_error(error)
+        except EngineError as error:
+            failure = error
+        # Any part of an error may repeat the key. `from None`: so can messages of the openai package.
+        raise mask_error(failure) from None
 
     def _connection_error(self, failure: Exception) -> EngineError:
         """Build the error from the exception's causes, because the client raises one type for several failures."""
@@ -137,18 +149,33 @@ class OpenAIEngine(Engine):
             fields = f"{_SOURCE} answered {response.status_code} {response.reason_phrase}."
         after = response.headers.get("retry-after", "")
         seconds = float(after) if after.replace(".", "", 1).isdecimal() else None
+        if seconds is not None and seconds > _LONGEST_WAIT:
+            seconds = None
         return self._error(fields, status=response.status_code, retry_after=seconds)
 
     def _error(self, fields: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
-        """Build the provider's error with the key hidden, because some providers repeat the key in their messages."""
         error = engine_error(fields, status=status, retry_after=retry_after)
-        message = str(error)
-        if len(self._key) >= _SHORTEST_KEY:
-            message = message.replace(self._key, "***")
         if retry_after is not None:  # in a unary response, only the message arrives at the client
-            message += f" (Try again after {retry_after:g} s.)"
-        error.args = (message,)
+            error.args = (f"{error} (Try again after {retry_after:g} s.)",)
         return error
+
+    async def _events(self, response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+        """Yield the data of each event before ``[DONE]``, or until the stream ends."""
+        decoder = SSEDecoder()
+        pieces = response.aiter_bytes()
+        while True:
+            with self._waits:
+                piece = await anext(pieces, None)
+            for data in decoder.close() if piece is None else decoder.feed(piece):
+                if data == _DONE:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_DRAIN_SECONDS):
+                            async for _ in pieces:
+                                pass
+                    return
+                yield data
+            if piece is None:
+                return
 
 
 def _parse_url(text: str) -> httpx2.URL:
@@ -159,25 +186,39 @@ def _parse_url(text: str) -> httpx2.URL:
     raise EngineError("The base URL is not a URL: write it like http://host:8000/v1.", status=422)
 
 
+def _basic_credentials(url: httpx2.URL) -> list[str]:
+    """Return the forms in which a provider may repeat the URL's password: alone, with the user, encoded."""
+    pair = f"{url.username}:{url.password}"
+    return [url.password, pair, url.userinfo.decode(), base64.b64encode(pair.encode()).decode()] if url.userinfo else []
+
+
+class _LimitedBody(httpx2.AsyncByteStream):
+    """The body of a response, which raises an error when it becomes too large."""
+
+    def __init__(self, body: httpx2.AsyncByteStream) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self._body:
+            size += len(piece)
+            if size > _LARGEST_BODY:
+                raise EngineError(f"{_SOURCE} sent an answer of more than 16 MB.", status=502)
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+async def _limit(response: httpx2.Response) -> None:
+    """Limit the body of a response that is not a stream of events; `SSEDecoder` limits each event of a stream."""
+    if not response.headers.get("content-type", "").startswith("text/event-stream") and isinstance(
+        response.stream, httpx2.AsyncByteStream
+    ):
+        response.stream = _LimitedBody(response.stream)
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
-
-
-async def _events(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each event before ``[DONE]``, or until the stream ends."""
-    decoder = SSEDecoder()
-    pieces = response.aiter_bytes()
-    async for piece in pieces:
-        for data in decoder.feed(piece):
-            if data == _DONE:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_DRAIN_SECONDS):
-                        async for _ in pieces:
-                            pass
-                return
-            yield data
-    for data in decoder.close():
-        if data != _DONE:
-            yield data

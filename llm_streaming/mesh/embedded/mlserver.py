@@ -13,6 +13,7 @@ from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Server
 from llm_streaming.mesh.processes.group import Process, inherited
 from llm_streaming.mesh.processes.ports import LOOPBACK
+from llm_streaming.protocol.limits import LARGEST_REQUEST
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class MLServer:
             "MLSERVER_HTTP_PORT": str(http),
             "MLSERVER_GRPC_PORT": str(grpc),
             "MLSERVER_METRICS_PORT": str(metrics),
-            "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(1024**3),  # bytes; as on SC2, more than any chat needs
+            "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(LARGEST_REQUEST),
             "MLSERVER_LOAD_MODELS_AT_STARTUP": "false",
             "MLSERVER_DEBUG": "false",  # MLServer's access log would bury the models' messages
         }

@@ -1,0 +1,35 @@
+"""Limits of requests (contract §1), so that no request can occupy a server's event loop or memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llm_streaming.errors import ProtocolError
+
+LARGEST_REQUEST = 16 * 1024**2
+"""Bytes of a request's body over HTTP, after decompression, or of a message over gRPC."""
+
+MOST_ELEMENTS = 10_000
+"""Elements of one tensor."""
+
+_DEEPEST = 100  # levels of lists and objects; orjson writes at most 254
+
+
+def check_depth(value: object, where: str) -> None:
+    """Check that JSON values are nested at most 100 levels deep.
+
+    Raises:
+        ProtocolError: the value is nested deeper.
+    """
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return
+    raise ProtocolError(f"{where}: nested deeper than {_DEEPEST} levels, which is the most that is accepted")
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else []
