@@ -30,8 +30,16 @@ _GZIP = 31  # zlib's number for gzip's format
 class RequestRefusedError(MLServerError, HTTPException):
     """A request with a malformed or too large body.
 
-    FastAPI replaces other exceptions from reading a body with its own. MLServer's handler answers ``{"error": …}``.
+    FastAPI passes on HTTPExceptions and replaces other exceptions from reading a body. As an MLServerError, which comes
+    first in the inheritance, this exception is answered by MLServer's handler: ``{"error": …}``.
     """
+
+    def __init__(self, message: str, status: int) -> None:
+        HTTPException.__init__(self, status, message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 async def _read_body(request: Request) -> bytes:
