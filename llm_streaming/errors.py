@@ -6,9 +6,15 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from llm_streaming.printable import printable
+
 
 class LLMStreamingError(Exception):
     """The base class of all exceptions that this package defines."""
+
+    def __str__(self) -> str:
+        """Return the message, with control characters shown, because parts of it may come from a model or provider."""
+        return printable(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """Make IPython print the message instead of a traceback."""

@@ -17,6 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook import recorded
+from llm_streaming.printable import printable
 
 
 class NotebookError(LLMStreamingError):
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = True
         else:
             for name, value in results.items():
-                print(f"  {name}: {value}")
+                print(printable(f"  {name}: {value}"))
     return int(failed)
 
 

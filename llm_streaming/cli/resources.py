@@ -14,6 +14,7 @@ from llm_streaming.cli.options import FilesOption, MeshOptions, manifests_in, wi
 from llm_streaming.errors import LLMStreamingError, MeshError
 from llm_streaming.manifests import capabilities, to_yaml
 from llm_streaming.mesh.progress import ModelStatus, qualified
+from llm_streaming.printable import one_line, printable
 
 Resource = dict[str, Any]
 Kind = Literal["models", "model", "servers", "server"]  # kubectl accepts the plural and the singular
@@ -92,7 +93,7 @@ def get(
         if not found:
             raise MeshError(f"there is no {singular} '{name}': `llm-streaming get {kind}` lists them")
     if found:
-        print(_render(found, output, single=name is not None))
+        print(printable(_render(found, output, single=name is not None)))
     else:
         print(f"No {singular}s found.", file=sys.stderr)
 
@@ -101,7 +102,7 @@ def get(
 def logs(options: MeshOptions, model: Annotated[str, Argument(metavar="MODEL", help="The model's name.")]) -> None:
     """Show the log of the server that runs a model."""
     with options.open() as mesh:
-        print(mesh.logs(model))
+        print(printable(mesh.logs(model)))
 
 
 def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> str:
@@ -118,7 +119,7 @@ def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> s
 def _row(resource: Resource) -> tuple[str, ...]:
     status = ModelStatus.of(resource)
     last = ",".join(capabilities(resource)) if resource["kind"] == "Server" else status.words
-    return resource["metadata"]["name"], str(status.ready), last
+    return resource["metadata"]["name"], str(status.ready), one_line(last)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from llm_streaming.client.base import to_json
 from llm_streaming.client.inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
+from llm_streaming.client.notices import show_warnings
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatEvent, decode_event, decode_text_event
 
@@ -50,7 +51,7 @@ def read_message(data: bytes) -> ChatEvent:
         ProtocolError: the event is malformed.
     """
     message = _parse(data)
-    return _text_event(message) or decode_event(_as_json(message))
+    return _text_event(message) or decode_event(show_warnings(_as_json(message)))
 
 
 def decode_message(data: bytes) -> dict[str, Any]:

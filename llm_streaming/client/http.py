@@ -14,6 +14,8 @@ from httpx_sse import aconnect_sse, connect_sse
 
 from llm_streaming.client.base import AsyncClient, SyncClient
 from llm_streaming.client.errors import connection_lost, http_error, no_server, too_silent
+from llm_streaming.client.limited_events import LimitedEvents
+from llm_streaming.client.notices import show_warnings
 from llm_streaming.client.stream import AsyncChatStream, ChatStream, read_completion
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion, decode_event, decode_text_event
@@ -58,6 +60,7 @@ class ChatClient(SyncClient):
         ):
             if source.response.is_error:
                 raise http_error(model, source.response.status_code, source.response.read())
+            source.response.stream = LimitedEvents(source.response.stream)
             for event in source.iter_sse():
                 yield event.data
 
@@ -87,6 +90,7 @@ class AsyncChatClient(AsyncClient):
             async with aconnect_sse(self._http, "POST", path_of(model, "infer_stream"), content=request) as source:
                 if source.response.is_error:
                     raise http_error(model, source.response.status_code, await source.response.aread())
+                source.response.stream = LimitedEvents(source.response.stream)
                 async for event in source.aiter_sse():
                     yield event.data
 
@@ -115,6 +119,9 @@ def path_of(model: str, endpoint: str) -> str:
     return f"/v2/models/{quote(model, safe='')}/{endpoint}"
 
 
+_RARE = {"error", "warnings"}  # parameters of few events
+
+
 class _Output(msgspec.Struct, gc=False):
     name: str
     data: list[str]
@@ -135,7 +142,7 @@ def read_event(data: str) -> ChatEvent:
         EngineError: the event reports an error.
         ProtocolError: the event is malformed.
     """
-    return _text_event(data) or decode_event(_json_object(data))
+    return _text_event(data) or decode_event(show_warnings(_json_object(data)))
 
 
 def _text_event(data: str) -> ChatEvent | None:
@@ -146,7 +153,7 @@ def _text_event(data: str) -> ChatEvent | None:
         (text,), (chunk,) = content.data, output_all.data
     except ValueError:  # malformed, or too few outputs or elements
         return None
-    if (content.name, output_all.name) != ("content", "output_all") or "error" in response.parameters:
+    if (content.name, output_all.name) != ("content", "output_all") or _RARE & response.parameters.keys():
         return None
     return decode_text_event(text, chunk)
 

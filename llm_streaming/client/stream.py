@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import Any, Generic, Self, TypeVar
 
 from llm_streaming.client.errors import reported_error
+from llm_streaming.client.notices import show_warnings
 from llm_streaming.errors import EngineError, InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion, decode_completion
 
@@ -115,6 +116,6 @@ def read_completion(data: Any, parse: Callable[[Any], Mapping[str, Any]]) -> Com
         InferenceError: the response reports an error, or is malformed.
     """
     try:
-        return decode_completion(parse(data))
+        return decode_completion(show_warnings(parse(data)))
     except (EngineError, ProtocolError) as error:
         raise reported_error(error, status=200) from None

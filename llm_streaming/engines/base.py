@@ -44,6 +44,10 @@ class Engine(Protocol):
         async with aclosing(self.stream(request)) as chunks:
             return accumulate([chunk async for chunk in chunks])
 
+    def warnings(self, request: dict[str, Any]) -> list[str]:  # noqa: ARG002 - other engines use it
+        """Return sentences about parts of a request that the engine accepts, but that are probably mistakes."""
+        return []
+
     async def close(self) -> None:
         """Stop all running streams and free the engine's resources; later calls of `stream` raise `EngineError`."""
 

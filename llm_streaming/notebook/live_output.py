@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 
 from llm_streaming.errors import LLMStreamingError
+from llm_streaming.printable import printable
 
 PER_SECOND = 10.0
 """The maximum updates of a `LiveOutput` per second. At each update, the browser renders the whole text again."""
@@ -33,7 +34,7 @@ class LiveOutput:
         from IPython.display import update_display
 
         if page != self._page:
-            update_display({"text/html": page, "text/plain": text}, raw=True, display_id=self._id)
+            update_display({"text/html": page, "text/plain": printable(text)}, raw=True, display_id=self._id)
             self._page = page
 
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from llm_streaming.client.timing import Stopwatch, Timing
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.notebook.live_output import PER_SECOND, GrowingText, LiveOutput, escaped, markdown_renderer, table
+from llm_streaming.printable import printable
 from llm_streaming.protocol import ChatEvent
 
 
@@ -140,7 +141,7 @@ class _PrintedText:
         self._length = 0
 
     def show(self, text: str) -> None:
-        print(text[self._length :], end="")
+        print(printable(text[self._length :]), end="")
         self._length = len(text)  # set before the flush, because an interrupt can abort the flush
         sys.stdout.flush()
 

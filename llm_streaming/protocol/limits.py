@@ -1,4 +1,4 @@
-"""Limits of requests (contract §1), so that no request can occupy a server's event loop or memory."""
+"""Limits of requests (contract §1) and of events, so that none can occupy a process's event loop or memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ LARGEST_REQUEST = 16 * 1024**2
 
 MOST_ELEMENTS = 10_000
 """Elements of one tensor."""
+
+LARGEST_EVENT = 4_000_000
+"""Bytes of one server-sent event; a chunk of a chat has some hundred."""
 
 _DEEPEST = 100  # levels of lists and objects; orjson writes at most 254
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from llm_streaming.printable import printable
 from llm_streaming.protocol.chunks import HEADER, LONGEST_TEXT, body_of, drop_null_tool_calls, first_choice
 
 Event: TypeAlias = list[tuple[str, bytes]]
@@ -50,7 +51,7 @@ def encode_completion(completion: dict[str, Any]) -> Event:
 def encode_error(error: Mapping[str, Any]) -> Event:
     """Encode an error as the last event of a failed stream; its ``output_all`` is also used as ``parameters.error``.
 
-    This never fails: a lone surrogate becomes ``?``, and texts are cut after 1,000 characters.
+    This never fails: see `sendable`.
 
     Args:
         error: ``{"error": {"message", "type", "code"}}``, see :meth:`EngineError.as_openai`; other keys are dropped.
@@ -88,8 +89,8 @@ def _texts(chunk: dict[str, Any]) -> Iterator[str]:
 
 
 def sendable(text: str) -> str:
-    """Cut a text of an error after 1,000 characters, and replace lone surrogates with ``?``."""
-    return text[:_LONGEST_ERROR].encode(errors="replace").decode()
+    """Cut a text of an error after 1,000 characters, and show control characters and lone surrogates in it."""
+    return printable(text[:_LONGEST_ERROR])[:_LONGEST_ERROR]
 
 
 def _split(chunk: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, ClassVar
 from uuid import uuid4
 
+import orjson
 from mlserver import MLModel
 from mlserver.settings import ModelSettings
 from mlserver.types import Datatype, InferenceRequest, InferenceResponse, MetadataTensor, Parameters
@@ -108,10 +109,11 @@ class ChatRuntime(MLModel, ABC):
         """
         try:
             request = self._decode(payload)
+            told = self._warnings(request)
             outputs = encode_completion(await self.complete(request))
         except Exception as error:  # noqa: BLE001 - every failure is reported to the client
             raise ChatError(log_failure(error)) from None
-        return whole_response(self.name, self.version, select(outputs, request.outputs))
+        return whole_response(self.name, self.version, select(outputs, request.outputs), told)
 
     async def predict_stream(  # type: ignore[override] # MLServer accepts these responses, too
         self, payloads: AsyncIterator[InferenceRequest]
@@ -127,12 +129,14 @@ class ChatRuntime(MLModel, ABC):
         joined = _came_as_json(payload)
         try:
             request = self._decode(payload)
+            warnings = self._warnings(request)
             empty = keep_alive_chunk(f"chatcmpl-{payload.id or uuid4()}", self.name, int(time.time()))
             async with aclosing(self.stream(request, first=empty)) as batches:
                 async for chunks in batches:
                     events = [select(event, request.outputs) for chunk in chunks for event in encode_chunk(chunk)]
                     for together in [events] if joined else [[event] for event in events]:
-                        yield respond(together)
+                        yield respond(together, warnings)
+                        warnings = {}
         except Exception as error:  # noqa: BLE001 - every failure is reported to the client
             failure = log_failure(error)
             raised = ChatError(failure)
@@ -179,6 +183,11 @@ class ChatRuntime(MLModel, ABC):
         if self._engine is None:
             raise EngineError(f"model '{self.name}' is not loaded", status=503)
         return self._engine
+
+    def _warnings(self, request: ChatRequest) -> dict[str, str]:
+        """Return the warnings about a request as parameters, in a string because gRPC drops lists (contract §2)."""
+        warnings = self.opened().warnings(request.parameters)
+        return {"warnings": orjson.dumps(warnings).decode()} if warnings else {}
 
     def _decode(self, payload: InferenceRequest) -> ChatRequest:
         parameters = dict(payload.parameters) if payload.parameters else None

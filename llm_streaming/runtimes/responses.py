@@ -24,9 +24,12 @@ from llm_streaming.protocol.tensors import OUTPUT_NAMES
 _CONTENT_TYPE = {"content_type": "str"}
 
 
-def whole_response(model: str, version: str | None, event: Event) -> InferenceResponse:
+def whole_response(
+    model: str, version: str | None, event: Event, parameters: Mapping[str, str] | None = None
+) -> InferenceResponse:
     """Build the response of a unary call."""
-    return InferenceResponse.model_validate({"model_name": model, "model_version": version, "outputs": _outputs(event)})
+    head = {"model_name": model, "model_version": version, "parameters": parameters or None}
+    return InferenceResponse.model_validate({**head, "outputs": _outputs(event)})
 
 
 def _outputs(values: Iterable[tuple[str, bytes | str]]) -> list[dict[str, Any]]:

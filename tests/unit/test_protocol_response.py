@@ -101,7 +101,7 @@ def test_error():
 
 def test_error_that_utf8_cannot_hold_and_without_end():
     [*_, (_, line)] = encode_error({"error": {"message": "\ud83d" + "a" * 5000, "type": "server_error", "code": None}})
-    assert orjson.loads(line) == {"error": {"message": "?" + "a" * 999, "type": "server_error", "code": None}}
+    assert orjson.loads(line) == {"error": {"message": r"\ud83d" + "a" * 994, "type": "server_error", "code": None}}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import openai
 import orjson
 
 from llm_streaming.engines.base import ChunkReader, Engine, engine_error, unloaded
+from llm_streaming.engines.openai.parameters import misspelled
 from llm_streaming.engines.openai.sse import SSEDecoder
 from llm_streaming.engines.waits import Waits
 from llm_streaming.errors import EngineError
@@ -94,6 +95,10 @@ class OpenAIEngine(Engine):
             with self._waits:
                 body = await response.aread()
             return ChunkReader(_SOURCE, self._error).read(masked_bytes(body))
+
+    def warnings(self, request: dict[str, Any]) -> list[str]:
+        """Return a sentence for each parameter that looks like a misspelled parameter of OpenAI's API."""
+        return misspelled(request)
 
     async def close(self) -> None:
         """End all running calls with an error, and close the connections to the provider."""

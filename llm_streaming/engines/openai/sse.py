@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from llm_streaming.errors import EngineError
-
-_LARGEST_EVENT = 4_000_000  # bytes; a chunk of a chat has some hundred
+from llm_streaming.protocol.limits import LARGEST_EVENT
 
 
 class SSEDecoder:
@@ -51,7 +50,7 @@ class SSEDecoder:
 
     def _extend_line(self, piece: bytes) -> None:
         self._line += piece  # takes linear time in all, unlike joining bytes
-        if self._size + len(self._line) > _LARGEST_EVENT:
+        if self._size + len(self._line) > LARGEST_EVENT:
             raise EngineError("The provider sent an event of more than 4 MB.", status=502)
 
     def close(self) -> list[bytes]:
