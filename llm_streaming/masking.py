@@ -12,16 +12,17 @@ _SHORTEST_SECRET = 8
 # A part of a secret with this many characters is hidden too, because an error may split the secret over its fields.
 _SHORTEST_PART = 12
 
-_secrets: set[str] = set()
+_secrets: list[str] = []  # the longest first, because one secret may contain another
 _parts: set[str] = set()
 
 
 def hide(*secrets: str) -> None:
     """Register secrets of this process, which `masked`, `masked_bytes` and `mask_error` hide from then on."""
     for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            _secrets.add(secret)
+        if len(secret) >= _SHORTEST_SECRET and secret not in _secrets:
+            _secrets.append(secret)
             _parts.update(secret[start:][:_SHORTEST_PART] for start in range(len(secret) - _SHORTEST_PART + 1))
+    _secrets.sort(key=len, reverse=True)
 
 
 def masked(text: str) -> str:
