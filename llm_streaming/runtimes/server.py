@@ -1,6 +1,6 @@
 """Starts MLServer, on unix sockets if asked, and with one grace period for all requests when it is stopped.
 
-``python -m llm_streaming.runtimes.server <repository>`` replaces ``mlserver start <repository>``. With ``--sockets
+``python -m llm_streaming.runtimes <repository>`` replaces ``mlserver start <repository>``. With ``--sockets
 <prefix>``, MLServer listens on no port, but on the unix sockets ``<prefix>.http``, ``<prefix>.grpc:0`` and
 ``<prefix>.metrics``. The environment variable ``LLM_STREAMING_GRACE`` contains the seconds for which running requests
 may continue after SIGTERM; the default is 20.
@@ -18,6 +18,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import mlserver.metrics.server
 import mlserver.rest.server
@@ -65,16 +66,20 @@ class Server(MLServer):
         idle = asyncio.gather(grpc.stop(self._grace + _LAST_WORDS), _until(lambda: not http.server_state.connections))
         await asyncio.wait((idle,), timeout=self._grace)
         if not idle.done():
-            for model in await self._model_registry.get_models():
-                if isinstance(model, ChatRuntime):
-                    await model.unload()
+            await self._end_streams()
             await asyncio.wait((idle,), timeout=_LAST_WORDS)
         idle.cancel()
         await self._cut()
         await super().stop(sig)
 
+    async def _end_streams(self) -> None:
+        for model in await self._model_registry.get_models():
+            if isinstance(model, ChatRuntime):
+                model.end_streams("The server is stopping: try again in a minute.")
+
     async def _cut(self) -> None:
         """Break off all requests, including those whose client does not read."""
+        await self._end_streams()
         http = self._rest_server._server  # noqa: SLF001
         http.force_exit = True
         for connection in list(http.server_state.connections):
@@ -95,11 +100,13 @@ def _no_handlers(_: object) -> Iterator[None]:
 
 async def _serve(repository: str, sockets: str | None, grace: float) -> None:
     settings, models = await load_settings(repository)
+    http: dict[str, Any] = {"lifespan": "off"}  # MLServer does not use it, and cutting requests would interrupt it
     if sockets:
         # Only uvicorn accepts `uds`. `host` is also a setting of the metrics server, where `uds` has precedence.
         settings.host, settings.grpc_port = f"unix:{sockets}.grpc", 0
-        settings._custom_rest_server_settings = {"uds": f"{sockets}.http"}  # noqa: SLF001
+        http["uds"] = f"{sockets}.http"
         settings._custom_metrics_server_settings = {"uds": f"{sockets}.metrics"}  # noqa: SLF001
+    settings._custom_rest_server_settings = http  # noqa: SLF001
     for module in (mlserver.rest.server, mlserver.metrics.server):
         module._NoSignalServer.capture_signals = _no_handlers  # noqa: SLF001
     await Server(settings, grace).start(models)
@@ -115,13 +122,9 @@ def _grace() -> float:
 
 def main() -> None:
     """Serve the models of a repository until SIGTERM, SIGINT or SIGQUIT."""
-    parser = argparse.ArgumentParser(prog="python -m llm_streaming.runtimes.server", description="Start MLServer.")
+    parser = argparse.ArgumentParser(prog="python -m llm_streaming.runtimes", description="Start MLServer.")
     parser.add_argument("repository", help="the folder of the models")
     parser.add_argument("--sockets", metavar="PREFIX", help="the start of the paths of unix sockets, to use no ports")
     arguments = parser.parse_args()
     with asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(_serve(arguments.repository, arguments.sockets, _grace()))
-
-
-if __name__ == "__main__":
-    main()

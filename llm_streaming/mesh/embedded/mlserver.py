@@ -75,7 +75,7 @@ class MLServer:
             "LLM_STREAMING_GRACE": str(_GRACE),
         }
         self.repository.mkdir(parents=True)
-        launcher = ["-m", "llm_streaming.runtimes.server", "--sockets", str(self.sockets), str(self.repository)]
+        launcher = ["-m", "llm_streaming.runtimes", "--sockets", str(self.sockets), str(self.repository)]
         argv = [sys.executable, *launcher]
         return Process(self.name, argv, {**inherited(), **environment, **self.manifest.env, **placed})
 
