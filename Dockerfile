@@ -51,7 +51,7 @@ EXPOSE 8080 8081 8082
 # For Docker only: on Kubernetes, SC2 sets its own probes.
 HEALTHCHECK --start-period=60s CMD ["python", "-c", \
     "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.getenv('MLSERVER_HTTP_PORT', 8080)}/v2/health/live\")"]
-CMD ["sh", "-c", "exec mlserver start \"$MLSERVER_MODELS_DIR\""]
+CMD ["sh", "-c", "exec python -m llm_streaming.runtimes \"$MLSERVER_MODELS_DIR\""]
 
 FROM server AS api
 COPY --from=build-api /opt/venv /opt/venv
@@ -63,8 +63,10 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && 
 USER 1000:1000
 COPY --from=build-local-cpu /opt/venv /opt/venv
 
-# Triton, which vLLM uses to compile GPU kernels, needs a C compiler when a model loads.
+# Triton, which vLLM uses to compile GPU kernels, needs a C compiler when a model loads. vLLM takes up to 11 s to stop, and
+# Kubernetes kills a pod 30 s after SIGTERM, so running requests get 15 s instead of 20 s.
 FROM server AS local-vllm
+ENV LLM_STREAMING_GRACE=15
 USER 0
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 USER 1000:1000

@@ -63,7 +63,7 @@ def _record() -> tuple[list[str], list[bytes]]:
         The data of the HTTP events and the bytes of the gRPC messages.
     """
     with deploy() as deployment:
-        http, grpc = deployment.ports(OURS)
+        http, grpc = deployment.sockets(OURS)
         (over_http,) = read_streams(endpoints.over_http(http), 1, _TOKENS, rate=200).answers
         (over_grpc,) = read_streams(endpoints.over_grpc(grpc), 1, _TOKENS, rate=200).answers
     lines = over_http.body.decode().split("\n")

@@ -50,10 +50,10 @@ class Deployment:
         """The port of the mesh's Envoy."""
         return port_of(self.mesh)
 
-    def ports(self, server: str) -> tuple[int, int]:
-        """Return the HTTP port and the gRPC port of an MLServer, to which Envoy forwards requests."""
-        http, grpc, _ = self.mesh.mlserver(server).ports
-        return http, grpc
+    def sockets(self, server: str) -> tuple[Path, Path]:
+        """Return the HTTP socket and the gRPC socket of an MLServer, to which Envoy forwards requests."""
+        mlserver = self.mesh.mlserver(server)
+        return mlserver.socket("http"), mlserver.socket("grpc:0")
 
     def process(self, server: str) -> psutil.Process:
         """Return the process of an MLServer."""

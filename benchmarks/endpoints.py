@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.provider import HOST, MODEL
-from benchmarks.readers import Answer, Lag, read_grpc, read_http
+from benchmarks.readers import Answer, At, Lag, read_grpc, read_http
 from llm_streaming.client.base import request_body
 from llm_streaming.client.grpc_messages import encode_message
 from llm_streaming.client.http import path_of
@@ -22,14 +22,14 @@ class Endpoint:
     """An endpoint that answers a chat request.
 
     Args:
-        port: the port of its server.
-        read: sends a request to a port and reads the answer.
+        at: where its server listens.
+        read: sends a request there and reads the answer.
         encode: encodes a request.
         copies: how many times the text of each token occurs in an answer.
     """
 
-    port: int
-    read: Callable[[int, bytes, Lag | None], Awaitable[Answer]]
+    at: At
+    read: Callable[[At, bytes, Lag | None], Awaitable[Answer]]
     encode: Encode
     copies: int
 
@@ -43,27 +43,27 @@ def openai_api(port: int, key: str = "not-needed") -> Endpoint:
     return Endpoint(port, read_http, _openai("/v1/chat/completions", MODEL, key), copies=1)
 
 
-def openai_path(port: int, model: str = MODEL) -> Endpoint:
+def openai_path(at: At, model: str = MODEL) -> Endpoint:
     """Return the endpoint of OpenAI's API under the path of a deployed model."""
-    return Endpoint(port, read_http, _openai(path_of(model, "infer_stream") + "/chat/completions", model), copies=1)
+    return Endpoint(at, read_http, _openai(path_of(model, "infer_stream") + "/chat/completions", model), copies=1)
 
 
-def over_http(port: int, model: str = MODEL) -> Endpoint:
+def over_http(at: At, model: str = MODEL) -> Endpoint:
     """Return a model's HTTP endpoint; its answers contain each token in ``content`` and again in ``output_all``."""
 
     def encode(text: str, parameters: Mapping[str, Any]) -> bytes:
         return _post(path_of(model, "infer_stream"), request_body(user_message(text), None, dict(parameters)))
 
-    return Endpoint(port, read_http, encode, copies=2)
+    return Endpoint(at, read_http, encode, copies=2)
 
 
-def over_grpc(port: int, model: str = MODEL, **fixed: Any) -> Endpoint:  # noqa: ANN401 - sampling parameters
+def over_grpc(at: At, model: str = MODEL, **fixed: Any) -> Endpoint:  # noqa: ANN401 - sampling parameters
     """Return a model's gRPC endpoint; the `fixed` parameters are added to those of each request."""
 
     def encode(text: str, parameters: Mapping[str, Any]) -> bytes:
         return encode_message(model, request_body(user_message(text), None, {**parameters, **fixed}))
 
-    return Endpoint(port, read_grpc, encode, copies=2)
+    return Endpoint(at, read_grpc, encode, copies=2)
 
 
 def user_message(text: str) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def _through_mesh(endpoint: Endpoint, streams: int) -> Speed:
     request = endpoint.encode(QUESTION, _PARAMETERS)
 
     async def read() -> _Answer:
-        answer = await endpoint.read(endpoint.port, request, None)
+        answer = await endpoint.read(endpoint.at, request, None)
         # The model is so slow that each event arrives in one piece.
         lines = [(when, line) for when, piece in answer.pieces for line in piece.split(b"\n")]
         events = [(when, json.loads(line[6:])) for when, line in lines if line.startswith(b"data: ")]

@@ -35,9 +35,9 @@ def _memory(full: bool) -> list[Figure]:
         log(f"growth: memory of {streams} open streams")
         with deploy() as deployment:
             ours.append(
-                _memory_per_stream(endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS), streams)
+                _memory_per_stream(endpoints.over_http(deployment.sockets(OURS)[0]), deployment.process(OURS), streams)
             )
-            reference = endpoints.over_http(deployment.ports(REFERENCES)[0], "naive")
+            reference = endpoints.over_http(deployment.sockets(REFERENCES)[0], "naive")
             theirs.append(_memory_per_stream(reference, deployment.process(REFERENCES), streams))
     return [
         Figure(
@@ -98,7 +98,7 @@ def _by_length(deployment: Deployment, full: bool) -> list[Figure]:
 
 def _cpu_figures(what: str, deployment: Deployment, loads: dict[str, tuple[int, int, int]], full: bool) -> list[Figure]:
     """Compare the CPU time per token under each load with the first; a load is (streams, tokens, answers)."""
-    endpoint, server = endpoints.over_http(deployment.ports(OURS)[0]), deployment.process(OURS)
+    endpoint, server = endpoints.over_http(deployment.sockets(OURS)[0]), deployment.process(OURS)
 
     def cost(streams: int, tokens: int, answers: int) -> float:
         """Return the CPU time per token in microseconds."""

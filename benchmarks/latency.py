@@ -45,7 +45,7 @@ def measure(full: bool) -> list[Figure]:
 
 
 def _endpoints(deployment: Deployment) -> dict[str, Endpoint]:
-    http, grpc = deployment.ports(OURS)
+    http, grpc = deployment.sockets(OURS)
     return {
         PROVIDER: endpoints.openai_api(deployment.provider),
         "HTTP": endpoints.over_http(http),

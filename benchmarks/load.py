@@ -75,7 +75,7 @@ async def read_streams_async(
 
     async def read(delay: float) -> list[Answer]:
         await asyncio.sleep(delay)
-        return [await endpoint.read(endpoint.port, request, lag) for _ in range(answers)]
+        return [await endpoint.read(endpoint.at, request, lag) for _ in range(answers)]
 
     started = time.perf_counter()
     groups = await asyncio.gather(*(read(spread * index / streams) for index in range(streams)))

@@ -11,6 +11,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import grpc.aio
@@ -62,14 +63,18 @@ class Answer:
         return (self.token_times(copies)[0] - self.started) * 1e3
 
 
-async def read_http(port: int, request: bytes, lag: Lag | None) -> Answer:
+At = int | Path
+"""Where a server listens: a port of this machine, or a unix socket."""
+
+
+async def read_http(at: At, request: bytes, lag: Lag | None) -> Answer:
     """Send a request over a new connection and read until the server closes the connection."""
     loop = asyncio.get_running_loop()
-    connection = socket.socket()
+    connection = socket.socket(socket.AF_UNIX if isinstance(at, Path) else socket.AF_INET)
     connection.setblocking(False)
     if lag:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, lag.size)
-    await loop.sock_connect(connection, (HOST, port))
+    await loop.sock_connect(connection, str(at) if isinstance(at, Path) else (HOST, at))
     _, reader = await loop.create_connection(lambda: _HTTPReader(request, lag), sock=connection)
     return await reader.answer
 
@@ -102,9 +107,10 @@ class _HTTPReader(asyncio.Protocol):
             self.answer.set_result(self._received)
 
 
-async def read_grpc(port: int, request: bytes, lag: Lag | None) -> Answer:
+async def read_grpc(at: At, request: bytes, lag: Lag | None) -> Answer:
     """Make a call over a new connection and return the bytes of each message."""
-    async with grpc.aio.insecure_channel(f"{HOST}:{port}", options=_CHANNEL) as channel:
+    target = f"unix:{at}" if isinstance(at, Path) else f"{HOST}:{at}"
+    async with grpc.aio.insecure_channel(target, options=_CHANNEL) as channel:
         await channel.channel_ready()
         answer = Answer()
         unpaused = 0

@@ -61,8 +61,8 @@ def _rounds(streams: int, full: bool) -> int:
 
 
 def _endpoints(deployment: Deployment, bare: int) -> dict[str, Endpoint]:
-    http, grpc = deployment.ports(OURS)
-    reference_http, reference_grpc = deployment.ports(REFERENCES)
+    http, grpc = deployment.sockets(OURS)
+    reference_http, reference_grpc = deployment.sockets(REFERENCES)
     return {
         PROVIDER: endpoints.openai_api(deployment.provider),
         HTTP: endpoints.over_http(http),

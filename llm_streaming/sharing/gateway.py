@@ -10,6 +10,7 @@ from typing import Self
 
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes import envoy
+from llm_streaming.mesh.processes.access import guarded_listener
 from llm_streaming.mesh.processes.ports import EVERYWHERE, LOOPBACK, free_ports, why_taken
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
 from llm_streaming.sharing.certificate import Certificate, self_signed
@@ -56,17 +57,18 @@ class Gateway:
             envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.SAME_PROTOCOL),
             envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1),
         ]
+        local = {"host_rewrite_literal": LOOPBACK}  # the mesh does not answer to the gateway's name
         # Guests may use only these routes. MLServer's repository API is not one of them.
         routes = [
             envoy.route({"path": PATH}, "guests", idle_timeout="0s"),
-            envoy.route({"prefix": "/v2/models/"}, "mesh"),
-            envoy.route({"prefix": "/inference.GRPCInferenceService/Model"}, "mesh"),
+            envoy.route({"prefix": "/v2/models/"}, "mesh", **local),
+            envoy.route({"prefix": "/inference.GRPCInferenceService/Model"}, "mesh", **local),
         ]
         for name, metrics_port in metrics.items():
             cluster, path = f"metrics-{name}", f"{METRICS_PATH}/{name}/metrics"
             clusters.append(envoy.cluster(cluster, envoy.socket_address(LOOPBACK, metrics_port), envoy.HTTP1))
-            routes.append(envoy.route({"path": path}, cluster, prefix_rewrite="/metrics"))
-        listener = _listener((host, port), routes, token, certificate)
+            routes.append(envoy.route({"path": path}, cluster, prefix_rewrite="/metrics", **local))
+        listener = _listener((host, port), public_host, routes, token, certificate)
         self._group = envoy.start_envoy("gateway", envoy.bootstrap([listener], clusters), (host, port))
 
     def check(self) -> None:
@@ -85,7 +87,9 @@ class Gateway:
         self.close()
 
 
-def _listener(at: tuple[str, int], routes: list[envoy.Part], token: str, certificate: Certificate) -> envoy.Part:
+def _listener(
+    at: tuple[str, int], public_host: str, routes: list[envoy.Part], token: str, certificate: Certificate
+) -> envoy.Part:
     host = {
         "name": "gateway",
         "domains": ["*"],
@@ -93,16 +97,9 @@ def _listener(at: tuple[str, int], routes: list[envoy.Part], token: str, certifi
         # MLServer passes every request header to the model, which must not see the token.
         "request_headers_to_remove": ["authorization"],
     }
-    # Only the token filter makes Envoy answer 403. Guests get 401 and a message instead.
-    refusal = envoy.local_reply(403, REFUSED, status_code=401)
     manager = {
         "route_config": {"name": "gateway", "virtual_hosts": [host]},
-        "local_reply_config": {"mappers": [refusal]},
         "use_remote_address": True,
-        # Match and forward normalized paths, so that no other spelling of a path gets around the routes.
-        "normalize_path": True,
-        "merge_slashes": True,
-        "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "request_headers_timeout": "10s",  # an incomplete request must not keep a connection open for ever
     }
     chain, key = {"inline_string": certificate.chain}, {"inline_string": certificate.key}
@@ -110,14 +107,8 @@ def _listener(at: tuple[str, int], routes: list[envoy.Part], token: str, certifi
         "alpn_protocols": ["h2", "http/1.1"],
         "tls_certificates": [{"certificate_chain": chain, "private_key": key}],
     }
-    return envoy.listener("gateway", at, manager, filters=[_token_filter(token)], tls=tls)
-
-
-def _token_filter(token: str) -> envoy.Part:
-    invited = {"header": {"name": "authorization", "string_match": {"exact": f"Bearer {token}"}}}
-    rules = {"action": "ALLOW", "policies": {"invited": {"permissions": [{"any": True}], "principals": [invited]}}}
-    kind = f"{envoy.TYPES}.extensions.filters.http.rbac.v3.RBAC"
-    return {"name": "envoy.filters.http.rbac", "typed_config": {"@type": kind, "rules": rules}}
+    # Tunnels keep their callers' Host, so a request's Host is a name of loopback or, without a tunnel, the gateway's.
+    return guarded_listener("gateway", at, manager, token=token, unauthorized=REFUSED, hosts=[public_host], tls=tls)
 
 
 def _network_address() -> str:

@@ -7,6 +7,7 @@ like a local mesh, over plain HTTP and gRPC and without a token.
 from __future__ import annotations
 
 from llm_streaming.mesh.processes import envoy
+from llm_streaming.mesh.processes.access import error_reply, guarded_listener
 from llm_streaming.mesh.processes.group import ProcessGroup, bypass_proxies, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
 from llm_streaming.mesh.remote.mesh import RemoteMesh
@@ -67,10 +68,8 @@ def _config(port: int, invitation: Invitation) -> envoy.Part:
     # No idle timeout: a request may wait for a model longer than Envoy's default allows.
     routes = [envoy.route({"path": PATH}, "mesh", idle_timeout="0s"), envoy.route({"prefix": "/"}, "mesh")]
     host = {"name": "mesh", "domains": ["*"], "routes": routes, "request_headers_to_add": [authorization]}
-    manager = {
-        "route_config": {"name": "mesh", "virtual_hosts": [host]},
-        "local_reply_config": {"mappers": _error_messages(invitation.address)},
-    }
+    manager = {"route_config": {"name": "mesh", "virtual_hosts": [host]}}
+    replies = _error_messages(invitation.address)
     tls = {"validation_context": {"verify_certificate_hash": [invitation.fingerprint]}}
     keepalive = {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
     mesh = envoy.cluster(
@@ -83,7 +82,7 @@ def _config(port: int, invitation: Invitation) -> envoy.Part:
         # Cut the streams when the presenter's machine sleeps or leaves the network.
         upstream_connection_options={"tcp_keepalive": keepalive},
     )
-    return envoy.bootstrap([envoy.listener("mesh", (LOOPBACK, port), manager)], [mesh])
+    return envoy.bootstrap([guarded_listener("mesh", (LOOPBACK, port), manager, replies=replies)], [mesh])
 
 
 def _error_messages(address: str) -> list[envoy.Part]:
@@ -96,12 +95,5 @@ def _error_messages(address: str) -> list[envoy.Part]:
         f"the mesh at {address} is not the one of this invitation, or has been restarted: run the line that "
         "`llm-streaming up --share` printed last"
     )
-    is_other = {
-        "@type": f"{envoy.TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        "expression": 'upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")',
-    }
-    by_expression = {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": is_other}
-    return [
-        {"filter": {"extension_filter": by_expression}, "body": {"inline_string": other}},
-        envoy.local_reply(503, lost),
-    ]
+    is_other = 'upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")'
+    return [*error_reply(is_other, other), *error_reply("response.code == 503", lost)]

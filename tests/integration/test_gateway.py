@@ -61,7 +61,8 @@ def guest(gateway: Gateway) -> Iterator[SharedMesh]:
 @pytest.mark.parametrize("path", ["/v2/models/scripted/ready", "/llm-streaming", "/nowhere"])
 def test_a_request_without_the_token_is_refused(gateway: Gateway, path: str, headers: dict[str, str]) -> None:
     answer = httpx.post(f"https://{gateway.invitation.address}{path}", headers=headers, verify=False)
-    assert (answer.status_code, answer.text) == (401, REFUSED)
+    error = {"message": REFUSED, "type": "invalid_request_error", "code": None}
+    assert (answer.status_code, answer.json()) == (401, {"error": error})
 
 
 def test_a_request_without_the_token_is_refused_over_grpc_and_without_tls(gateway: Gateway) -> None:

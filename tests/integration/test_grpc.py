@@ -34,7 +34,7 @@ def over_grpc(mesh: Mesh) -> GrpcChatClient:
 def address_of(mesh: EmbeddedMesh, address: str, model: str) -> str:
     if address == "envoy":
         return mesh.grpc_address
-    return f"127.0.0.1:{mesh.mlserver(SERVERS[model]).ports[1]}"
+    return f"unix:{mesh.mlserver(SERVERS[model]).socket('grpc:0')}"
 
 
 def comparable(events: Iterator[ChatEvent] | list[ChatEvent]) -> tuple[str, list[str], list[int]]:

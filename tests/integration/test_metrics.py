@@ -49,7 +49,9 @@ def test_requests_tokens_and_errors_are_counted(scripted: Scripted) -> None:
     statuses = [
         httpx.post(path, json=no_role).status_code,
         httpx.post(f"{path}/chat/completions", json={"model": "another"}).status_code,
-        httpx.post(f"{path}/chat/completions", content=b"no JSON").status_code,
+        httpx.post(
+            f"{path}/chat/completions", content=b"no JSON", headers={"content-type": "application/json"}
+        ).status_code,
     ]
     assert statuses == [422, 400, 400]
     found = figures(scripted, "counted")

@@ -94,7 +94,7 @@ def test_a_malformed_chunk_ends_the_stream_with_an_error(scripted: Scripted) -> 
 
 def test_a_body_that_is_no_object_is_refused(scripted: Scripted) -> None:
     url = f"http://{scripted.mesh.address}/v2/models/{scripted.model}/infer/chat/completions"
-    response = httpx.post(url, content=b"[1]")
+    response = httpx.post(url, content=b"[1]", headers={"content-type": "application/json"})
     message = "the body: expected a JSON object, but got b'[1]'"
     assert (response.status_code, response.json()["error"]["message"]) == (400, message)
 

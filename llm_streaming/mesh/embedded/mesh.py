@@ -62,10 +62,10 @@ class EmbeddedMesh(Mesh):
 
     def metrics_address(self, server: str) -> str:
         """Return the ``host:port`` where a server serves its ``/metrics``."""
-        return f"{LOOPBACK}:{self.mlserver(server).ports[2]}"
+        return f"{LOOPBACK}:{self.mlserver(server).metrics_port}"
 
     def mlserver(self, name: str) -> MLServer:
-        """Return the MLServer process of a Server, with its ports and its folder.
+        """Return the MLServer process of a Server, with its sockets and its folder.
 
         Raises:
             MeshError: the mesh has no server of this name.

@@ -14,7 +14,8 @@ from typing import Any
 
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.processes import envoy
-from llm_streaming.mesh.processes.envoy import HTTP1, HTTP2, cluster, listener, socket_address
+from llm_streaming.mesh.processes.access import guarded_listener
+from llm_streaming.mesh.processes.envoy import HTTP1, HTTP2, cluster, pipe_address
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
 _ROUTES = "models"
@@ -34,16 +35,24 @@ class Routes:
         path.parent.mkdir()
         self._write()
 
-    def bootstrap(self, port: int, servers: Iterable[MLServer]) -> dict[str, Any]:
-        """Build the configuration for an Envoy that listens on a loopback port and watches the file of routes."""
-        clusters = []
-        for server in servers:
-            http, grpc, _ = server.ports
-            clusters.append(cluster(f"{server.name}-http", socket_address(LOOPBACK, http), HTTP1))
-            clusters.append(cluster(f"{server.name}-grpc", socket_address(LOOPBACK, grpc), HTTP2))
+    def bootstrap(self, port: int, servers: Iterable[MLServer], token: str | None = None) -> dict[str, Any]:
+        """Build the configuration for an Envoy that watches the file of routes.
+
+        Args:
+            port: the loopback port for requests to models.
+            servers: the servers; the metrics of each are served on a loopback port of their own.
+            token: the bearer token that requests to models must have; by default none.
+        """
         watched = {"path": str(self._path), "watched_directory": {"path": str(self._path.parent)}}
         rds = {"route_config_name": _ROUTES, "config_source": {"path_config_source": watched}}
-        return envoy.bootstrap([listener("mesh", (LOOPBACK, port), {"rds": rds})], clusters)
+        listeners = [guarded_listener("mesh", (LOOPBACK, port), {"rds": rds}, token=token)]
+        clusters = []
+        for server in servers:
+            listeners.append(_metrics_listener(server))
+            clusters.append(cluster(f"{server.name}-http", pipe_address(server.socket("http")), HTTP1))
+            clusters.append(cluster(f"{server.name}-grpc", pipe_address(server.socket("grpc:0")), HTTP2))
+            clusters.append(cluster(f"{server.name}-metrics", pipe_address(server.socket("metrics")), HTTP1))
+        return envoy.bootstrap(listeners, clusters)
 
     def add(self, model: str, server: MLServer) -> None:
         """Route requests for a model to a server. The route works once Envoy has read the file."""
@@ -59,15 +68,26 @@ class Routes:
 
     def _write(self) -> None:
         routes = [route for model, server in self._servers.items() for route in _routes(model, server)]
-        table = {
-            "@type": f"{envoy.TYPES}.config.route.v3.RouteConfiguration",
-            "name": _ROUTES,
-            "virtual_hosts": [{"name": "mesh", "domains": ["*"], "routes": routes}],
+        host = {
+            "name": "mesh",
+            "domains": ["*"],
+            "routes": routes,
+            # MLServer passes every request header to the model, which must not see a token.
+            "request_headers_to_remove": ["authorization"],
         }
+        kind = f"{envoy.TYPES}.config.route.v3.RouteConfiguration"
+        table = {"@type": kind, "name": _ROUTES, "virtual_hosts": [host]}
         # Envoy reads the file only when a file is moved to this path, so Envoy never reads an incomplete file.
         draft = self._path.with_name(f".{self._path.name}.new")
         draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
         draft.replace(self._path)
+
+
+def _metrics_listener(server: MLServer) -> dict[str, Any]:
+    routes = [envoy.route({"path": "/metrics"}, f"{server.name}-metrics")]
+    host = {"name": "metrics", "domains": ["*"], "routes": routes}
+    manager = {"route_config": {"name": "metrics", "virtual_hosts": [host]}}
+    return guarded_listener(f"{server.name}-metrics", (LOOPBACK, server.metrics_port), manager)
 
 
 def _routes(model: str, server: str) -> list[dict[str, Any]]:
@@ -75,12 +95,13 @@ def _routes(model: str, server: str) -> list[dict[str, Any]]:
 
     As on SC2 (contract §5), the header ``seldon-model`` selects the model. If a REST request has no such header, the
     model's name in the path selects it. SC2 adds the header with a filter; here a second route has the same effect.
+    Unlike on SC2, only paths of models have a route, so MLServer's repository and documentation have none.
     """
     named = {"name": "seldon-model", "string_match": {"exact": model}}
     unnamed = {"name": "seldon-model", "present_match": False}
     matches = [
-        ({"prefix": "/inference.GRPCInferenceService", "headers": [named]}, "grpc"),
-        ({"prefix": "/v2", "headers": [named]}, "http"),
+        ({"prefix": "/inference.GRPCInferenceService/Model", "headers": [named]}, "grpc"),
+        ({"prefix": "/v2/models/", "headers": [named]}, "http"),
         ({"path_separated_prefix": f"/v2/models/{model}", "headers": [unnamed]}, "http"),
     ]
     # "0s" disables the timeout, because an answer may stream for any length of time.

@@ -65,9 +65,15 @@ class Servers:
         self._http = httpx.Client(trust_env=False, base_url=f"http://{LOOPBACK}:{self.port}/v2/models/")
         self._processes = ProcessGroup()
         self.home = self._processes.home
+        self.mlservers: dict[str, MLServer] = {}
         try:
             self._routes = Routes(self.home / "envoy" / "routes.json")
-            self.mlservers = {manifest.name: self._mlserver(manifest) for manifest in manifests}
+            ports = free_ports(len(manifests))
+            self.mlservers = {
+                # The sockets have numbers instead of names, because their paths must be short.
+                one.name: MLServer(one, self.home / str(number), ports[number], self.home / "models" / one.name)
+                for number, one in enumerate(manifests)
+            }
             self.provider = OfflineProvider(free_ports(1)[0]) if any(map(is_needed, manifests)) else None
             self._start()
         except BaseException:  # even on Ctrl-C, because the folder exists already
@@ -130,10 +136,8 @@ class Servers:
         self._why_closed = self._why_closed or why
         self._processes.stop()
         self._http.close()
-
-    def _mlserver(self, manifest: Server) -> MLServer:
-        http, grpc, metrics = free_ports(3)
-        return MLServer(manifest, (http, grpc, metrics), self.home / "models" / manifest.name, self._http)
+        for server in self.mlservers.values():
+            server.close()
 
     def _start(self) -> None:
         servers = self.mlservers.values()
@@ -143,15 +147,14 @@ class Servers:
             envoy_process("envoy", config, self.home / "envoy" / "envoy.json"),
             *(server.process(offline if is_needed(server.manifest) else {}) for server in servers),
         ]
-        health = [f"{server.origin}/v2/health/live" for server in servers]
         if self.provider:
             processes.append(self.provider.process())
-            health.append(f"{self.provider.origin}/health")
         self._processes.start(processes)
-        self._processes.wait_until_ready(
-            lambda: self._status("") is not None and all(self._status(url) == httpx.codes.OK for url in health),
-            timeout=_START_TIMEOUT,
-        )
+        self._processes.wait_until_ready(self._are_ready, timeout=_START_TIMEOUT)
+
+    def _are_ready(self) -> bool:
+        provided = self.provider is None or self._status(f"{self.provider.origin}/health") == httpx.codes.OK
+        return provided and self._status("") is not None and all(one.is_live() for one in self.mlservers.values())
 
     def _answers_with(self, status: int, path: str) -> bool:
         """Return whether a GET through Envoy returns `status` before Envoy must have read a changed route."""

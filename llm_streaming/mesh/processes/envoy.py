@@ -98,12 +98,6 @@ def route(match: Part, cluster: str, **more: object) -> Part:
     return {"match": match, "route": {"cluster": cluster, "timeout": "0s", **more}}
 
 
-def local_reply(status: int, text: str, **more: object) -> Part:
-    """Build a mapper that sets the body of Envoy's own responses with a given status; `more` adds fields."""
-    is_status = {"comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unused"}}}
-    return {"filter": {"status_code_filter": is_status}, "body": {"inline_string": text}, **more}
-
-
 def transport_socket(context: str, settings: Part) -> Part:
     """Build a TLS transport socket of the type ``UpstreamTlsContext`` or ``DownstreamTlsContext``.
 

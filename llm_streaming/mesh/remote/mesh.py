@@ -14,6 +14,7 @@ from llm_streaming.manifests import Manifest, load_documents
 from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import PATH, Request
+from llm_streaming.protocol import decode_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -118,8 +119,8 @@ class RemoteMesh(Mesh):
         content = msgspec.json.encode(request)
         try:
             with self._http.stream("POST", PATH, content=content, headers=headers, timeout=limits) as answer:
-                if answer.is_error:  # the message is from an Envoy in front of a shared mesh
-                    raise self._not_reached(answer.read().decode(errors="replace"))
+                if answer.is_error:  # from an Envoy in front of a shared mesh
+                    raise self._not_reached(str(decode_error(answer.read().decode(errors="replace"))))
                 for line in answer.iter_lines():
                     message = msgspec.json.decode(line)
                     if "raised" in message:
