@@ -41,6 +41,11 @@ class MLServer:
         """The URL of MLServer's HTTP API, without a path."""
         return f"http://{LOOPBACK}:{self.ports[0]}"
 
+    @property
+    def health(self) -> str:
+        """The URL that answers with status 200 once the server is live."""
+        return f"{self.origin}/v2/health/live"
+
     def process(self, environment: Mapping[str, str]) -> Process:
         """Create the model repository, and return the process to start.
 

@@ -8,33 +8,37 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from llm_streaming.mesh.embedded.mlserver import MLServer
+from llm_streaming.mesh.embedded.storage import writing_to
 from llm_streaming.mesh.processes import envoy
-from llm_streaming.mesh.processes.envoy import HTTP1, HTTP2, cluster, listener, socket_address
+from llm_streaming.mesh.processes.envoy import HTTP1, HTTP2, Part, cluster, listener, route, socket_address
 from llm_streaming.mesh.processes.ports import LOOPBACK
+from llm_streaming.mesh.processes.replies import lost_server_replies, refuse
 
 _ROUTES = "models"
 
 
 class Routes:
-    """The routes to the models of a mesh. Several threads may add and remove routes.
+    """The routes to the models of a mesh. Several threads may change them, and they apply once Envoy has read the file.
 
     Args:
         path: the file for the routes. Its folder is created, so it must not exist yet.
+
+    Raises:
+        MeshError: the file cannot be written; every method raises this error, and then changes nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._servers: dict[str, str] = {}  # by the model's name
+        self._by_model: dict[str, list[Part]] = {}
         self._changing = threading.Lock()
         path.parent.mkdir()
-        self._write()
+        self._write({})
 
-    def bootstrap(self, port: int, servers: Iterable[MLServer]) -> dict[str, Any]:
+    def bootstrap(self, port: int, servers: Iterable[MLServer]) -> Part:
         """Build the configuration for an Envoy that listens on a loopback port and watches the file of routes."""
         clusters = []
         for server in servers:
@@ -43,22 +47,32 @@ class Routes:
             clusters.append(cluster(f"{server.name}-grpc", socket_address(LOOPBACK, grpc), HTTP2))
         watched = {"path": str(self._path), "watched_directory": {"path": str(self._path.parent)}}
         rds = {"route_config_name": _ROUTES, "config_source": {"path_config_source": watched}}
-        return envoy.bootstrap([listener("mesh", (LOOPBACK, port), {"rds": rds})], clusters)
+        manager = {"rds": rds, "local_reply_config": {"mappers": lost_server_replies()}}
+        return envoy.bootstrap([listener("mesh", (LOOPBACK, port), manager)], clusters)
 
     def add(self, model: str, server: MLServer) -> None:
-        """Route requests for a model to a server. The route works once Envoy has read the file."""
-        with self._changing:
-            self._servers[model] = server.name
-            self._write()
+        """Route requests for a model to a server."""
+        # No timeout, because an answer may stream for any length of time.
+        self._set(model, [route(match, f"{server.name}-{protocol}") for match, protocol in _matches(model)])
+
+    def refuse(self, model: str, sentence: str) -> None:
+        """Answer requests for a model with status 503 and a sentence."""
+        self._set(model, [refuse(match, sentence, grpc=protocol == "grpc") for match, protocol in _matches(model)])
 
     def remove(self, model: str) -> None:
-        """Remove a model's routes, if there are any. They work until Envoy has read the file."""
-        with self._changing:
-            self._servers.pop(model, None)
-            self._write()
+        """Remove a model's routes, if there are any."""
+        self._set(model, [])
 
-    def _write(self) -> None:
-        routes = [route for model, server in self._servers.items() for route in _routes(model, server)]
+    def _set(self, model: str, routes: list[Part]) -> None:
+        with self._changing:
+            if self._by_model.get(model, []) == routes:
+                return
+            changed = {name: each for name, each in {**self._by_model, model: routes}.items() if each}
+            self._write(changed)
+            self._by_model = changed
+
+    def _write(self, by_model: Mapping[str, Iterable[Part]]) -> None:
+        routes = [route for routes in by_model.values() for route in routes]
         table = {
             "@type": f"{envoy.TYPES}.config.route.v3.RouteConfiguration",
             "name": _ROUTES,
@@ -66,24 +80,21 @@ class Routes:
         }
         # Envoy reads the file only when a file is moved to this path, so Envoy never reads an incomplete file.
         draft = self._path.with_name(f".{self._path.name}.new")
-        draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
-        draft.replace(self._path)
+        with writing_to(self._path):
+            draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
+            draft.replace(self._path)
 
 
-def _routes(model: str, server: str) -> list[dict[str, Any]]:
-    """Build the routes to one model.
+def _matches(model: str) -> list[tuple[Part, str]]:
+    """Build what selects the requests for one model, each with the protocol of these requests.
 
     As on SC2 (contract §5), the header ``seldon-model`` selects the model. If a REST request has no such header, the
     model's name in the path selects it. SC2 adds the header with a filter; here a second route has the same effect.
     """
     named = {"name": "seldon-model", "string_match": {"exact": model}}
     unnamed = {"name": "seldon-model", "present_match": False}
-    matches = [
+    return [
         ({"prefix": "/inference.GRPCInferenceService", "headers": [named]}, "grpc"),
         ({"prefix": "/v2", "headers": [named]}, "http"),
         ({"path_separated_prefix": f"/v2/models/{model}", "headers": [unnamed]}, "http"),
-    ]
-    # "0s" disables the timeout, because an answer may stream for any length of time.
-    return [
-        {"match": match, "route": {"cluster": f"{server}-{protocol}", "timeout": "0s"}} for match, protocol in matches
     ]
