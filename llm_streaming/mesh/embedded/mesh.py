@@ -14,7 +14,7 @@ from llm_streaming.mesh.embedded.deployment import Deployment
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import NOTICE
 from llm_streaming.mesh.embedded.servers import Servers, read_servers
-from llm_streaming.mesh.processes.group import retry_if_port_taken
+from llm_streaming.mesh.processes.group import Exit, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK
 from llm_streaming.mesh.progress import report
 from llm_streaming.paths import in_project
@@ -41,18 +41,18 @@ class EmbeddedMesh(Mesh):
         self, *, servers: str | Path = "manifests/servers", models: str | Path = "models", port: int | None = None
     ) -> None:
         self.models = in_project(models)
-        manifests = read_servers(in_project(servers))
-        self._servers = retry_if_port_taken(lambda: Servers(manifests, port))
-        self.home = self._servers.home
         self._deployed: dict[str, Deployment] = {}  # by the model's name
-        self._last_servers: dict[str, str] = {}  # by the model's name; includes models that failed or were deleted
+        self._last_servers: dict[str, str] = {}  # by the model's name; includes models that were deleted
+        manifests = read_servers(in_project(servers))
+        self._servers = retry_if_port_taken(lambda: Servers(manifests, port, self._load_again))
+        self.home = self._servers.home
         self._changing = threading.RLock()
         if self._servers.provider:
             report(NOTICE)
 
     @property
     def closed(self) -> bool:
-        """Whether the mesh can no longer be used, because it was closed or a server has stopped."""
+        """Whether the mesh can no longer be used, because it was closed or its servers exited too often."""
         return self._servers.closed
 
     @property
@@ -100,7 +100,7 @@ class EmbeddedMesh(Mesh):
         return current is not None and current.failure is None and current != wanted
 
     def wait(self, *names: str, timeout: float = 600) -> None:
-        """Wait until the named models are ready, by default all models. Remove a model that failed to load."""
+        """Wait until the named models are ready, by default all models. A model that failed stays on the mesh."""
         self.check()
         deadline = time.monotonic() + timeout
         for name in names or list(self._deployed):
@@ -111,9 +111,6 @@ class EmbeddedMesh(Mesh):
                 raise MeshError(
                     f"model '{name}' is still loading after {timeout:g} s: wait longer, or read mesh.logs('{name}')"
                 ) from None
-            except MeshError:
-                self._remove(deployment)
-                raise
             report(f"model.mlops.seldon.io/{name} condition met")
 
     def delete(self, manifest: Manifest) -> None:
@@ -134,16 +131,16 @@ class EmbeddedMesh(Mesh):
         return [server.manifest.as_dict() | ready for server in self._servers.mlservers.values()]
 
     def logs(self, model: str) -> str:
-        """Return the log of the server on which a model runs, or on which a failed or deleted model ran."""
+        """Return the log of the server on which a model runs, or on which a deleted model ran."""
         if model not in self._last_servers:
             raise MeshError(f"model '{model}' has not been deployed on this mesh: apply its manifest first")
         return self._servers.log(self._last_servers[model])
 
     def check(self) -> None:
-        """Check that the mesh can be used. If a server has stopped, close the mesh.
+        """Check that the mesh can be used. If its servers have exited too often, close it.
 
         Raises:
-            MeshError: the mesh is closed. If a server stopped, the message names it and quotes its last log lines.
+            MeshError: the mesh is closed. If servers exited, the message quotes the last log lines of the last one.
         """
         self._servers.check()
 
@@ -168,6 +165,7 @@ class EmbeddedMesh(Mesh):
         if current and current == wanted and not current.failure:
             report(f"model.mlops.seldon.io/{name} unchanged")
             return
+        wanted.prepare()
         if current:
             self._remove(current)
         wanted.start(self._servers)
@@ -176,13 +174,15 @@ class EmbeddedMesh(Mesh):
         report(f"model.mlops.seldon.io/{name} {'configured' if current else 'created'}")
 
     def _remove(self, deployment: Deployment) -> None:
-        """Remove a deployment completely, even if its model failed to load."""
-        deployment.loaded.exception()  # waits, because a model that is still loading cannot be unloaded
-        with self._changing:
-            if self._deployed.get(deployment.model.name) is not deployment:
-                return  # another thread has removed it
-            self.check()
-            try:
-                deployment.remove(self._servers)
-            finally:
-                del self._deployed[deployment.model.name]
+        """Remove a deployment completely, even if its model failed to load. Nothing changes if the disk is full."""
+        deployment.remove_route(self._servers)
+        try:
+            deployment.unload(self._servers)
+        finally:
+            del self._deployed[deployment.model.name]
+
+    def _load_again(self, noted: Exit) -> None:
+        """Load the models of a server again that has exited."""
+        for deployment in list(self._deployed.values()):
+            if deployment.server.name == noted.name:
+                deployment.load_again(self._servers, noted)

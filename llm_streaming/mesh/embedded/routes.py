@@ -8,34 +8,38 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from llm_streaming.mesh.embedded.mlserver import MLServer
+from llm_streaming.mesh.embedded.storage import writing_to
 from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.access import guarded_listener
-from llm_streaming.mesh.processes.envoy import HTTP1, HTTP2, cluster, pipe_address
+from llm_streaming.mesh.processes.envoy import HTTP1, HTTP2, Part, cluster, pipe_address, route
 from llm_streaming.mesh.processes.ports import LOOPBACK
+from llm_streaming.mesh.processes.replies import lost_server_replies, refuse
 
 _ROUTES = "models"
 
 
 class Routes:
-    """The routes to the models of a mesh. Several threads may add and remove routes.
+    """The routes to the models of a mesh. Several threads may change them, and they apply once Envoy has read the file.
 
     Args:
         path: the file for the routes. Its folder is created, so it must not exist yet.
+
+    Raises:
+        MeshError: the file cannot be written; every method raises this error, and then changes nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._servers: dict[str, str] = {}  # by the model's name
+        self._by_model: dict[str, list[Part]] = {}
         self._changing = threading.Lock()
         path.parent.mkdir()
-        self._write()
+        self._write({})
 
-    def bootstrap(self, port: int, servers: Iterable[MLServer], token: str | None = None) -> dict[str, Any]:
+    def bootstrap(self, port: int, servers: Iterable[MLServer], token: str | None = None) -> Part:
         """Build the configuration for an Envoy that watches the file of routes.
 
         Args:
@@ -45,7 +49,9 @@ class Routes:
         """
         watched = {"path": str(self._path), "watched_directory": {"path": str(self._path.parent)}}
         rds = {"route_config_name": _ROUTES, "config_source": {"path_config_source": watched}}
-        listeners = [guarded_listener("mesh", (LOOPBACK, port), {"rds": rds}, token=token)]
+        listeners = [
+            guarded_listener("mesh", (LOOPBACK, port), {"rds": rds}, token=token, replies=lost_server_replies())
+        ]
         clusters = []
         for server in servers:
             listeners.append(_metrics_listener(server))
@@ -55,23 +61,31 @@ class Routes:
         return envoy.bootstrap(listeners, clusters)
 
     def add(self, model: str, server: MLServer) -> None:
-        """Route requests for a model to a server. The route works once Envoy has read the file."""
-        with self._changing:
-            self._servers[model] = server.name
-            self._write()
+        """Route requests for a model to a server."""
+        # No timeout, because an answer may stream for any length of time.
+        self._set(model, [route(match, f"{server.name}-{protocol}") for match, protocol in _matches(model)])
+
+    def refuse(self, model: str, sentence: str) -> None:
+        """Answer requests for a model with status 503 and a sentence."""
+        self._set(model, [refuse(match, sentence, grpc=protocol == "grpc") for match, protocol in _matches(model)])
 
     def remove(self, model: str) -> None:
-        """Remove a model's routes, if there are any. They work until Envoy has read the file."""
-        with self._changing:
-            self._servers.pop(model, None)
-            self._write()
+        """Remove a model's routes, if there are any."""
+        self._set(model, [])
 
-    def _write(self) -> None:
-        routes = [route for model, server in self._servers.items() for route in _routes(model, server)]
+    def _set(self, model: str, routes: list[Part]) -> None:
+        with self._changing:
+            if self._by_model.get(model, []) == routes:
+                return
+            changed = {name: each for name, each in {**self._by_model, model: routes}.items() if each}
+            self._write(changed)
+            self._by_model = changed
+
+    def _write(self, by_model: Mapping[str, Iterable[Part]]) -> None:
         host = {
             "name": "mesh",
             "domains": ["*"],
-            "routes": routes,
+            "routes": [route for routes in by_model.values() for route in routes],
             # MLServer passes every request header to the model, which must not see a token.
             "request_headers_to_remove": ["authorization"],
         }
@@ -79,19 +93,20 @@ class Routes:
         table = {"@type": kind, "name": _ROUTES, "virtual_hosts": [host]}
         # Envoy reads the file only when a file is moved to this path, so Envoy never reads an incomplete file.
         draft = self._path.with_name(f".{self._path.name}.new")
-        draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
-        draft.replace(self._path)
+        with writing_to(self._path):
+            draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
+            draft.replace(self._path)
 
 
-def _metrics_listener(server: MLServer) -> dict[str, Any]:
-    routes = [envoy.route({"path": "/metrics"}, f"{server.name}-metrics")]
+def _metrics_listener(server: MLServer) -> Part:
+    routes = [route({"path": "/metrics"}, f"{server.name}-metrics")]
     host = {"name": "metrics", "domains": ["*"], "routes": routes}
     manager = {"route_config": {"name": "metrics", "virtual_hosts": [host]}}
     return guarded_listener(f"{server.name}-metrics", (LOOPBACK, server.metrics_port), manager)
 
 
-def _routes(model: str, server: str) -> list[dict[str, Any]]:
-    """Build the routes to one model.
+def _matches(model: str) -> list[tuple[Part, str]]:
+    """Build what selects the requests for one model, each with the protocol of these requests.
 
     As on SC2 (contract §5), the header ``seldon-model`` selects the model. If a REST request has no such header, the
     model's name in the path selects it. SC2 adds the header with a filter; here a second route has the same effect.
@@ -99,12 +114,8 @@ def _routes(model: str, server: str) -> list[dict[str, Any]]:
     """
     named = {"name": "seldon-model", "string_match": {"exact": model}}
     unnamed = {"name": "seldon-model", "present_match": False}
-    matches = [
+    return [
         ({"prefix": "/inference.GRPCInferenceService/Model", "headers": [named]}, "grpc"),
         ({"prefix": "/v2/models/", "headers": [named]}, "http"),
         ({"path_separated_prefix": f"/v2/models/{model}", "headers": [unnamed]}, "http"),
-    ]
-    # "0s" disables the timeout, because an answer may stream for any length of time.
-    return [
-        {"match": match, "route": {"cluster": f"{server}-{protocol}", "timeout": "0s"}} for match, protocol in matches
     ]

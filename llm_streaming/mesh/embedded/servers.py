@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -15,13 +15,10 @@ from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import OfflineProvider, is_needed
 from llm_streaming.mesh.embedded.routes import Routes
 from llm_streaming.mesh.processes.envoy import envoy_process
-from llm_streaming.mesh.processes.group import ProcessGroup, bypass_proxies
-from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until, why_taken
+from llm_streaming.mesh.processes.group import Exit, ProcessGroup, bypass_proxies
+from llm_streaming.mesh.processes.ports import LOOPBACK, PATIENCE, free_ports, wait_until, why_taken
 
-_START_TIMEOUT = 60.0  # seconds; four are usual
-_ROUTE_TIMEOUT = 10.0  # seconds until Envoy uses a changed route; milliseconds are usual
-_NOTE_TIMEOUT = 2.0  # seconds until a process's exit or message is in a file; milliseconds are usual
-
+_LOG_TIMEOUT = 60.0  # seconds until a server's message is in its log; milliseconds are usual
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 
 
@@ -40,34 +37,45 @@ def read_servers(folder: Path) -> list[Server]:
     return servers
 
 
+class ServerExitedError(MeshError):
+    """A server exited while it loaded a model."""
+
+
 class Servers:
     """Envoy, one MLServer for each `Server` and, if OpenAI's API cannot be used, an offline provider.
+
+    A process that exits is started again; after the third exit within a minute, all are closed.
 
     Args:
         manifests: the Servers to start.
         port: the loopback port on which Envoy listens; by default a free port.
+        on_exit: called in a thread when a process has exited and was started again. An MLServer then has no models.
 
     Attributes:
         home: the private folder of the processes, which is removed when they stop.
         mlservers: the MLServers, by name.
+        routes: the routes to the models.
 
     Raises:
         PortTakenError: another process took one of the chosen ports before a server could listen on it.
         MeshError: a package is not installed, the port is taken, or a process did not start.
     """
 
-    def __init__(self, manifests: Sequence[Server], port: int | None = None) -> None:
+    def __init__(
+        self, manifests: Sequence[Server], port: int | None = None, on_exit: Callable[[Exit], None] = lambda _: None
+    ) -> None:
         check_installed("embedded", {"mlserver": "mlserver", "xllamacpp": "xllamacpp"})
         bypass_proxies()
         self.port = free_ports(1)[0] if port is None else _checked(port)
         self._why_closed: str | None = None
+        self._on_exit = on_exit
         # `trust_env=False` ignores proxies, because this client calls only servers on this machine.
         self._http = httpx.Client(trust_env=False, base_url=f"http://{LOOPBACK}:{self.port}/v2/models/")
         self._processes = ProcessGroup()
         self.home = self._processes.home
         self.mlservers: dict[str, MLServer] = {}
         try:
-            self._routes = Routes(self.home / "envoy" / "routes.json")
+            self.routes = Routes(self.home / "envoy" / "routes.json")
             ports = free_ports(len(manifests))
             self.mlservers = {
                 # The sockets have numbers instead of names, because their paths must be short.
@@ -82,28 +90,22 @@ class Servers:
 
     @property
     def closed(self) -> bool:
-        """Whether the servers were closed, or one of them has stopped."""
+        """Whether the servers were closed, or one of them has exited for good."""
         return self._why_closed is not None or self._processes.ended() is not None
 
-    def check(self, *, broken_off: bool = False) -> None:
-        """Check that the servers can be used; if one has stopped, stop the others.
-
-        Args:
-            broken_off: whether the connection to a server has just broken. Then wait a moment, because the exit of
-                that server may not have been noticed yet.
+    def check(self) -> None:
+        """Check that the servers can be used; if one has exited for good, stop the others.
 
         Raises:
-            MeshError: the servers are closed. If one stopped, the message names it and quotes its last log lines.
+            MeshError: the servers are closed. If one exited, the message names it and quotes its last log lines.
         """
-        if broken_off:
-            wait_until(lambda: self.closed, timeout=_NOTE_TIMEOUT)
         if self._why_closed is None and (ended := self._processes.ended()):
             self.close(why=str(ended))
         if self._why_closed is not None:
             raise MeshError(self._why_closed)
 
     def log(self, name: str) -> str:
-        """Return the output of a process."""
+        """Return the output of a process, and before it that of the processes of the same name that have exited."""
         return self._processes.log(name)
 
     def last_exception(self, name: str, *, after: int) -> str:
@@ -112,24 +114,56 @@ class Servers:
         MLServer's response has no message if MLServer does not know the type of the runtime's exception. MLServer
         logs the exception only after it responds, so this waits for the log.
         """
-        wait_until(lambda: _EXCEPTION.search(self.log(name), after) is not None, timeout=_NOTE_TIMEOUT)
+        wait_until(lambda: self.closed or _EXCEPTION.search(self.log(name), after) is not None, timeout=_LOG_TIMEOUT)
         found = _EXCEPTION.findall(self.log(name), after)
         return str(found[-1]) if found else "the server gave no reason"
 
-    def add_route(self, model: str, server: MLServer) -> None:
-        """Route requests for a model to its server, and wait until the model is ready through Envoy.
+    def starts(self, server: MLServer) -> int:
+        """Return how often a server was started."""
+        return self._processes.starts(server.name)
+
+    def load(self, model: str, server: MLServer) -> int:
+        """Load a model once its server is live, and wait until the model is ready through Envoy.
+
+        Returns:
+            Which start of the server the model was loaded after. If the server has been started again since, the model
+            is not loaded any more.
 
         Raises:
-            MeshError: the model is not ready in time.
+            ServerExitedError: the server exited.
+            MeshError: the model failed to load, or the servers are closed; the message is empty if MLServer gave none.
         """
-        self._routes.add(model, server)
-        if not self._answers_with(httpx.codes.OK, f"{model}/ready"):
-            raise MeshError(f"model '{model}' was loaded, but did not become ready")
+        start = self._wait_until_live(server)
+        try:
+            server.load(model)
+        except httpx.TransportError:
+            raise self._broken_off(server, start) from None
+        self.routes.add(model, server)
 
-    def remove_route(self, model: str) -> None:
-        """Remove the route to a model, and wait until Envoy rejects requests for the model."""
-        self._routes.remove(model)
-        self._answers_with(httpx.codes.NOT_FOUND, model)
+        def is_ready() -> bool:
+            return self._status(f"{model}/ready") == httpx.codes.OK
+
+        wait_until(lambda: is_ready() or self.closed or self.starts(server) > start, timeout=PATIENCE)
+        if self.closed or self.starts(server) > start:
+            raise self._broken_off(server, start)
+        if not is_ready():
+            raise MeshError(f"model '{model}' was loaded, but is not ready after {PATIENCE:g} s")
+        return start
+
+    def unload(self, model: str, server: MLServer) -> None:
+        """Unload a model whose route was removed, once Envoy rejects requests for the model.
+
+        Raises:
+            MeshError: the model failed to unload, or the servers are closed.
+        """
+        wait_until(lambda: self.closed or self._status(model) == httpx.codes.NOT_FOUND, timeout=PATIENCE)
+        start = self._wait_until_live(server)
+        try:
+            server.unload(model)
+        except httpx.TransportError:
+            error = self._broken_off(server, start)
+            if not isinstance(error, ServerExitedError):  # otherwise the model was unloaded by the exit
+                raise error from None
 
     def close(self, *, why: str = "the mesh is closed: connect again") -> None:
         """Stop every process, and wait until all processes and files are gone. May be called several times."""
@@ -141,7 +175,7 @@ class Servers:
 
     def _start(self) -> None:
         servers = self.mlservers.values()
-        config = self._routes.bootstrap(self.port, servers)
+        config = self.routes.bootstrap(self.port, servers)
         offline = self.provider.environment() if self.provider else {}
         processes = [
             envoy_process("envoy", config, self.home / "envoy" / "envoy.json"),
@@ -150,15 +184,41 @@ class Servers:
         if self.provider:
             processes.append(self.provider.process())
         self._processes.start(processes)
-        self._processes.wait_until_ready(self._are_ready, timeout=_START_TIMEOUT)
+        self._processes.wait_until_ready(self._are_ready, timeout=PATIENCE)
+        self._processes.keep_running(self._note_exit)
 
     def _are_ready(self) -> bool:
         provided = self.provider is None or self._status(f"{self.provider.origin}/health") == httpx.codes.OK
         return provided and self._status("") is not None and all(one.is_live() for one in self.mlservers.values())
 
-    def _answers_with(self, status: int, path: str) -> bool:
-        """Return whether a GET through Envoy returns `status` before Envoy must have read a changed route."""
-        return wait_until(lambda: self._status(path) == status, timeout=_ROUTE_TIMEOUT)
+    def _note_exit(self, noted: Exit | None) -> None:
+        if noted and noted.restarted:
+            self._on_exit(noted)
+        elif self._why_closed is None:
+            self.close(why=str(self._processes.ended()))
+
+    def _wait_until_live(self, server: MLServer) -> int:
+        """Wait until a server is live, and return which of its starts this is."""
+        start = 0
+
+        def is_live() -> bool:
+            nonlocal start
+            start = self.starts(server)
+            return self.closed or server.is_live()
+
+        is_up = wait_until(is_live, timeout=PATIENCE)
+        self.check()
+        if not is_up:
+            raise MeshError(f"server '{server.name}' does not answer within {PATIENCE:g} s")
+        return start
+
+    def _broken_off(self, server: MLServer, start: int) -> MeshError:
+        """Return the error to raise if the connection to a server has broken, once the server's exit was noticed."""
+        exited = self._processes.wait_for_exit(server.name, start, timeout=PATIENCE)
+        self.check()
+        if exited:
+            return ServerExitedError(str(exited))
+        return MeshError(f"the connection to server '{server.name}' broke")
 
     def _status(self, url: str) -> int | None:
         """GET a URL, or a path below Envoy's ``/v2/models/``, and return the status, or None without a response."""

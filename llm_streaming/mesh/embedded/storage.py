@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llm_streaming.errors import ManifestError
+from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
 from llm_streaming.paths import stays_inside
 
@@ -68,16 +69,32 @@ def settings(model: Model, folder: Path) -> dict[str, Any]:
     return {"name": model.name, **kept, "parameters": {"version": "1", **kept_parameters, "extra": extra}}
 
 
-def install(rewritten: Mapping[str, Any], folder: Path, target: Path) -> None:
-    """Add a model to a server's private repository: write its settings, and link to its other files."""
+def prepare(rewritten: Mapping[str, Any], folder: Path, target: Path) -> None:
+    """Create a model's folder for a server: write its settings, and link to its other files.
+
+    Raises:
+        MeshError: the folder cannot be written.
+    """
     remove(target)
-    target.mkdir(parents=True)
-    for entry in folder.iterdir():
-        if entry.name != SETTINGS_FILE:
-            (target / entry.name).symlink_to(entry)
-    (target / SETTINGS_FILE).write_text(json.dumps(rewritten, indent=2))
+    with writing_to(target):
+        target.mkdir(parents=True)
+        for entry in folder.iterdir():
+            if entry.name != SETTINGS_FILE:
+                (target / entry.name).symlink_to(entry)
+        (target / SETTINGS_FILE).write_text(json.dumps(rewritten, indent=2))
 
 
 def remove(target: Path) -> None:
-    """Remove a model from a server's private repository."""
+    """Remove a model's folder."""
     shutil.rmtree(target, ignore_errors=True)
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Report a failure to write in the ``with`` block, most often because of a full disk, as `MeshError`."""
+    try:
+        yield
+    except OSError as error:
+        raise MeshError(
+            f"the mesh cannot write to {path} ({error.strerror}): free some disk space, and try again"
+        ) from None

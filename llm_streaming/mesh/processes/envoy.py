@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_streaming.mesh.base import check_installed
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
-from llm_streaming.mesh.processes.ports import answers
+from llm_streaming.mesh.processes.ports import PATIENCE, answers
 
 TYPES = "type.googleapis.com/envoy"
 """The prefix of the type URLs in Envoy's configuration."""
@@ -18,7 +18,6 @@ TYPES = "type.googleapis.com/envoy"
 _MANAGER = f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = f"{TYPES}.extensions.filters.http.router.v3.Router"
 _PROTOCOLS = f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions"
-_START_TIMEOUT = 30.0  # seconds; 0.1 is usual
 _UNLIMITED = 1_000_000  # the default limit of 1,024 requests would reject streams in a larger load test
 
 Part = dict[str, Any]
@@ -127,7 +126,7 @@ def envoy_process(name: str, config: Part, path: Path) -> Process:
 
 
 def start_envoy(name: str, config: Part, at: tuple[str, int]) -> ProcessGroup:
-    """Start Envoy in its own process group, and wait until it listens at `at`, a host and a port.
+    """Start Envoy in its own process group, which keeps it running, and wait until it listens at a host and a port.
 
     Raises:
         PortTakenError: another process listens at `at`.
@@ -136,7 +135,8 @@ def start_envoy(name: str, config: Part, at: tuple[str, int]) -> ProcessGroup:
     group = ProcessGroup()
     try:
         group.start([envoy_process(name, config, group.home / f"{name}.json")])
-        group.wait_until_ready(lambda: answers(*at), timeout=_START_TIMEOUT)
+        group.wait_until_ready(lambda: answers(*at), timeout=PATIENCE)
+        group.keep_running()
     except BaseException:  # even on Ctrl-C, because the folder exists already
         group.stop()
         raise

@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 LOOPBACK = "127.0.0.1"
 
+PATIENCE = 600.0
+"""The limit in seconds, like that of `Mesh.wait`, of steps that take seconds at most unless the machine is busy."""
+
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only `up --share` listens there
 """The address for listening on all networks of this machine."""
 

@@ -6,80 +6,189 @@ input. The input ends when the caller closes the pipe or is killed. Then the scr
 descendants, and removes `home`. The usual method, the kernel's parent-death signal, does not work here: the kernel
 sends this signal when the creating *thread* ends, and sends it only to child processes, not to their descendants.
 
-In `home`, ``<name>.log`` contains the output of a process, and ``<name>.exit`` its exit status once it has exited.
+Any further line of input asks the script to start each process again that exits from now on, until processes have
+exited `MAX_EXITS` times within `PERIOD` seconds. For each exit the script writes a line of JSON to standard output,
+``{"name", "status", "last_lines", "restarted"}``. In `home`, ``<name>.log`` contains the output of a process.
+
+If the script itself is killed, its guard stops the processes and removes `home`.
 """
+
+from __future__ import annotations
 
 import contextlib
 import json
 import os
-import select
+import queue
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 GRACE = 2.0  # seconds in which the processes may stop by themselves
+MAX_EXITS = 3
+PERIOD = 60.0  # seconds
+_REMOVAL_TIMEOUT = 60.0  # seconds; milliseconds are usual
+
+_STOP, _RESTART = "stop", "restart"
+_MAX_QUOTED = 10_000  # bytes of the log in which the last lines are looked for
 
 
 def main() -> None:
     """Run the processes until standard input ends or a signal asks the supervisor to stop."""
     spec = json.loads(sys.stdin.readline())
     home = Path(spec["home"])
-    asked, ask = os.pipe()
+    events: queue.SimpleQueue[str | Child] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         # The handler raises no exception, because that could interrupt starting or stopping a process.
-        signal.signal(number, lambda *_: os.write(ask, b"."))
-    children: list[Child] = []
+        signal.signal(number, lambda *_: events.put(_STOP))
+    threading.Thread(target=read_input, args=(events,), daemon=True).start()
+    children: dict[str, Child] = {}
+    guard = Guard(home)
+
     try:
-        children.extend(Child(home, **process) for process in spec["processes"])
-        select.select([sys.stdin, asked], [], [])
+        for process in spec["processes"]:
+            children[process["name"]] = Child(home, events, **process)
+            guard.watch(children.values())
+        restarts = False
+        exits: list[float] = []
+        while (event := events.get()) != _STOP:
+            if isinstance(event, str):
+                restarts = True
+                continue
+            now = time.monotonic()
+            exits = [*(before for before in exits if now - before < PERIOD), now]
+            exited, status = children.pop(event.name), event.process.returncode
+            last_lines, restarted = exited.last_lines(), restarts and len(exits) < MAX_EXITS
+            if restarted:
+                try:
+                    children[exited.name] = exited.start_again()
+                except OSError as error:
+                    last_lines, restarted = f"{last_lines}\nit cannot be started again: {error}", False
+            guard.watch(children.values())
+            report(name=exited.name, status=status, last_lines=last_lines, restarted=restarted)
     finally:
-        stop(children)
+        stop(children.values())
         remove(home)
+        guard.dismiss()
+
+
+def read_input(events: queue.SimpleQueue[str | Child]) -> None:
+    """Pass on the caller's request for restarts, and the end of the input."""
+    while os.read(0, 1024):  # sys.stdin would be locked by this thread when the script ends
+        events.put(_RESTART)
+    events.put(_STOP)
+
+
+def report(**event: object) -> None:
+    """Write an event for the caller."""
+    with contextlib.suppress(BrokenPipeError):  # the caller was killed, and the input ends too
+        os.write(1, json.dumps(event).encode() + b"\n")
 
 
 class Child:
-    """A process in its own process group, so that its descendants can be stopped with it."""
+    """A process in its own process group, so that its descendants can be stopped with it.
 
-    def __init__(self, home: Path, name: str, argv: list[str], env: dict[str, str]) -> None:
-        self.exit_file = home / f"{name}.exit"
-        with (home / f"{name}.log").open("wb") as log:
+    When the process has exited, the child is put into `events`.
+    """
+
+    def __init__(
+        self, home: Path, events: queue.SimpleQueue[str | Child], name: str, argv: list[str], env: dict[str, str]
+    ) -> None:
+        self.name = name
+        self._home, self._events, self._argv, self._env = home, events, argv, env
+        self._log = home / f"{name}.log"
+        with self._log.open("ab") as log:
+            self._log_start = log.seek(0, os.SEEK_END)
             self.process = subprocess.Popen(
                 argv, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        self.note = threading.Thread(target=self.note_exit, daemon=True)
-        self.note.start()
+        self.waiting = threading.Thread(target=self._wait, daemon=True)
+        self.waiting.start()
 
-    def note_exit(self) -> None:
-        """Wait until the process exits, kill its descendants, and write its exit status for the caller."""
-        status = self.process.wait()
-        self.signal(signal.SIGKILL)  # vLLM's engine would outlive a server that was killed
-        self.exit_file.write_text(str(status))
+    def start_again(self) -> Child:
+        """Start the same process. Its log continues that of this one after a line that says so."""
+        note = f"--- {self.name} exited with status {self.process.returncode} and is started again ---\n"
+        with contextlib.suppress(OSError), self._log.open("ab") as log:  # a full disk must not prevent the start
+            log.write(note.encode())
+        return Child(self._home, self._events, self.name, self._argv, self._env)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process and its descendants, even if the process itself has exited."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
             os.killpg(self.process.pid, number)
 
+    def last_lines(self) -> str:
+        """Return the last ten lines that the process and its descendants have printed."""
+        with self._log.open("rb") as log:
+            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _MAX_QUOTED))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-10:])
 
-def stop(children: list[Child]) -> None:
+    def _wait(self) -> None:
+        self.process.wait()
+        self.signal(signal.SIGKILL)  # vLLM's engine would outlive a server that was killed
+        self._events.put(self)
+
+
+class Guard:
+    """A shell that stops the processes and removes `home` if the supervisor is killed.
+
+    Only the supervisor has the other end of the shell's input, so the input ends with the supervisor. Each line is the
+    list of process groups to kill, or ``done``.
+    """
+
+    # `kill -KILL -- -1234` is an error in dash, `kill -s KILL` is not.
+    _SCRIPT = """
+        while read -r line; do groups=$line; done
+        if [ "$groups" != done ]; then [ -z "$groups" ] || kill -s KILL -- $groups; rm -rf -- "$0"; fi
+    """
+
+    def __init__(self, home: Path) -> None:
+        shells_end, self._input = os.pipe()
+        self._shell = subprocess.Popen(
+            ["/bin/sh", "-c", self._SCRIPT, str(home)],
+            stdin=shells_end,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.defpath},
+            cwd="/",
+            start_new_session=True,
+        )
+        os.close(shells_end)
+
+    def watch(self, children: Iterable[Child]) -> None:
+        """Tell the shell which processes to stop."""
+        self._write(" ".join(f"-{child.process.pid}" for child in children))
+
+    def dismiss(self) -> None:
+        """End the shell, because nothing is left to stop."""
+        self._write("done")
+        os.close(self._input)
+        self._shell.wait()
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the shell was killed
+            os.write(self._input, f"{line}\n".encode())
+
+
+def stop(children: Iterable[Child]) -> None:
     """Stop every process and its descendants, first with SIGTERM, then with SIGKILL."""
     for child in children:
         child.signal(signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     for child in children:
-        child.note.join(max(0.0, deadline - time.monotonic()))
+        child.waiting.join(max(0.0, deadline - time.monotonic()))
         child.signal(signal.SIGKILL)
     for child in children:
-        child.note.join()
+        child.waiting.join()
 
 
 def remove(folder: Path) -> None:
     """Remove a folder. Retry, because a process that is being killed may still write into the folder."""
-    deadline = time.monotonic() + GRACE
+    deadline = time.monotonic() + _REMOVAL_TIMEOUT
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.01)
