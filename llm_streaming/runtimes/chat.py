@@ -15,7 +15,8 @@ from mlserver import MLModel
 from mlserver.settings import ModelSettings
 from mlserver.types import Datatype, InferenceRequest, InferenceResponse, MetadataTensor, Parameters
 
-from llm_streaming.engines.base import Engine
+from llm_streaming.engines.base import Engine, unloaded
+from llm_streaming.engines.waits import Waits
 from llm_streaming.errors import EngineError
 from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_completion, encode_error
 from llm_streaming.protocol.chunks import keep_alive_chunk
@@ -42,6 +43,7 @@ class ChatRuntime(MLModel, ABC):
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__(settings)
+        self._waits = Waits()
         # MLServer looks for handlers among a model's attributes, before it loads the model.
         self.openai_infer, self.openai_infer_stream = openai_handlers(self.name, self.complete, self.stream)
 
@@ -79,11 +81,20 @@ class ChatRuntime(MLModel, ABC):
         return True
 
     async def unload(self) -> bool:
-        """Shut down the engine, even if loading it failed part-way."""
+        """End all running calls with an error, and shut down the engine, even if loading it failed part-way."""
+        self._waits.end(unloaded())
         if self._engine is not None:
             await self._engine.close()
             self._engine = None
         return True
+
+    def end_streams(self, reason: str) -> None:
+        """End all running calls, streams and whole answers, with an error 503. Later calls get the same error.
+
+        Args:
+            reason: one sentence for the clients, such as "The server is stopping: try again in a minute."
+        """
+        self._waits.end(EngineError(reason, status=503))
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer a request with one whole response.
@@ -138,7 +149,8 @@ class ChatRuntime(MLModel, ABC):
         """
         engine = self.opened()
         with RequestMetrics(self.name) as metrics:
-            completion = await engine.complete(request.as_openai())
+            with self._waits:
+                completion = await engine.complete(request.as_openai())
             metrics.observe(completion)
         return completion
 
@@ -151,7 +163,7 @@ class ChatRuntime(MLModel, ABC):
             EngineError: the model is not loaded.
         """
         chunks = self.opened().stream(request.as_openai())
-        return stream_answer(chunks, model=self.name, keep_alive=self.keep_alive, first=first)
+        return stream_answer(chunks, self._waits, model=self.name, keep_alive=self.keep_alive, first=first)
 
     def opened(self) -> Engine:
         """Return the engine.

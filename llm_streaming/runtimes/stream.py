@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Self
 
+from llm_streaming.engines.waits import Waits
 from llm_streaming.protocol.chunks import keep_alive_chunk, merge
 from llm_streaming.runtimes.metrics import RequestMetrics
 
@@ -82,7 +83,12 @@ class ChunkBuffer:
 
 
 async def stream_answer(
-    chunks: AsyncGenerator[Chunk, None], *, model: str, keep_alive: float, first: Chunk | None = None
+    chunks: AsyncGenerator[Chunk, None],
+    waits: Waits,
+    *,
+    model: str,
+    keep_alive: float,
+    first: Chunk | None = None,
 ) -> AsyncGenerator[list[Chunk], None]:
     """Yield lists of an engine's chunks: all that are ready, or one empty chunk if the engine has been silent.
 
@@ -92,20 +98,25 @@ async def stream_answer(
 
     Args:
         chunks: the engine's stream.
+        waits: ends the stream when the model is unloaded.
         model: the model's name, for the metrics.
         keep_alive: seconds of silence after which an empty chunk is yielded.
         first: a chunk to yield immediately. Without it, no empty chunk is yielded before the engine's first chunk, so
             that a failure before the first chunk can still be answered with an HTTP status that fits the failure.
 
     Raises:
-        EngineError: the engine failed.
+        EngineError: the engine failed, or the model was unloaded.
     """
     with RequestMetrics(model) as metrics:
         async with ChunkBuffer(chunks) as buffer:
             last = first
             if first is not None:
                 yield [first]
-            while (taken := await buffer.take(keep_alive if last else None)) is not None:
+            while True:
+                with waits:
+                    taken = await buffer.take(keep_alive if last else None)
+                if taken is None:
+                    return
                 for chunk in taken:
                     metrics.observe(chunk)
                 last = taken[-1] if taken else last

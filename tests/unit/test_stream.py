@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llm_streaming.engines.waits import Waits
 from llm_streaming.protocol.chunks import keep_alive_chunk
 from llm_streaming.runtimes.stream import CAPACITY, Chunk, stream_answer
 from tests.support.provider import chunk
@@ -18,7 +19,7 @@ LONG = 3600.0  # seconds; never reached
 def answer(
     chunks: AsyncGenerator[Chunk, None], keep_alive: float = LONG, first: Chunk | None = EMPTY
 ) -> AsyncGenerator[list[Chunk], None]:
-    return stream_answer(chunks, model="m", keep_alive=keep_alive, first=first)
+    return stream_answer(chunks, Waits(), model="m", keep_alive=keep_alive, first=first)
 
 
 async def engine(*steps: Any) -> AsyncGenerator[Chunk, None]:
