@@ -12,6 +12,7 @@ from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.ports import EVERYWHERE, LOOPBACK, free_ports, why_taken
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
+from llm_streaming.sharing import limits
 from llm_streaming.sharing.certificate import Certificate, self_signed
 from llm_streaming.sharing.invitation import Invitation
 
@@ -54,11 +55,11 @@ class Gateway:
         self.invitation = Invitation(public_host, port, token, certificate.fingerprint)
         clusters = [
             envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.SAME_PROTOCOL),
-            envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1),
+            envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1, **limits.SERVICE_CLUSTER),
         ]
         # Guests may use only these routes. MLServer's repository API is not one of them.
         routes = [
-            envoy.route({"path": PATH}, "guests", idle_timeout="0s"),
+            {**envoy.route({"path": PATH}, "guests", idle_timeout="0s"), **limits.SERVICE_ROUTE},
             envoy.route({"prefix": "/v2/models/"}, "mesh"),
             envoy.route({"prefix": "/inference.GRPCInferenceService/Model"}, "mesh"),
         ]
@@ -66,8 +67,9 @@ class Gateway:
             cluster, path = f"metrics-{name}", f"{METRICS_PATH}/{name}/metrics"
             clusters.append(envoy.cluster(cluster, envoy.socket_address(LOOPBACK, metrics_port), envoy.HTTP1))
             routes.append(envoy.route({"path": path}, cluster, prefix_rewrite="/metrics"))
-        listener = _listener((host, port), routes, token, certificate)
-        self._group = envoy.start_envoy("gateway", envoy.bootstrap([listener], clusters), (host, port))
+        listener = {**_listener((host, port), routes, token, certificate), **limits.LISTENER}
+        config = {**envoy.bootstrap([listener], clusters), "overload_manager": limits.overload_manager()}
+        self._group = envoy.start_envoy("gateway", config, (host, port))
 
     def check(self) -> None:
         """Raise `MeshError` with the last lines of the gateway's log if the gateway has stopped."""
@@ -103,14 +105,14 @@ def _listener(at: tuple[str, int], routes: list[envoy.Part], token: str, certifi
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        "request_headers_timeout": "10s",  # an incomplete request must not keep a connection open for ever
+        **limits.MANAGER,
     }
     chain, key = {"inline_string": certificate.chain}, {"inline_string": certificate.key}
     tls = {
         "alpn_protocols": ["h2", "http/1.1"],
         "tls_certificates": [{"certificate_chain": chain, "private_key": key}],
     }
-    return envoy.listener("gateway", at, manager, filters=[_token_filter(token)], tls=tls)
+    return envoy.listener("gateway", at, manager, filters=[_token_filter(token), limits.WHOLE_REQUESTS], tls=tls)
 
 
 def _token_filter(token: str) -> envoy.Part:

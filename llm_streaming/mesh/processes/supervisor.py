@@ -12,6 +12,7 @@ In `home`, ``<name>.log`` contains the output of a process, and ``<name>.exit`` 
 import contextlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -22,6 +23,7 @@ import time
 from pathlib import Path
 
 GRACE = 2.0  # seconds in which the processes may stop by themselves
+OPEN_FILES = 10_240  # that each process may have, connections included; many systems' default is 1,024 or 256
 
 
 def main() -> None:
@@ -32,6 +34,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         # The handler raises no exception, because that could interrupt starting or stopping a process.
         signal.signal(number, lambda *_: os.write(ask, b"."))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most_open_files()), hard))
     children: list[Child] = []
     try:
         children.extend(Child(home, **process) for process in spec["processes"])
@@ -39,6 +43,12 @@ def main() -> None:
     finally:
         stop(children)
         remove(home)
+
+
+def most_open_files() -> int:
+    """Return the number of files that each process may have open: `OPEN_FILES`, if the system allows so many."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
 
 
 class Child:
