@@ -34,7 +34,10 @@ def check(manifest: Mapping[str, Any], kind: str) -> dict[str, Any]:
     found = (manifest.get("apiVersion"), manifest.get("kind"))
     if found != (API_VERSION, kind):
         raise ManifestError(f"expected a manifest of {API_VERSION} {kind}, but got {found[0]} {found[1]}")
-    checked: dict[str, Any] = _without(manifest, (None,))
+    try:
+        checked: dict[str, Any] = _without(manifest, (None,))
+    except RecursionError:
+        raise ManifestError(f"the manifest of this {kind} is nested too deeply") from None
     try:
         _validator(kind)(checked)
     except JsonSchemaValueException as fault:

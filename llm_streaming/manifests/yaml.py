@@ -11,6 +11,7 @@ import yaml
 from llm_streaming.errors import ManifestError
 from llm_streaming.manifests.model import Model
 from llm_streaming.manifests.server import Server
+from llm_streaming.manifests.yaml_file import read_yaml
 from llm_streaming.paths import in_project
 
 Manifest = str | Path | Mapping[str, Any] | Model | Server
@@ -38,7 +39,7 @@ def load_documents(source: Manifest) -> list[dict[str, Any]]:
     """Read manifests of any kind from a YAML file or a mapping, unchecked and as their author wrote them.
 
     Raises:
-        ManifestError: the file cannot be read, is not YAML, or contains no manifest.
+        ManifestError: the file cannot be read (see `read_yaml`), or contains no manifest.
     """
     if isinstance(source, Model | Server):
         return [dict(source.document)]
@@ -48,11 +49,11 @@ def load_documents(source: Manifest) -> list[dict[str, Any]]:
         raise ManifestError(f"expected a manifest or the path of a manifest file, but got {source!r}")
     path = in_project(source)
     try:
-        documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
+        documents = read_yaml(path)
     except OSError as error:
         raise ManifestError(f"cannot read the manifest {source}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise ManifestError(f"cannot read the manifest {source}: {error}") from None
     if not documents:
         raise ManifestError(f"{source} contains no manifest")
     for document in documents:

@@ -16,8 +16,8 @@ class ChatConfig(Settings):
     model_type: Literal["chat.completions"] = "chat.completions"
     """The kind of requests that the model answers."""
 
-    keep_alive: PositiveFloat = 2.0
-    """Seconds without a new chunk after which a stream sends an empty event."""
+    keep_alive: float = Field(default=2.0, ge=0.1, le=300)
+    """Seconds without a new chunk after which a stream sends an empty event; ten such events a second are the most."""
 
 
 class APIConfig(ChatConfig):

@@ -13,6 +13,7 @@ from llm_streaming.mesh.processes import envoy
 from llm_streaming.mesh.processes.access import guarded_listener
 from llm_streaming.mesh.processes.ports import EVERYWHERE, LOOPBACK, free_ports, why_taken
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
+from llm_streaming.sharing import limits
 from llm_streaming.sharing.certificate import Certificate, self_signed
 from llm_streaming.sharing.invitation import Invitation
 
@@ -55,12 +56,12 @@ class Gateway:
         self.invitation = Invitation(public_host, port, token, certificate.fingerprint)
         clusters = [
             envoy.cluster("mesh", envoy.socket_address(LOOPBACK, mesh), envoy.SAME_PROTOCOL),
-            envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1),
+            envoy.cluster("guests", envoy.pipe_address(guests), envoy.HTTP1, **limits.SERVICE_CLUSTER),
         ]
         local = {"host_rewrite_literal": LOOPBACK}  # the mesh does not answer to the gateway's name
         # Guests may use only these routes. MLServer's repository API is not one of them.
         routes = [
-            envoy.route({"path": PATH}, "guests", idle_timeout="0s"),
+            {**envoy.route({"path": PATH}, "guests", idle_timeout="0s"), **limits.SERVICE_ROUTE},
             envoy.route({"prefix": "/v2/models/"}, "mesh", **local),
             envoy.route({"prefix": "/inference.GRPCInferenceService/Model"}, "mesh", **local),
         ]
@@ -68,8 +69,9 @@ class Gateway:
             cluster, path = f"metrics-{name}", f"{METRICS_PATH}/{name}/metrics"
             clusters.append(envoy.cluster(cluster, envoy.socket_address(LOOPBACK, metrics_port), envoy.HTTP1))
             routes.append(envoy.route({"path": path}, cluster, prefix_rewrite="/metrics", **local))
-        listener = _listener((host, port), public_host, routes, token, certificate)
-        self._group = envoy.start_envoy("gateway", envoy.bootstrap([listener], clusters), (host, port))
+        listener = {**_listener((host, port), public_host, routes, token, certificate), **limits.LISTENER}
+        config = {**envoy.bootstrap([listener], clusters), "overload_manager": limits.overload_manager()}
+        self._group = envoy.start_envoy("gateway", config, (host, port))
 
     def check(self) -> None:
         """Raise `MeshError` with the last lines of the gateway's log if the gateway has stopped."""
@@ -100,7 +102,7 @@ def _listener(
     manager = {
         "route_config": {"name": "gateway", "virtual_hosts": [host]},
         "use_remote_address": True,
-        "request_headers_timeout": "10s",  # an incomplete request must not keep a connection open for ever
+        **limits.MANAGER,
     }
     chain, key = {"inline_string": certificate.chain}, {"inline_string": certificate.key}
     tls = {
@@ -108,7 +110,16 @@ def _listener(
         "tls_certificates": [{"certificate_chain": chain, "private_key": key}],
     }
     # Tunnels keep their callers' Host, so a request's Host is a name of loopback or, without a tunnel, the gateway's.
-    return guarded_listener("gateway", at, manager, token=token, unauthorized=REFUSED, hosts=[public_host], tls=tls)
+    return guarded_listener(
+        "gateway",
+        at,
+        manager,
+        token=token,
+        unauthorized=REFUSED,
+        hosts=[public_host],
+        filters=[limits.WHOLE_REQUESTS],
+        tls=tls,
+    )
 
 
 def _network_address() -> str:

@@ -71,11 +71,13 @@ def _config(port: int, invitation: Invitation) -> envoy.Part:
     manager = {"route_config": {"name": "mesh", "virtual_hosts": [host]}}
     replies = _error_messages(invitation.address)
     tls = {"validation_context": {"verify_certificate_hash": [invitation.fingerprint]}}
+    # Shorter than the gateway's idle timeout, so that no request is sent on a connection that the gateway is closing.
+    protocols = {**envoy.SAME_PROTOCOL, "common_http_protocol_options": {"idle_timeout": "30s"}}
     keepalive = {"keepalive_probes": 3, "keepalive_time": 10, "keepalive_interval": 5}
     mesh = envoy.cluster(
         "mesh",
         envoy.socket_address(invitation.host, invitation.port),
-        envoy.SAME_PROTOCOL,
+        protocols,
         type="STRICT_DNS",  # the host may be a name
         connect_timeout="5s",
         transport_socket=envoy.transport_socket("UpstreamTlsContext", tls),

@@ -159,8 +159,17 @@ def test_a_file_without_a_manifest_is_refused(tmp_path, text: str, message: str)
 def test_a_file_that_is_not_yaml_is_refused_with_the_place(tmp_path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("a: [1")
-    with pytest.raises(ManifestError, match=r"bad\.yaml is not YAML: .* line 1, column 6"):
+    with pytest.raises(ManifestError) as refused:
         read_manifests(path)
+    assert str(refused.value) == f"cannot read the manifest {path}: line 1, column 6: this is not YAML"
+
+
+def test_a_mapping_that_contains_itself_is_refused() -> None:
+    manifest: dict[str, object] = Model(name="m", storage_uri="models/m").as_dict()
+    manifest["spec"] = manifest
+    with pytest.raises(ManifestError) as refused:
+        read_manifests(manifest)
+    assert str(refused.value) == "the manifest of this Model is nested too deeply"
 
 
 def test_a_missing_file_is_refused(tmp_path) -> None:

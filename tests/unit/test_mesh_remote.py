@@ -72,6 +72,14 @@ def test_progress_is_repeated_and_the_result_is_returned(keeper, capsys: pytest.
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
+def test_a_large_manifest_is_not_sent(keeper) -> None:
+    other, mesh = keeper
+    with pytest.raises(MeshError) as caught:
+        mesh.apply({"kind": "Model", "metadata": {"name": "x" * 1_000_000}})
+    assert str(caught.value) == "the mesh accepts requests of at most 1,000,000 bytes: make the manifest smaller"
+    assert [request["method"] for request in other.requests] == ["address"]
+
+
 @pytest.mark.parametrize("script", [[], [{"progress": "half"}]])
 def test_an_answer_that_breaks_off_is_an_error(keeper, script: list[dict[str, Any]]) -> None:
     other, mesh = keeper

@@ -91,7 +91,7 @@ async def test_a_silent_provider_gets_keep_alives_with_the_streams_id() -> None:
     released = asyncio.Event()
     script = [sse(chunk({"content": "x"}, id="theirs")), released, sse(chunk({}, "stop"))]
     async with Provider(Reply(script)) as provider:
-        model = api(provider.base_url, keep_alive=0.01)
+        model = api(provider.base_url, keep_alive=0.1)
         await model.load()
         ids = []
         async for response in model.predict_stream(once(payload())):
@@ -229,6 +229,12 @@ async def test_a_whole_answer() -> None:
             LLMRuntime,
             {"provider_id": "azure", "config": {"model_id": "m"}},
             "model-settings.json: parameters.extra.provider_id: Input should be 'openai', but got 'azure'",
+        ),
+        (
+            LLMRuntime,
+            {"config": {"model_id": "m"}, "keep_alive": "0.0001"},
+            "model-settings.json: parameters.extra.config.keep_alive: Input should be greater than or equal to 0.1, "
+            "but got '0.0001'",
         ),
         (
             Local,

@@ -1,11 +1,19 @@
 """The parts of a shared mesh: the invitation, the certificate, and the limits of guests."""
 
+import contextlib
+import json
+import os
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -98,6 +106,149 @@ def test_guests_may_not_reset(short_folder: Path) -> None:
             guests.answer(Request(method="reset"))
         assert str(caught.value) == "only the presenter can reset a shared mesh, in a shell on their machine"
     assert list(short_folder.iterdir()) == []
+
+
+class FewModels:
+    """A mesh that only remembers its models' names."""
+
+    def __init__(self, home: Path, names: list[str]) -> None:
+        self.home = home
+        self.names = names
+        self.look = threading.Barrier(1)
+
+    def resources(self, _: str) -> list[dict[str, Any]]:
+        names = list(self.names)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.look.wait(timeout=1)
+        return [{"metadata": {"name": name}} for name in names]
+
+    def apply(self, model: Model) -> None:
+        self.names.append(model.name)
+
+    def delete(self, model: Model) -> None:
+        self.names.remove(model.name)
+
+    def would_change(self, _: Model) -> bool:
+        return False
+
+    def check(self) -> None:
+        pass
+
+    metrics_address = wait = logs = check
+
+
+@pytest.fixture
+def full_but_one(short_folder: Path) -> Iterator[tuple[FewModels, GuestService]]:
+    mesh: Any = FewModels(short_folder, [f"m{number}" for number in range(7)])
+    with MeshService(mesh) as service, GuestService(mesh, service) as guests:
+        yield mesh, guests
+
+
+def test_two_guests_at_once_cannot_pass_the_limit(full_but_one: tuple[FewModels, GuestService]) -> None:
+    mesh, guests = full_but_one
+    mesh.look = threading.Barrier(2)  # both guests look at the names at once, unless one has to wait for the other
+
+    def apply(name: str) -> str:
+        try:
+            guests.answer(Request(method="apply", arguments=(model(name=name).as_dict(),)))
+        except MeshError as error:
+            return str(error)
+        return "applied"
+
+    with ThreadPoolExecutor() as pool:
+        said = sorted(pool.map(apply, ["one", "two"]))
+    assert (said[0], said[1][:58], len(mesh.names)) == (
+        "applied",
+        "the shared mesh already has 8 models, which is the limit: ",
+        8,
+    )
+
+
+def sends(guests: GuestService, body: dict[str, Any], **headers: str) -> dict[str, Any]:
+    """Send a request to the socket of guests, as the gateway does, and return the last line of the answer."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(guests.path))) as client:
+        answer = client.post("http://guests/llm-streaming", json=body, headers=headers)
+    last: dict[str, Any] = json.loads(answer.text.splitlines()[-1])
+    return last
+
+
+def test_a_user_of_another_machine_cannot_be_claimed(full_but_one: tuple[FewModels, GuestService]) -> None:
+    mesh, guests = full_but_one
+    call = {"arguments": [model().as_dict()], "user": "the same"}
+    one, other = {"x-llm-streaming-address": "192.0.2.1"}, {"x-llm-streaming-address": "192.0.2.2"}
+    assert [
+        sends(guests, {"method": "apply", **call}, **one),
+        sends(guests, {"method": "delete", **call}, **other),
+        sends(guests, {"method": "delete", **call}, **one),
+    ] == [
+        {"returned": None},
+        {"raised": "MeshError", "message": "model 'm' was deployed by 1 participant: only they can delete it"},
+        {"returned": None},
+    ]
+    assert "m" not in mesh.names
+
+
+NOT_UNDERSTOOD = "the mesh does not understand the request ({}): use the version of llm-streaming that opened the mesh"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", NOT_UNDERSTOOD.format("Input data was truncated")),
+        (b"\xff", NOT_UNDERSTOOD.format("JSON is malformed: invalid character (byte 0)")),
+        (
+            b'{"method": "wait", "user": "' + b"u" * 65 + b'"}',
+            NOT_UNDERSTOOD.format("Expected `str` of length <= 64 - at `$.user`"),
+        ),
+        (
+            b'{"method": "wait", "arguments": ' + b"[" * 100_000,
+            NOT_UNDERSTOOD.format("maximum recursion depth exceeded while deserializing an object"),
+        ),
+    ],
+)
+def test_nonsense_gets_a_sentence_and_prints_nothing(
+    full_but_one: tuple[FewModels, GuestService], body: bytes, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, guests = full_but_one
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(guests.path))) as client:
+        answer = client.post("http://x/llm-streaming", content=body, headers={"content-type": "application/json"})
+    assert json.loads(answer.text) == {"raised": "MeshError", "message": message}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_that_nobody_expected_is_a_sentence(
+    full_but_one: tuple[FewModels, GuestService], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mesh, guests = full_but_one
+
+    def wait() -> None:
+        raise OverflowError("timestamp too large")
+
+    monkeypatch.setattr(mesh, "wait", wait)
+    assert sends(guests, {"method": "wait"}) == {
+        "raised": "MeshError",
+        "message": "the request failed (OverflowError: timestamp too large)",
+    }
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_caller_who_breaks_the_connection_prints_nothing(
+    full_but_one: tuple[FewModels, GuestService], capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, guests = full_but_one
+    closed = threading.Event()
+    shutdown = guests.shutdown_request
+
+    def close(request: Any) -> None:
+        shutdown(request)
+        closed.set()
+
+    guests.shutdown_request = close  # type: ignore[method-assign]
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(os.fspath(guests.path))
+        caller.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10_000)
+    assert closed.wait(60)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:

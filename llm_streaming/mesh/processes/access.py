@@ -42,6 +42,7 @@ def guarded_listener(
     token: str | None = None,
     unauthorized: str = UNAUTHORIZED,
     hosts: Sequence[str] = (),
+    filters: Sequence[Part] = (),
     replies: Sequence[Part] = (),
     tls: Part | None = None,
 ) -> Part:
@@ -54,6 +55,7 @@ def guarded_listener(
         token: the bearer token that requests must have; by default none.
         unauthorized: the message to requests without the token.
         hosts: names that requests may have as their Host, besides loopback's.
+        filters: further HTTP filters, for the requests that are not rejected.
         replies: mappers for other responses of Envoy itself, from `error_reply`.
         tls: the TLS settings; by default the listener does not use TLS.
     """
@@ -66,7 +68,7 @@ def guarded_listener(
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "local_reply_config": {"mappers": [*mappers, *replies]},
     }
-    return listener(name, at, {**manager, **guard}, filters=[_filter(token, hosts)], tls=tls)
+    return listener(name, at, {**manager, **guard}, filters=[_filter(token, hosts), *filters], tls=tls)
 
 
 def error_reply(expression: str, text: str, *, status: int | None = None, kind: str = "server_error") -> list[Part]:

@@ -58,6 +58,7 @@ def listener(
     chain: Part = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": config}]}
     if tls:
         chain["transport_socket"] = transport_socket("DownstreamTlsContext", tls)
+        chain["transport_socket_connect_timeout"] = "5s"  # a silent caller must not keep a connection open for ever
     return {
         "name": name,
         "address": socket_address(*at),

@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import queue
+import resource
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,7 @@ from pathlib import Path
 GRACE = 2.0  # seconds in which the processes may stop by themselves
 MAX_EXITS = 3
 PERIOD = 60.0  # seconds
+OPEN_FILES = 10_240  # that each process may have, connections included; many systems' default is 1,024 or 256
 _REMOVAL_TIMEOUT = 60.0  # seconds; milliseconds are usual
 
 _STOP, _RESTART = "stop", "restart"
@@ -45,6 +47,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         # The handler raises no exception, because that could interrupt starting or stopping a process.
         signal.signal(number, lambda *_: events.put(_STOP))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most_open_files()), hard))
     threading.Thread(target=read_input, args=(events,), daemon=True).start()
     children: dict[str, Child] = {}
     guard = Guard(home)
@@ -87,6 +91,12 @@ def report(**event: object) -> None:
     """Write an event for the caller."""
     with contextlib.suppress(BrokenPipeError):  # the caller was killed, and the input ends too
         os.write(1, json.dumps(event).encode() + b"\n")
+
+
+def most_open_files() -> int:
+    """Return the number of files that each process may have open: `OPEN_FILES`, if the system allows so many."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
 
 
 class Child:

@@ -13,7 +13,7 @@ from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Manifest, load_documents
 from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.progress import report
-from llm_streaming.mesh.remote.requests import PATH, Request
+from llm_streaming.mesh.remote.requests import MAX_BYTES, PATH, Request
 from llm_streaming.protocol import decode_error
 
 P = ParamSpec("P")
@@ -117,6 +117,8 @@ class RemoteMesh(Mesh):
         limits = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
         headers = {"content-type": "application/json"}
         content = msgspec.json.encode(request)
+        if len(content) > MAX_BYTES:
+            raise MeshError(f"the mesh accepts requests of at most {MAX_BYTES:,} bytes: make the manifest smaller")
         try:
             with self._http.stream("POST", PATH, content=content, headers=headers, timeout=limits) as answer:
                 if answer.is_error:  # from an Envoy in front of a shared mesh

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -17,7 +18,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,7 +31,11 @@ PATH = "/llm-streaming"
 METRICS_PATH = f"{PATH}/metrics"
 """The prefix of the paths of metrics on a shared mesh; ``/<server>/metrics`` follows the prefix."""
 
-_MAX_BYTES = 1_000_000  # of one request; a manifest has hundreds of bytes
+MAX_BYTES = 1_000_000
+"""The size of the largest request that is accepted; a manifest has hundreds of bytes."""
+
+ADDRESS_HEADER = "x-llm-streaming-address"
+"""The header in which the gateway of a shared mesh writes the address of the machine that sent a request."""
 
 
 def user_id() -> str:
@@ -50,13 +55,14 @@ class Request(msgspec.Struct, kw_only=True):
         method: the method's name.
         arguments: the positional arguments.
         options: the keyword arguments.
-        user: the identifier, from `user_id`, of the user who sends the request.
+        user: the identifier, from `user_id`, of the user who sends the request. The server puts the address of the
+            user's machine before it, so that nobody can claim to be a user of another machine.
     """
 
     method: str
     arguments: tuple[Any, ...] = ()
     options: dict[str, Any] = {}
-    user: str = msgspec.field(default_factory=user_id)
+    user: Annotated[str, msgspec.Meta(max_length=64)] = msgspec.field(default_factory=user_id)
 
 
 class RequestServer(ThreadingUnixStreamServer, ABC):
@@ -87,6 +93,9 @@ class RequestServer(ThreadingUnixStreamServer, ABC):
     def answer(self, request: Request) -> Any:  # noqa: ANN401 - each method returns a type of its own
         """Carry out a request in its own thread. The server sends the returned value or raised error back."""
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print nothing about a caller whose connection breaks, because the terminal belongs to the presenter."""
+
     def __exit__(self, *exception: object) -> None:
         """Stop accepting requests, and remove the socket. Requests in progress end when the mesh is closed."""
         self.shutdown()
@@ -112,18 +121,22 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(returned=self.server.answer(self._read()))
             except LLMStreamingError as error:
                 self._send(raised=type(error).__name__, message=str(error))
+            except Exception as error:  # noqa: BLE001 - a guest may send anything, and has to get an answer
+                self._send(raised=MeshError.__name__, message=f"the request failed ({type(error).__name__}: {error})")
 
     def log_message(self, *_: object) -> None:
         """Log nothing, so that the output of ``llm-streaming up`` stays readable."""
 
     def _read(self) -> Request:
         length = self.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > _MAX_BYTES:
-            raise MeshError(f"a request needs a Content-Length of at most {_MAX_BYTES:,} bytes")
+        if not re.fullmatch("[0-9]{1,7}", length) or int(length) > MAX_BYTES:
+            raise MeshError(f"a request needs a Content-Length of at most {MAX_BYTES:,} bytes")
         try:
-            return msgspec.json.decode(self.rfile.read(int(length)), type=Request)
-        except msgspec.MsgspecError as error:
+            request = msgspec.json.decode(self.rfile.read(int(length)), type=Request)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise not_understood(str(error)) from None
+        request.user = f"{self.headers.get(ADDRESS_HEADER, '')} {request.user}"
+        return request
 
     def _send(self, **message: object) -> None:
         with contextlib.suppress(OSError):  # the client has disconnected; still carry out its request

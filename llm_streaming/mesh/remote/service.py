@@ -75,8 +75,8 @@ class MeshService(RequestServer):
         if isinstance(resource, Server):
             self._mesh.apply(resource)  # raises an error if the Server differs
             return
-        check(resource)
         with self._changing:
+            check(resource)
             users = self._users_of(resource.name)
             others = users - {user}
             if others and self._mesh.would_change(resource):
