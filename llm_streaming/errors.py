@@ -89,7 +89,7 @@ class InferenceError(LLMStreamingError):
         partial: str = "",
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = str(self)
         self.status = status
         self.code = code
         self.retry_after = retry_after

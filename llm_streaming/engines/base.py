@@ -11,6 +11,9 @@ import orjson
 from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.protocol import accumulate
 from llm_streaming.protocol.chunks import check_chunk
+from llm_streaming.protocol.limits import check_depth
+
+_SURELY_SHALLOW = 500  # bytes; orjson can write nested values that were as short as this
 
 
 class Engine(Protocol):
@@ -115,8 +118,11 @@ class ChunkReader:
             raise EngineError(f"{self._source} sent something that is not a JSON object.", status=502)
         if chunk.get("error"):
             raise self._error(chunk["error"])
+        where = f"{self._source} sent a malformed answer"
         try:
-            check_chunk(chunk, f"{self._source} sent a malformed answer")
+            check_chunk(chunk, where)
+            if len(data) > _SURELY_SHALLOW:
+                check_depth(chunk, where)
         except ProtocolError as error:
             raise EngineError(f"{error}.", status=502) from None
         if not self.finished:

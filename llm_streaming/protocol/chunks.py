@@ -21,10 +21,15 @@ def check_chunk(chunk: Mapping[str, Any], where: str) -> None:
     """Check the fields of a chunk or completion that this package reads; ``where`` is the prefix of error messages.
 
     Raises:
-        ProtocolError: usage, choices, deltas, messages, text or tool calls are not of OpenAI's types.
+        ProtocolError: usage, choices, deltas, messages, text, logprobs or tool calls are not of OpenAI's types.
     """
     _object(chunk, "usage", where)
     for choice in _objects(chunk, "choices", where):
+        if not isinstance(choice.get("index"), int | None):
+            raise unexpected(where, "index as an integer", choice["index"])
+        for name, entries in _object(choice, "logprobs", where).items():
+            if not isinstance(entries, list | None):
+                raise unexpected(where, f"logprobs.{name} as a list or null", entries)
         for name in ("delta", "message"):
             body = _object(choice, name, where)
             _check_text(body, "content", where)

@@ -114,6 +114,14 @@ FAILURES = {
         Reply([*events(chunk({"content": "so far"})), b"data: {oops\n\n"]),
         ("expected an inference response, a JSON object, but got '{oops'", None, None, "so far"),
     ),
+    "a line without end": (
+        Reply([*events(chunk({"content": "so far"})), b"data: ", *[b"x" * 65_536] * 1000]),
+        ("the server sent an event of more than 4 MB: see the server's log", None, None, "so far"),
+    ),
+    "an event without end": (
+        Reply([*events(chunk({"content": "so far"})), *[b"data: " + b"x" * 65_536 + b"\n"] * 1000]),
+        ("the server sent an event of more than 4 MB: see the server's log", None, None, "so far"),
+    ),
     "an HTTP error in words": (failed(429, {"error": "slow down"}), ("slow down", 429, None, "")),
     "an HTTP error without words": (
         Reply([b" "], 503, {}),

@@ -85,6 +85,33 @@ async def test_a_nonsensical_status_in_an_error_becomes_500(code: int) -> None:
     assert await failure(reply) == ("No.", 500, "server_error", None, None)
 
 
+def nested(levels: int) -> list[Any]:
+    return [nested(levels - 1)] if levels else []
+
+
+MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
+    "nested 400 deep": (
+        chunk({"content": "a"}, x=nested(400)),
+        "nested deeper than 100 levels, which is the most that is accepted",
+    ),
+    "logprobs that are no object": (
+        {"choices": [{"index": 0, "logprobs": "x"}]},
+        "expected logprobs as an object, but got 'x'",
+    ),
+    "logprobs that are no lists": (
+        {"choices": [{"index": 0, "logprobs": {"content": 5}}]},
+        "expected logprobs.content as a list or null, but got 5",
+    ),
+    "an index that is no number": ({"choices": [{"index": []}]}, "expected index as an integer, but got []"),
+}
+
+
+@pytest.mark.parametrize(("malformed", "message"), MALFORMED.values(), ids=MALFORMED)
+async def test_a_malformed_chunk_is_an_error_of_the_provider(malformed: dict[str, Any], message: str) -> None:
+    expected = (f"The provider sent a malformed answer: {message}.", 502, "server_error", None, None)
+    assert await failure(Reply([sse(malformed)])) == expected
+
+
 async def test_silence_between_pieces_of_a_line_is_a_timeout() -> None:
     async with Provider(Reply([b"data: ", asyncio.Event()])) as provider:
         engine = OpenAIEngine("gpt-test", base_url=provider.base_url, max_retries=0, timeout=0.2)

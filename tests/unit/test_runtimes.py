@@ -196,6 +196,51 @@ async def test_a_malformed_request_is_refused_before_anyone_is_asked() -> None:
     assert (raised.value.status_code, provider.requests) == (422, [])
 
 
+@pytest.mark.parametrize(
+    ("reason", "message", "code"),
+    [
+        ("The server is stopping.", "The server is stopping.", None),
+        (None, "The model has been unloaded: load it again.", "model_unloaded"),
+    ],
+)
+async def test_running_and_later_calls_end_with_the_reason(reason: str | None, message: str, code: str | None) -> None:
+    async with Provider(Reply([asyncio.Event()]), Reply([asyncio.Event()])) as provider:
+        model = api(provider.base_url, max_retries=0)
+        await model.load()
+        seen: list[StreamedResponse] = []
+        running = [
+            asyncio.create_task(model.predict(payload())),
+            asyncio.create_task(stream(model, payload(), seen)),
+        ]
+        await provider.request(1)
+        if reason:
+            model.end_streams(reason)
+            running.append(asyncio.create_task(model.predict(payload())))
+        else:
+            await model.unload()
+        failures = await asyncio.wait_for(asyncio.gather(*running, return_exceptions=True), 60)
+        await model.unload()
+    assert [(str(each), each.status_code) for each in failures if isinstance(each, MLServerError)] == [
+        (message, 503)
+    ] * len(running)
+    [last] = events_of(seen[-1])
+    assert json.loads(last["output_all"]) == {"error": {"message": message, "type": "server_error", "code": code}}
+
+
+async def test_an_unexpected_exception_says_nothing_of_itself(caplog: pytest.LogCaptureFixture) -> None:
+    model = api("http://127.0.0.1:1/v1")
+    await model.load()
+    request = payload()
+    request.inputs = None  # type: ignore[assignment]
+    with pytest.raises(MLServerError) as raised:
+        await model.predict(request)
+    await model.unload()
+    assert (str(raised.value), raised.value.status_code) == (
+        "the server failed unexpectedly: see the server's log",
+        500,
+    )
+
+
 async def test_a_whole_answer() -> None:
     completion = {
         "id": "1",
