@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from llm_streaming.client.tokens import authorization
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Server, load_documents
 from llm_streaming.mesh.base import check_installed
@@ -17,6 +18,7 @@ from llm_streaming.mesh.embedded.routes import Routes
 from llm_streaming.mesh.processes.envoy import envoy_process
 from llm_streaming.mesh.processes.group import ProcessGroup, bypass_proxies
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports, wait_until, why_taken
+from llm_streaming.mesh.token import create_token
 
 _START_TIMEOUT = 60.0  # seconds; four are usual
 _ROUTE_TIMEOUT = 10.0  # seconds until Envoy uses a changed route; milliseconds are usual
@@ -46,9 +48,11 @@ class Servers:
     Args:
         manifests: the Servers to start.
         port: the loopback port on which Envoy listens; by default a free port.
+        token: whether requests to models must have a token.
 
     Attributes:
         home: the private folder of the processes, which is removed when they stop.
+        token: the token, or None.
         mlservers: the MLServers, by name.
 
     Raises:
@@ -56,7 +60,7 @@ class Servers:
         MeshError: a package is not installed, the port is taken, or a process did not start.
     """
 
-    def __init__(self, manifests: Sequence[Server], port: int | None = None) -> None:
+    def __init__(self, manifests: Sequence[Server], port: int | None = None, *, token: bool = False) -> None:
         check_installed("embedded", {"mlserver": "mlserver", "xllamacpp": "xllamacpp"})
         bypass_proxies()
         self.port = free_ports(1)[0] if port is None else _checked(port)
@@ -67,6 +71,8 @@ class Servers:
         self.home = self._processes.home
         self.mlservers: dict[str, MLServer] = {}
         try:
+            self.token = create_token(self.home) if token else None
+            self._http.headers = httpx.Headers(authorization(f"{LOOPBACK}:{self.port}", self.token))
             self._routes = Routes(self.home / "envoy" / "routes.json")
             ports = free_ports(len(manifests))
             self.mlservers = {
@@ -141,7 +147,7 @@ class Servers:
 
     def _start(self) -> None:
         servers = self.mlservers.values()
-        config = self._routes.bootstrap(self.port, servers)
+        config = self._routes.bootstrap(self.port, servers, self.token)
         offline = self.provider.environment() if self.provider else {}
         processes = [
             envoy_process("envoy", config, self.home / "envoy" / "envoy.json"),
