@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
-from llm_streaming.client.tokens import authorization
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Manifest
 
@@ -35,7 +34,7 @@ class Mesh(Protocol):
     @property
     def headers(self) -> dict[str, str]:
         """The HTTP headers, or gRPC metadata, that other clients' requests must have: the token, or none."""
-        return authorization(self.address, self.token)
+        return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
 
     def metrics_address(self, server: str) -> str:
         """Return the ``host:port`` where a server serves its ``/metrics``; reading them requires no token.

@@ -21,6 +21,7 @@ from llm_streaming.client import tokens
 from llm_streaming.client.base import AsyncClient
 from llm_streaming.connection import MESH_VARIABLE, open_mesh
 from llm_streaming.errors import InferenceError
+from llm_streaming.execute import execute
 from llm_streaming.manifests import Server
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.routes import Routes
@@ -30,6 +31,7 @@ from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
 from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.notebook.metrics import read_metrics
+from llm_streaming.paths import project_root
 from llm_streaming.sharing.gateway import Gateway
 from llm_streaming.sharing.guests import GuestService
 from llm_streaming.sharing.tunnel import SharedMesh
@@ -188,3 +190,13 @@ def test_up_tells_how_curl_sends_the_token(up: Up) -> None:
         for more in ([], ["-H", f"@{header}"])
     ]
     assert statuses == ["401", "404"]
+
+
+@pytest.mark.parametrize("name", ["01-openai-streaming", "03-grpc-streaming", "04-openai-client"])
+def test_notebooks_send_the_token_and_do_not_show_it(
+    up: Up, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MESH_VARIABLE, up.control)
+    execute(project_root() / "notebooks" / f"{name}.ipynb", tmp_path / "executed.ipynb", {})
+    token = (up.home / "authorization").read_text().split()[-1]
+    assert token not in (tmp_path / "executed.ipynb").read_text()
