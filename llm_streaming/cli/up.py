@@ -14,6 +14,7 @@ from typer import BadParameter, Option
 from llm_streaming.cli.options import embedded_mesh
 from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.mesh.progress import reporting_to
+from llm_streaming.mesh.token import FILE
 
 if TYPE_CHECKING:
     from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
@@ -29,6 +30,9 @@ def up(
     ] = None,
     share: Annotated[
         bool, Option("--share", help="Share the mesh with machines in this network that have a secret token.")
+    ] = False,
+    token: Annotated[
+        bool, Option("--token", help="Require a secret token, so that other accounts of this machine cannot use it.")
     ] = False,
     share_host: Annotated[
         str | None,
@@ -51,7 +55,7 @@ def up(
         raise BadParameter("--share-host and --share-port require --share")
     ended = threading.Event()
     with reporting_to(_say), ExitStack() as stack:
-        mesh = stack.enter_context(EmbeddedMesh(port=port))
+        mesh = stack.enter_context(EmbeddedMesh(port=port, token=token))
         service = stack.enter_context(MeshService(mesh))
         gateway = _share(mesh, service, share_host, share_port, stack) if share else None
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,6 +63,8 @@ def up(
             signal.signal(number, lambda *_: ended.set())
         _say(f"The embedded mesh is open at {mesh.address} until Ctrl-C. In other shells, also for JupyterLab, run:")
         print(f"export {MESH_VARIABLE}={shlex.quote(str(service.path))}", flush=True)
+        if token:
+            _say(f"The mesh requires a token, which these programs send. For curl, add: -H @{mesh.home / FILE}")
         if gateway:
             _say(f"The mesh is shared at {gateway.invitation.address} with everyone who runs this command:")
             print(f"export {MESH_VARIABLE}={shlex.quote(str(gateway.invitation))}", flush=True)
@@ -88,7 +94,9 @@ def _share(mesh: EmbeddedMesh, service: MeshService, host: str | None, port: int
     guests = stack.enter_context(GuestService(mesh, service))
     names = [server["metadata"]["name"] for server in mesh.resources("Server")]
     metrics = {name: _port(mesh.metrics_address(name)) for name in names}
-    gateway = Gateway(_port(mesh.address), metrics, guests.path, host=host or EVERYWHERE, port=port)
+    gateway = Gateway(
+        _port(mesh.address), metrics, guests.path, host=host or EVERYWHERE, port=port, mesh_token=mesh.token
+    )
     return stack.enter_context(gateway)
 
 

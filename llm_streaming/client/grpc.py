@@ -12,6 +12,7 @@ from urllib.parse import quote
 from llm_streaming.client.base import AsyncClient, SyncClient
 from llm_streaming.client.errors import connection_lost, grpc_error, too_silent
 from llm_streaming.client.stream import AsyncChatStream, ChatStream, read_completion
+from llm_streaming.client.tokens import authorization
 from llm_streaming.errors import LLMStreamingError
 from llm_streaming.protocol import Completion
 
@@ -47,6 +48,7 @@ class GrpcChatClient(SyncClient):
         grpc_address: ``host:port`` of the mesh.
         timeout: a call fails after this many seconds without a message. In a stream, this project's runtimes send an
             event every few seconds; `complete` receives nothing until the answer is complete.
+        token: the secret token of the mesh; by default that of the mesh at this address which this process has open.
 
     Example:
         >>> client = GrpcChatClient(mesh.grpc_address)  # doctest: +SKIP
@@ -56,8 +58,9 @@ class GrpcChatClient(SyncClient):
 
     _encode = staticmethod(encode_message)
 
-    def __init__(self, grpc_address: str, *, timeout: float = 600.0) -> None:
+    def __init__(self, grpc_address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._address = _target(grpc_address)
+        self._authorization = authorization(self._address, token)
         self._timeout = timeout
         self._channel = grpc.insecure_channel(self._address, options=_OPTIONS)
 
@@ -69,7 +72,7 @@ class GrpcChatClient(SyncClient):
         return ChatStream(model, self._messages(model, request), read_message)
 
     def _messages(self, model: str, request: bytes) -> Generator[bytes, None, None]:
-        call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model))
+        call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model, self._authorization))
         started = False
         try:
             with MessageTimeout(call, self._timeout) as timeout:
@@ -84,7 +87,9 @@ class GrpcChatClient(SyncClient):
             call.cancel()  # has no effect if the answer is complete
 
     def _call(self, model: str, request: bytes) -> Completion:
-        call = self._channel.unary_unary(_UNARY).future(request, timeout=self._timeout, metadata=_metadata(model))
+        call = self._channel.unary_unary(_UNARY).future(
+            request, timeout=self._timeout, metadata=_metadata(model, self._authorization)
+        )
         try:
             answer = call.result()
         except (grpc.RpcError, grpc.FutureCancelledError):
@@ -99,8 +104,9 @@ class AsyncGrpcChatClient(AsyncClient):
 
     _encode = staticmethod(encode_message)
 
-    def __init__(self, grpc_address: str, *, timeout: float = 600.0) -> None:
+    def __init__(self, grpc_address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._address = _target(grpc_address)
+        self._authorization = authorization(self._address, token)
         self._timeout = timeout
         self._opened: Any = None
 
@@ -120,7 +126,7 @@ class AsyncGrpcChatClient(AsyncClient):
         return AsyncChatStream(model, self._messages(model, request), read_message)
 
     async def _messages(self, model: str, request: bytes) -> AsyncGenerator[bytes, None]:
-        call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model))
+        call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model, self._authorization))
         answer = aiter(call)
         started = False
         try:
@@ -143,7 +149,9 @@ class AsyncGrpcChatClient(AsyncClient):
             call.cancel()  # has no effect if the answer is complete
 
     async def _call(self, model: str, request: bytes) -> Completion:
-        call = self._channel.unary_unary(_UNARY)(request, timeout=self._timeout, metadata=_metadata(model))
+        call = self._channel.unary_unary(_UNARY)(
+            request, timeout=self._timeout, metadata=_metadata(model, self._authorization)
+        )
         try:
             answer = await call
         except grpc.RpcError as error:
@@ -159,9 +167,9 @@ def _target(address: str) -> str:
     return address.removeprefix("http://").rstrip("/")
 
 
-def _metadata(model: str) -> tuple[tuple[str, str], ...]:
-    """Build the header by which the mesh routes. A name that needs percent-encoding matches no model: status 404."""
-    return (("seldon-model", quote(model)),)
+def _metadata(model: str, authorization: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Add the header by which the mesh routes. A name that needs percent-encoding matches no model: status 404."""
+    return ("seldon-model", quote(model)), *authorization.items()
 
 
 def _task_is_cancelled() -> bool:

@@ -17,11 +17,11 @@ from llm_streaming.client.errors import connection_lost, http_error, no_server, 
 from llm_streaming.client.limited_events import LimitedEvents
 from llm_streaming.client.notices import show_warnings
 from llm_streaming.client.stream import AsyncChatStream, ChatStream, read_completion
+from llm_streaming.client.tokens import authorization
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion, decode_event, decode_text_event
 
 _CONNECT_TIMEOUT = 5.0  # seconds
-_HEADERS = {"content-type": "application/json"}
 
 
 class ChatClient(SyncClient):
@@ -31,6 +31,7 @@ class ChatClient(SyncClient):
         address: ``host:port`` of the mesh, or its URL.
         timeout: a call fails after this many seconds without data. In a stream, this project's runtimes send an event
             every few seconds; `complete` receives nothing until the answer is complete.
+        token: the secret token of the mesh; by default that of the mesh at this address which this process has open.
 
     Raises:
         InferenceError: the address is malformed.
@@ -41,10 +42,10 @@ class ChatClient(SyncClient):
         ...     print(event.content, end="")  # doctest: +SKIP
     """
 
-    def __init__(self, address: str, *, timeout: float = 600.0) -> None:
+    def __init__(self, address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._base_url = base_url_of(address)
         timeouts = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
-        self._http = httpx.Client(base_url=self._base_url, headers=_HEADERS, timeout=timeouts)
+        self._http = httpx.Client(base_url=self._base_url, headers=_headers(self._base_url, token), timeout=timeouts)
 
     def close(self) -> None:
         """Close the connections."""
@@ -73,10 +74,12 @@ class ChatClient(SyncClient):
 class AsyncChatClient(AsyncClient):
     """The asynchronous version of `ChatClient`, with the same arguments, events and exceptions."""
 
-    def __init__(self, address: str, *, timeout: float = 600.0) -> None:
+    def __init__(self, address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._base_url = base_url_of(address)
         timeouts = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
-        self._http = httpx.AsyncClient(base_url=self._base_url, headers=_HEADERS, timeout=timeouts)
+        self._http = httpx.AsyncClient(
+            base_url=self._base_url, headers=_headers(self._base_url, token), timeout=timeouts
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -112,6 +115,10 @@ def base_url_of(address: str) -> str:
         if url.scheme in ("http", "https") and url.host:
             return base_url
     raise InferenceError(f"{address!r} is not an address: pass the mesh's host:port, as in mesh.address")
+
+
+def _headers(base_url: str, token: str | None) -> dict[str, str]:
+    return {"content-type": "application/json", **authorization(httpx.URL(base_url).netloc.decode(), token)}
 
 
 def path_of(model: str, endpoint: str) -> str:

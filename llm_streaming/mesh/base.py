@@ -26,8 +26,18 @@ class Mesh(Protocol):
         """``host:port`` of the gRPC endpoint: the same, because Envoy serves both on one port."""
         return self.address
 
+    @property
+    def token(self) -> str | None:
+        """The secret token that requests must have, or None. This package's clients send it by themselves."""
+        return None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The HTTP headers, or gRPC metadata, that other clients' requests must have: the token, or none."""
+        return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
+
     def metrics_address(self, server: str) -> str:
-        """Return the ``host:port`` where a server serves its ``/metrics``.
+        """Return the ``host:port`` where a server serves its ``/metrics``; reading them requires no token.
 
         Raises:
             MeshError: the mesh has no server of this name.

@@ -34,6 +34,7 @@ class Gateway:
         guests: the path of the unix socket of `GuestService`.
         host: the address to listen on; by default all addresses of this machine.
         port: the port to listen on; by default a free one.
+        mesh_token: the token that the mesh requires, or None. Guests need only the invitation's.
 
     Attributes:
         invitation: the invitation, which points to this gateway.
@@ -43,7 +44,14 @@ class Gateway:
     """
 
     def __init__(
-        self, mesh: int, metrics: Mapping[str, int], guests: Path, *, host: str = EVERYWHERE, port: int | None = None
+        self,
+        mesh: int,
+        metrics: Mapping[str, int],
+        guests: Path,
+        *,
+        host: str = EVERYWHERE,
+        port: int | None = None,
+        mesh_token: str | None = None,
     ) -> None:
         port = port or free_ports(1)[0]
         if reason := why_taken(host, port):
@@ -69,7 +77,15 @@ class Gateway:
             cluster, path = f"metrics-{name}", f"{METRICS_PATH}/{name}/metrics"
             clusters.append(envoy.cluster(cluster, envoy.socket_address(LOOPBACK, metrics_port), envoy.HTTP1))
             routes.append(envoy.route({"path": path}, cluster, prefix_rewrite="/metrics", **local))
-        listener = {**_listener((host, port), public_host, routes, token, certificate), **limits.LISTENER}
+        virtual_host = {
+            "name": "gateway",
+            "domains": ["*"],
+            "routes": routes,
+            # MLServer passes every request header to the model, which must not see the guests' token.
+            "request_headers_to_remove": ["authorization"],
+            "request_headers_to_add": [envoy.bearer(mesh_token)] if mesh_token else [],
+        }
+        listener = {**_listener((host, port), public_host, virtual_host, token, certificate), **limits.LISTENER}
         config = {**envoy.bootstrap([listener], clusters), "overload_manager": limits.overload_manager()}
         self._group = envoy.start_envoy("gateway", config, (host, port))
 
@@ -90,17 +106,10 @@ class Gateway:
 
 
 def _listener(
-    at: tuple[str, int], public_host: str, routes: list[envoy.Part], token: str, certificate: Certificate
+    at: tuple[str, int], public_host: str, virtual_host: envoy.Part, token: str, certificate: Certificate
 ) -> envoy.Part:
-    host = {
-        "name": "gateway",
-        "domains": ["*"],
-        "routes": routes,
-        # MLServer passes every request header to the model, which must not see the token.
-        "request_headers_to_remove": ["authorization"],
-    }
     manager = {
-        "route_config": {"name": "gateway", "virtual_hosts": [host]},
+        "route_config": {"name": "gateway", "virtual_hosts": [virtual_host]},
         "use_remote_address": True,
         **limits.MANAGER,
     }

@@ -61,13 +61,14 @@ def start_tunnel(invitation: Invitation) -> tuple[str, ProcessGroup]:
 
 
 def _config(port: int, invitation: Invitation) -> envoy.Part:
-    authorization = {
-        "header": {"key": "authorization", "value": f"Bearer {invitation.token}"},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",  # OpenAI's client always sends a token of its own
-    }
     # No idle timeout: a request may wait for a model longer than Envoy's default allows.
     routes = [envoy.route({"path": PATH}, "mesh", idle_timeout="0s"), envoy.route({"prefix": "/"}, "mesh")]
-    host = {"name": "mesh", "domains": ["*"], "routes": routes, "request_headers_to_add": [authorization]}
+    host = {
+        "name": "mesh",
+        "domains": ["*"],
+        "routes": routes,
+        "request_headers_to_add": [envoy.bearer(invitation.token)],
+    }
     manager = {"route_config": {"name": "mesh", "virtual_hosts": [host]}}
     replies = _error_messages(invitation.address)
     tls = {"validation_context": {"verify_certificate_hash": [invitation.fingerprint]}}

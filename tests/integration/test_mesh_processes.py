@@ -1,6 +1,7 @@
 """The processes of the embedded mesh: their ports, failures at the start, lost servers, and the end of all of them."""
 
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -47,6 +48,19 @@ def test_ports_that_are_taken_meanwhile_are_chosen_anew(local: Path, monkeypatch
         with EmbeddedMesh(servers=local, port=free_ports(1)[0]) as mesh:
             assert httpx.get(f"http://{mesh.address}/").status_code == 404
             assert mesh.mlserver("local").metrics_port != taken
+
+
+def test_a_folder_with_a_long_path_is_refused(local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(MeshError) as caught:
+        EmbeddedMesh(servers=local)
+    assert re.sub(r"/llm-streaming-\w+", "", str(caught.value)) == (
+        f"the mesh cannot create its sockets in {folder}, because this path is too long: set TMPDIR to a folder with a "
+        "short path on this machine, such as /tmp"
+    )
+    assert list(folder.iterdir()) == []
 
 
 def test_a_server_that_does_not_start_ends_the_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

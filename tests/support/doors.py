@@ -55,12 +55,13 @@ class OurDoor:
 class OpenAIDoor:
     """OpenAI's client, with the path of a model as its base URL."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str | None = None) -> None:
         self.address = address
+        self.token = token
 
     def _client(self, model: str, endpoint: str) -> openai.OpenAI:
         base_url = f"http://{self.address}/v2/models/{model}/{endpoint}"
-        return openai.OpenAI(base_url=base_url, api_key="none", max_retries=0)
+        return openai.OpenAI(base_url=base_url, api_key=self.token or "none", max_retries=0)
 
     def stream(self, model: str, messages: list[Chunk], **parameters: Any) -> Generator[Chunk]:
         request = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}, **parameters}
@@ -90,5 +91,5 @@ DOORS = ("http", "grpc", "openai")
 def door(kind: str, mesh: Mesh) -> Door:
     """Return a client of the mesh, of the kind ``http``, ``grpc`` or ``openai``."""
     if kind == "openai":
-        return OpenAIDoor(mesh.address)
+        return OpenAIDoor(mesh.address, mesh.token)
     return OurDoor(ChatClient(mesh.address) if kind == "http" else GrpcChatClient(mesh.grpc_address))

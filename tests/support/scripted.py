@@ -67,8 +67,8 @@ class Scripted:
 
 
 @contextmanager
-def scripted_mesh(folder: Path) -> Iterator[Scripted]:
-    """Open the mesh, with `folder` for its manifests and models."""
+def scripted_mesh(folder: Path, *, token: bool = False) -> Iterator[Scripted]:
+    """Open the mesh, with `folder` for its manifests and models; with `token`, requests need the mesh's token."""
     replies: dict[str, Reply] = {}
 
     def respond(request: Request) -> Reply:
@@ -81,7 +81,7 @@ def scripted_mesh(folder: Path) -> Iterator[Scripted]:
         (folder / "servers" / "api.yaml").write_text(to_yaml(server.as_dict()))
         _write_settings(folder, Scripted.model, base_url=provider.base_url)
         _write_settings(folder, Scripted.impatient, base_url=provider.base_url, timeout=1)
-        with EmbeddedMesh(servers=folder / "servers", models=folder / "models") as mesh:
+        with EmbeddedMesh(servers=folder / "servers", models=folder / "models", token=token) as mesh:
             for name in (Scripted.model, Scripted.impatient):
                 mesh.apply(Model(name=name, storage_uri=f"models/{name}", requirements=("scripted",)))
             mesh.wait()

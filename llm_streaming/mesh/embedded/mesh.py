@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from llm_streaming.client import tokens
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Manifest, Model, Server, load_documents, read_manifests
 from llm_streaming.mesh.base import Mesh
@@ -27,6 +28,7 @@ class EmbeddedMesh(Mesh):
         servers: the folder of `Server` manifests. The mesh starts one MLServer process for each Server.
         models: the folder that contains the models' folders.
         port: the port on which the mesh listens; by default a free port.
+        token: whether requests must have a secret token, so that other accounts of this machine cannot use the models.
 
     Attributes:
         models: the folder that contains the models' folders.
@@ -38,15 +40,22 @@ class EmbeddedMesh(Mesh):
     """
 
     def __init__(
-        self, *, servers: str | Path = "manifests/servers", models: str | Path = "models", port: int | None = None
+        self,
+        *,
+        servers: str | Path = "manifests/servers",
+        models: str | Path = "models",
+        port: int | None = None,
+        token: bool = False,
     ) -> None:
         self.models = in_project(models)
         self._deployed: dict[str, Deployment] = {}  # by the model's name
         self._last_servers: dict[str, str] = {}  # by the model's name; includes models that were deleted
         manifests = read_servers(in_project(servers))
-        self._servers = retry_if_port_taken(lambda: Servers(manifests, port, self._load_again))
+        self._servers = retry_if_port_taken(lambda: Servers(manifests, port, token=token, on_exit=self._load_again))
         self.home = self._servers.home
         self._changing = threading.RLock()
+        if self.token:
+            tokens.remember(self.address, self.token)
         if self._servers.provider:
             report(NOTICE)
 
@@ -59,6 +68,11 @@ class EmbeddedMesh(Mesh):
     def address(self) -> str:
         """``host:port`` of the HTTP endpoint."""
         return f"{LOOPBACK}:{self._servers.port}"
+
+    @property
+    def token(self) -> str | None:
+        """The secret token that requests must have, or None."""
+        return self._servers.token
 
     def metrics_address(self, server: str) -> str:
         """Return the ``host:port`` where a server serves its ``/metrics``."""

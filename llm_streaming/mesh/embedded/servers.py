@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 
+from llm_streaming.client.tokens import authorization
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Server, load_documents
 from llm_streaming.mesh.base import check_installed
@@ -17,6 +18,7 @@ from llm_streaming.mesh.embedded.routes import Routes
 from llm_streaming.mesh.processes.envoy import envoy_process
 from llm_streaming.mesh.processes.group import Exit, ProcessGroup, bypass_proxies
 from llm_streaming.mesh.processes.ports import LOOPBACK, PATIENCE, free_ports, wait_until, why_taken
+from llm_streaming.mesh.token import create_token
 
 _LOG_TIMEOUT = 60.0  # seconds until a server's message is in its log; milliseconds are usual
 _EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
@@ -49,10 +51,12 @@ class Servers:
     Args:
         manifests: the Servers to start.
         port: the loopback port on which Envoy listens; by default a free port.
+        token: whether requests to models must have a token.
         on_exit: called in a thread when a process has exited and was started again. An MLServer then has no models.
 
     Attributes:
         home: the private folder of the processes, which is removed when they stop.
+        token: the token, or None.
         mlservers: the MLServers, by name.
         routes: the routes to the models.
 
@@ -62,7 +66,12 @@ class Servers:
     """
 
     def __init__(
-        self, manifests: Sequence[Server], port: int | None = None, on_exit: Callable[[Exit], None] = lambda _: None
+        self,
+        manifests: Sequence[Server],
+        port: int | None = None,
+        *,
+        token: bool = False,
+        on_exit: Callable[[Exit], None] = lambda _: None,
     ) -> None:
         check_installed("embedded", {"mlserver": "mlserver", "xllamacpp": "xllamacpp"})
         bypass_proxies()
@@ -75,6 +84,8 @@ class Servers:
         self.home = self._processes.home
         self.mlservers: dict[str, MLServer] = {}
         try:
+            self.token = create_token(self.home) if token else None
+            self._http.headers = httpx.Headers(authorization(f"{LOOPBACK}:{self.port}", self.token))
             self.routes = Routes(self.home / "envoy" / "routes.json")
             ports = free_ports(len(manifests))
             self.mlservers = {
@@ -175,7 +186,7 @@ class Servers:
 
     def _start(self) -> None:
         servers = self.mlservers.values()
-        config = self.routes.bootstrap(self.port, servers)
+        config = self.routes.bootstrap(self.port, servers, self.token)
         offline = self.provider.environment() if self.provider else {}
         processes = [
             envoy_process("envoy", config, self.home / "envoy" / "envoy.json"),

@@ -98,6 +98,12 @@ def route(match: Part, cluster: str, **more: object) -> Part:
     return {"match": match, "route": {"cluster": cluster, "timeout": "0s", **more}}
 
 
+def bearer(token: str) -> Part:
+    """Build the header with a token, which replaces the caller's; OpenAI's client always sends a token of its own."""
+    header = {"key": "authorization", "value": f"Bearer {token}"}
+    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
 def transport_socket(context: str, settings: Part) -> Part:
     """Build a TLS transport socket of the type ``UpstreamTlsContext`` or ``DownstreamTlsContext``.
 

@@ -9,11 +9,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import httpx
 import msgspec
 
+from llm_streaming.client import tokens
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Manifest, load_documents
 from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import MAX_BYTES, PATH, Request
+from llm_streaming.mesh.token import read_token
 from llm_streaming.protocol import decode_error
 
 P = ParamSpec("P")
@@ -44,6 +46,9 @@ class RemoteMesh(Mesh):
         self._http = httpx.Client(base_url=origin, transport=transport, trust_env=False)
         try:
             self._address = str(self._send(Request(method="address"), timeout=_CONNECT_TIMEOUT))
+            self._token = read_token(socket.parent) if socket else None  # the gateway of a shared mesh adds its own
+            if self._token:
+                tokens.remember(self._address, self._token)
         except BaseException:  # even on Ctrl-C, because a shared mesh has opened its tunnel already
             self.close()
             raise
@@ -70,6 +75,11 @@ class RemoteMesh(Mesh):
     def address(self) -> str:
         """``host:port`` of the HTTP endpoint."""
         return self._address
+
+    @property
+    def token(self) -> str | None:
+        """The secret token that requests must have, or None."""
+        return self._token
 
     def metrics_address(self, server: str) -> str:
         """Return the ``host:port`` of a server's metrics; raises the errors of `Mesh.metrics_address`."""

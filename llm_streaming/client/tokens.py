@@ -1,0 +1,16 @@
+"""The tokens of open meshes. Clients of this process send a token only to the address of its mesh."""
+
+from __future__ import annotations
+
+_TOKENS: dict[str, str] = {}  # by the mesh's ``host:port``
+
+
+def remember(address: str, token: str) -> None:
+    """Let clients that are created from now on send a token to a mesh's ``host:port``."""
+    _TOKENS[address] = token
+
+
+def authorization(address: str, token: str | None) -> dict[str, str]:
+    """Return the header for requests to a ``host:port``: with the given token, else with the remembered one, if any."""
+    token = token or _TOKENS.get(address)
+    return {} if token is None else {"authorization": f"Bearer {token}"}
