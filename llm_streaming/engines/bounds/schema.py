@@ -40,7 +40,7 @@ _KEYWORDS: dict[str, Kind] = {
     "exclusiveMaximum": _NUMBER,
     "pattern": text(10_000),
     "format": text(100),
-    "required": list_of(text(1000), _MOST_PROPERTIES),
+    "required": list_of(text(1000), _MOST["properties"]),
     "enum": list_of(anything, MOST_ENTRIES),
     "$ref": text(1000),
     **dict.fromkeys(("type", "const", "properties", "additionalProperties", "items", *_LISTS), anything),

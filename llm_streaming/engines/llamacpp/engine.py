@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -84,8 +85,7 @@ class LlamaCppEngine(Engine):
                     yield chunk
         finally:
             generation.cancel()
-            await generation.ended.wait()
-            generation.join()
+            await generation.wait()
         if self._server is None and not reader.finished:
             raise unloaded()
         reader.end()
@@ -99,7 +99,7 @@ class LlamaCppEngine(Engine):
         server, self._server = self._server, None
         await asyncio.to_thread(self._stop)
         for generation in list(self._running):
-            generation.abandon()
+            generation.fail(unloaded())
         del server
 
 
@@ -122,7 +122,7 @@ class _Generation:
         self.thread = threading.Thread(target=self._run, args=(server, body), name="llm-stream", daemon=True)
         self._on_end = on_end
         self._watchdog = watchdog
-        self._cancelled = self._abandoned = False
+        self._cancelled = False
         self._loop = asyncio.get_running_loop()
         self._chunks: asyncio.Queue[bytes | EngineError | None] = asyncio.Queue()
         self._room = threading.Semaphore(_CAPACITY)
@@ -141,15 +141,15 @@ class _Generation:
         self._cancelled = True
         self._room.release()
 
-    def abandon(self) -> None:
-        """Tell the reader that the generation has ended, although its thread is stalled in llama.cpp for ever."""
-        self._abandoned = True
-        self._finish(unloaded())
+    async def wait(self) -> None:
+        """Wait until the thread has ended, but not for ever: the thread of a stalled generation stays in llama.cpp."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), _STOP_SECONDS)
+            self.thread.join()  # setting the event was the thread's last act, so this does not block the loop
 
-    def join(self) -> None:
-        """Wait for the thread, whose last act was to set `ended`, so that this does not block the loop."""
-        if not self._abandoned:
-            self.thread.join()
+    def fail(self, failure: EngineError) -> None:
+        """Let the reader fail once it has read the chunks that have arrived, whatever the thread does."""
+        self._chunks.put_nowait(failure)
 
     def _run(self, server: xllamacpp.Server, body: dict[str, Any]) -> None:
         failure = None
@@ -169,8 +169,6 @@ class _Generation:
         return self._cancelled or not self._in_loop(self._chunks.put_nowait, chunk)
 
     def _finish(self, failure: EngineError | None) -> None:
-        if self.ended.is_set():
-            return  # the generation was abandoned
         self._chunks.put_nowait(failure)
         self.ended.set()
         self._on_end(self)
