@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llm_streaming.engines.base import bad_request
+from llm_streaming.engines.bounds.values import Reader, read_parameters
 from llm_streaming.errors import EngineError, did_you_mean
 
 if TYPE_CHECKING:
@@ -80,16 +81,30 @@ def read_generate_kwargs(value: object, engine: str, parameters: Iterable[str]) 
     return found
 
 
-def complete_request(
-    request: Mapping[str, Any], defaults: Mapping[str, Any], engine: str, parameters: Iterable[str]
-) -> dict[str, Any]:
-    """Add the default parameters to a request. A null in the request means "not given", as in OpenAI's API.
+def check_defaults(defaults: Mapping[str, Any], readers: Mapping[str, Reader]) -> None:
+    """Check a model's default parameters as those of a request are checked.
 
     Raises:
-        EngineError: a parameter is unknown, or there are no messages.
+        EngineError: a value is outside its limits.
+    """
+    try:
+        read_parameters(defaults, readers)
+    except EngineError as error:
+        raise bad_request(f"The setting default_generate_kwargs cannot be used: {error}", "invalid_setting") from None
+
+
+def complete_request(
+    request: Mapping[str, Any], defaults: Mapping[str, Any], engine: str, readers: Mapping[str, Reader]
+) -> dict[str, Any]:
+    """Add the default parameters to a request, and check all of them.
+
+    A null in the request means "not given", as in OpenAI's API.
+
+    Raises:
+        EngineError: a parameter is unknown or outside its limits, or there are no messages.
     """
     body = {**defaults, **{name: value for name, value in request.items() if value is not None}}
-    refuse_unknown(engine, "parameter", body, parameters)
+    refuse_unknown(engine, "parameter", body, readers)
     if not body.get("messages"):
         raise bad_request("There are no messages: send at least one.")
-    return body
+    return read_parameters(body, readers)

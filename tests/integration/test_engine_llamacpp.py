@@ -35,8 +35,8 @@ def asking(text: str, **parameters: Any) -> dict[str, Any]:
 
 
 # It goes on until it is stopped: the model may not end by itself.
-def endless(text: str) -> dict[str, Any]:
-    return asking(text, max_tokens=1500, ignore_eos=True)
+def endless(text: str, max_tokens: int = 1500) -> dict[str, Any]:
+    return asking(text, max_tokens=max_tokens, ignore_eos=True)
 
 
 def prompt_of(words: int) -> str:
@@ -166,10 +166,10 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
             "llama.cpp has no parameter temprature (did you mean temperature?).",
             "unknown_parameter",
         ),
-        (asking("Hi", n=2), "n must be 1: llama.cpp's chunks do not say which choice they belong to.", None),
+        (asking("Hi", n=2), "n is 2: give 1, because llama.cpp's chunks do not say which choice they belong to.", None),
         ({"messages": []}, "There are no messages: send at least one.", None),
         ({}, "There are no messages: send at least one.", None),
-        ({"messages": "Hi"}, "llama.cpp refused the request: Expected 'messages' to be an array.", None),
+        ({"messages": "Hi"}, "messages is not a list of objects: give a list of messages.", None),
         (
             {"messages": [{"role": "user", "content": [IMAGE]}]},
             "llama.cpp refused the request: image input is not supported - "
@@ -178,7 +178,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         ),
         (
             asking("Hi", temperature="hot"),
-            "Field 'temperature': [json.exception.type_error.302] type must be number, but is string",
+            "temperature is 'hot': give a number from 0 to 2.",
             None,
         ),
     ],
@@ -196,7 +196,7 @@ async def test_tools_are_taken(engine: LlamaCppEngine) -> None:
 
 async def test_closing_the_engine_ends_running_and_waiting_streams() -> None:
     engine = await LlamaCppEngine.load(LlamaCppSettings(n_ctx=512, n_parallel=2), HERE)
-    running = [engine.stream(endless("Count for ever.")) for _ in range(2)]
+    running = [engine.stream(endless("Count for ever.", max_tokens=400)) for _ in range(2)]
     await asyncio.gather(*(anext(each) for each in running))
     waiting = asyncio.create_task(collect(engine, asking("Hi")))
     await asyncio.sleep(0)
@@ -218,7 +218,8 @@ async def test_an_answer_ends_at_the_contexts_end_and_its_neighbour_does_not() -
     settings = LlamaCppSettings(n_ctx=256, n_parallel=2, default_generate_kwargs={"max_tokens": 7})
     engine = await LlamaCppEngine.load(settings, HERE)
     full, short = await asyncio.gather(
-        collect(engine, endless(prompt_of(150))), collect(engine, {**asking(prompt_of(150)), "max_tokens": None})
+        collect(engine, endless(prompt_of(150), max_tokens=256)),
+        collect(engine, {**asking(prompt_of(150)), "max_tokens": None}),
     )
     await engine.close()
     assert (full[-2]["choices"][0]["finish_reason"], full[-1]["usage"]["total_tokens"]) == ("length", 256)

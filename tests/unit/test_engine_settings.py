@@ -35,7 +35,8 @@ def test_settings_may_be_strings_as_seldon_core_hands_them_on() -> None:
         (
             {"gpu_memory_utilization": 0.9},
             f"{FILE} there is no setting {PATH}.gpu_memory_utilization: "
-            "there are default_generate_kwargs, model, n_batch, n_ctx, n_parallel, n_threads, seed",
+            "there are allow_grammar, allow_samplers, default_generate_kwargs, model, n_batch, n_ctx, n_parallel, "
+            "n_threads, seed, stall_timeout",
         ),
         (
             {"n_ctx": "many"},

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,13 +17,15 @@ import xllamacpp
 
 from llm_streaming.engines.base import ChunkReader, Engine, bad_request, engine_error, unloaded
 from llm_streaming.engines.llamacpp.model_file import resolve_model
-from llm_streaming.engines.llamacpp.settings import PARAMETERS, LlamaCppSettings
+from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
+from llm_streaming.engines.llamacpp.watchdog import Watchdog
 from llm_streaming.engines.settings import complete_request
 from llm_streaming.errors import EngineError
 
 # `return_progress` adds chunks while the prompt is processed: llama.cpp can be cancelled only when it emits a chunk.
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
 _CAPACITY = 64  # the most chunks that a generation may be ahead of its reader
+_STOP_SECONDS = 5.0  # the longest wait for running generations; a stalled one never ends
 
 
 class LlamaCppEngine(Engine):
@@ -34,7 +38,9 @@ class LlamaCppEngine(Engine):
     def __init__(self, server: xllamacpp.Server, settings: LlamaCppSettings) -> None:
         self._server: xllamacpp.Server | None = server
         self._defaults = {"seed": settings.seed, **settings.default_generate_kwargs}
+        self._parameters = settings.parameters
         self._slots = asyncio.Semaphore(settings.n_parallel)
+        self._watchdog = Watchdog(settings.stall_timeout)
         self._running: set[_Generation] = set()
         # Also runs when the interpreter exits, because a thread that returns from C++ later would abort the process.
         self._stop = weakref.finalize(self, _stop, self._running)
@@ -64,16 +70,12 @@ class LlamaCppEngine(Engine):
         Raises:
             EngineError: llama.cpp fails, or does not support something in the request.
         """
-        body = complete_request(request, self._defaults, "llama.cpp", PARAMETERS)
-        if body.pop("n", 1) != 1:
-            raise bad_request("n must be 1: llama.cpp's chunks do not say which choice they belong to.")
-        if body.get("tool_choice") not in (None, "auto", "none"):
-            raise bad_request("tool_choice must be auto or none: llama.cpp cannot force a tool call reliably.")
+        body = complete_request(request, self._defaults, "llama.cpp", self._parameters)
         await self._slots.acquire()
         if self._server is None:
             self._slots.release()
             raise unloaded()
-        generation = _Generation(self._server, orjson.dumps(body | _ALWAYS), self._end)
+        generation = _Generation(self._server, body, self._watchdog, self._end)
         self._running.add(generation)
         reader = ChunkReader("llama.cpp", _error)
         try:
@@ -83,8 +85,7 @@ class LlamaCppEngine(Engine):
                     yield chunk
         finally:
             generation.cancel()
-            await generation.ended.wait()
-            generation.thread.join()  # setting the event was the thread's last act, so this does not block the loop
+            await generation.wait()
         if self._server is None and not reader.finished:
             raise unloaded()
         reader.end()
@@ -94,9 +95,11 @@ class LlamaCppEngine(Engine):
         self._slots.release()
 
     async def close(self) -> None:
-        """Stop every stream, wait until all have stopped, and free the model."""
+        """Stop every stream, wait until all have stopped, and free the model. Do not wait for a stalled thread."""
         server, self._server = self._server, None
         await asyncio.to_thread(self._stop)
+        for generation in list(self._running):
+            generation.fail(unloaded())
         del server
 
 
@@ -108,10 +111,17 @@ class _Generation:
     `on_end` is called in the loop when the thread ends, whether the generation succeeded, failed or was cancelled.
     """
 
-    def __init__(self, server: xllamacpp.Server, body: bytes, on_end: Callable[[_Generation], None]) -> None:
+    def __init__(
+        self,
+        server: xllamacpp.Server,
+        body: dict[str, Any],
+        watchdog: Watchdog,
+        on_end: Callable[[_Generation], None],
+    ) -> None:
         self.ended = asyncio.Event()
         self.thread = threading.Thread(target=self._run, args=(server, body), name="llm-stream", daemon=True)
         self._on_end = on_end
+        self._watchdog = watchdog
         self._cancelled = False
         self._loop = asyncio.get_running_loop()
         self._chunks: asyncio.Queue[bytes | EngineError | None] = asyncio.Queue()
@@ -131,10 +141,21 @@ class _Generation:
         self._cancelled = True
         self._room.release()
 
-    def _run(self, server: xllamacpp.Server, body: bytes) -> None:
+    async def wait(self) -> None:
+        """Wait until the thread has ended, but not for ever: the thread of a stalled generation stays in llama.cpp."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), _STOP_SECONDS)
+            self.thread.join()  # setting the event was the thread's last act, so this does not block the loop
+
+    def fail(self, failure: EngineError) -> None:
+        """Let the reader fail once it has read the chunks that have arrived, whatever the thread does."""
+        self._chunks.put_nowait(failure)
+
+    def _run(self, server: xllamacpp.Server, body: dict[str, Any]) -> None:
         failure = None
         try:
-            server.handle_chat_completions(body, self._emit)
+            with self._watchdog.working(body):
+                server.handle_chat_completions(orjson.dumps(body | _ALWAYS), self._emit)
         except (ValueError, RuntimeError) as error:  # llama.cpp raises these for malformed requests only
             failure = bad_request(f"llama.cpp refused the request: {error}.")
         finally:
@@ -142,8 +163,9 @@ class _Generation:
 
     def _emit(self, chunk: bytes) -> bool:
         """Pass a chunk to the loop, and return whether llama.cpp must stop."""
-        if not self._cancelled:
-            self._room.acquire()
+        with self._watchdog.called_back():
+            if not self._cancelled:
+                self._room.acquire()
         return self._cancelled or not self._in_loop(self._chunks.put_nowait, chunk)
 
     def _finish(self, failure: EngineError | None) -> None:
@@ -161,11 +183,11 @@ class _Generation:
 
 
 def _stop(running: set[_Generation]) -> None:
-    generations = list(running)
+    generations, deadline = list(running), time.monotonic() + _STOP_SECONDS
     for generation in generations:
         generation.cancel()
     for generation in generations:
-        generation.thread.join()
+        generation.thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _error(error: Any) -> EngineError:  # noqa: ANN401 - JSON

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from llm_streaming.engines.bounds.parameters import llamacpp_parameters
+from llm_streaming.engines.bounds.values import Reader
 from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL
-from llm_streaming.engines.settings import Settings, read_generate_kwargs, settings_error
-
-# All parameters that llama.cpp's chat completions use; llama.cpp ignores other names silently. Parameters that would
-# change the format of chunks are left out. `user`, `metadata` and `store` are accepted: they never change an answer.
-# fmt: off
-PARAMETERS = frozenset({
-    "messages", "tools", "tool_choice", "parallel_tool_calls", "temperature", "top_p", "max_tokens",
-    "max_completion_tokens", "n", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias",
-    "logprobs", "top_logprobs", "response_format", "user", "metadata", "store",
-    # not in OpenAI's API
-    "top_k", "min_p", "top_n_sigma", "typical_p", "xtc_probability", "xtc_threshold", "dynatemp_range",
-    "dynatemp_exponent", "mirostat", "mirostat_tau", "mirostat_eta", "repeat_penalty", "repeat_last_n",
-    "dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers",
-    "samplers", "min_keep", "ignore_eos", "grammar", "json_schema", "chat_template_kwargs", "cache_prompt",
-})
-# fmt: on
+from llm_streaming.engines.settings import Settings, check_defaults, read_generate_kwargs, settings_error
 
 
 def _no_bool(value: object) -> object:
@@ -58,16 +45,37 @@ class LlamaCppSettings(Settings):
     """The number of prompt tokens that are computed at a time (a batch). If a request is cancelled while its prompt is
     processed, it stops after the current batch. Larger batches are not faster on a CPU."""
 
-    seed: _Whole = Field(default=1, ge=0)
+    seed: _Whole = Field(default=1, ge=0, le=2**32 - 2)
     """The seed for requests without a seed, so that the same request gets the same answer."""
+
+    allow_grammar: bool = False
+    """Whether requests may have the parameter `grammar`. A grammar of a few characters can stall the model."""
+
+    allow_samplers: bool = False
+    """Whether requests may have the parameter `samplers`, the order in which samplers choose tokens."""
+
+    stall_timeout: float = Field(default=30.0, gt=0)
+    """The seconds without any progress after which a busy model is taken for stalled, and its server is ended. A large
+    model with large batches may need more."""
 
     default_generate_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Default values of request parameters."""
 
+    @property
+    def parameters(self) -> dict[str, Reader]:
+        """The reader of each parameter that a request may have."""
+        return llamacpp_parameters(self.n_ctx, allow_grammar=self.allow_grammar, allow_samplers=self.allow_samplers)
+
     @field_validator("default_generate_kwargs", mode="before")
     @classmethod
     def _read_kwargs(cls, value: object) -> dict[str, Any]:
-        return read_generate_kwargs(value, "llama.cpp", PARAMETERS)
+        known = llamacpp_parameters(1, allow_grammar=True, allow_samplers=True)
+        return read_generate_kwargs(value, "llama.cpp", known)
+
+    @model_validator(mode="after")
+    def _check_kwargs(self) -> Self:
+        check_defaults(self.default_generate_kwargs, self.parameters)
+        return self
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> LlamaCppSettings:

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from llm_streaming.engines.base import ChunkReader, Engine, unloaded
-from llm_streaming.engines.settings import complete_request
+from llm_streaming.engines.base import ChunkReader, Engine, bad_request, unloaded
+from llm_streaming.engines.settings import check_defaults, complete_request
 from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import hide_refusals, invalid_request, load_error, request_error
 from llm_streaming.engines.vllm.plugin import record_failure
@@ -27,6 +27,7 @@ _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}}
 # The first request with sampling takes seconds longer than later ones, so the warm-up request uses sampling.
 _WARM_UP = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2, "temperature": 1.0}
 _FEW_CORES = 4
+_CONSTRAINTS = {"response_format", "structured_outputs", "tools"}
 
 
 class VLLMEngine(Engine):
@@ -34,7 +35,8 @@ class VLLMEngine(Engine):
 
     def __init__(self, client: Any, settings: VLLMSettings, chat: Any) -> None:  # noqa: ANN401 - classes of vLLM
         self._client = client
-        self._settings = settings
+        self._defaults = settings.default_generate_kwargs
+        self._readers = settings.readers(client.model_config.max_model_len)
         self._chat = chat
         self._running: set[str] = set()
         self._closed = False
@@ -66,25 +68,30 @@ class VLLMEngine(Engine):
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer: see `Engine.stream`."""
-        body = complete_request(request, self._settings.default_generate_kwargs, "vLLM", self._settings.parameters)
+        body = complete_request(request, self._defaults, "vLLM", self._readers)
         if request.get("max_tokens") is not None:  # vLLM prefers max_completion_tokens, even if that is only a default
             body["max_completion_tokens"] = request.get("max_completion_tokens")
         known = {name: value for name, value in body.items() if name not in UNSEEN}
         request_id = uuid4().hex
         reader = ChunkReader("vLLM", request_error)
         self._running.add(request_id)
+        begun = False
         try:
             async with aclosing(await self._answer({**known, **_ALWAYS, "request_id": request_id})) as lines:
                 async for line in lines:
                     self._check()
                     data = line.removeprefix("data: ").strip()
                     if data != "[DONE]":
+                        begun = True
                         yield reader.read(data)
         except EngineError:
             self._check()  # if the engine has died, raise an error that says so
             raise
         finally:
             self._running.discard(request_id)
+        if not begun and _CONSTRAINTS & body.keys():
+            # vLLM's compiler, in another process, has failed: vLLM logs why, and ends the stream without a word.
+            raise bad_request("vLLM cannot compile the answer's format: simplify the schema, or the tools' schemas.")
         reader.end()
 
     async def close(self) -> None:
@@ -134,8 +141,10 @@ def _start(model_settings: Mapping[str, Any], folder: Path) -> tuple[VLLMSetting
     versions.cli_args().validate_parsed_serve_args(settings.arguments)
     engine_arguments = AsyncEngineArgs.from_cli_args(settings.arguments)
     context = UsageContext.OPENAI_API_SERVER
+    config = engine_arguments.create_engine_config(context)
+    check_defaults(settings.default_generate_kwargs, settings.readers(config.model_config.max_model_len))
     return settings, AsyncLLM.from_vllm_config(
-        engine_arguments.create_engine_config(context),
+        config,
         usage_context=context,
         enable_log_requests=engine_arguments.enable_log_requests,
         disable_log_stats=engine_arguments.disable_log_stats,
@@ -143,7 +152,19 @@ def _start(model_settings: Mapping[str, Any], folder: Path) -> tuple[VLLMSetting
 
 
 def _prepare_cpu(settings: VLLMSettings) -> None:
-    """Set defaults for memory and cores on a CPU, where vLLM would otherwise reserve most of the memory."""
+    """Set what differs on a CPU: memory, cores, and prompts that are computed in one step.
+
+    On a CPU, vLLM's engine ends when a prompt whose answer has a seed is computed in several steps (chunked prefill).
+
+    Raises:
+        EngineError: the settings ask for chunked prefill.
+    """
+    if settings.arguments.enable_chunked_prefill:
+        raise bad_request(
+            "The setting enable_chunked_prefill must be false on a CPU, where it ends vLLM's engine: leave it out.",
+            "invalid_setting",
+        )
+    settings.arguments.enable_chunked_prefill = False
     if settings.arguments.kv_cache_memory_bytes is None and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         settings.arguments.kv_cache_memory_bytes = 1024**3
     # By default, vLLM leaves one core to its scheduler. On 2 cores, SmolLM2 with 8 streams generated about 155 tokens/s

@@ -16,10 +16,14 @@ _TAIL = re.compile(r"\s*(?:\[type=.*|\(parameter=\w+(?:, value=.*)?\))$", re.DOT
 _NOISE = re.compile(r"^argument (?=--)|\d+ validation errors? for \w+ |\b(?:Value error|Assertion failed), |^Error: ")
 
 
+_LONGEST = 300  # characters; vLLM quotes whole lists of tokens
+
+
 def plain(message: str) -> str:
-    """Return a message of vLLM on one line, without prefixes and suffixes; ``--an-option`` becomes ``an_option``."""
+    """Return a message of vLLM on one short line, without prefix and suffix; ``--an-option`` becomes ``an_option``."""
     text = " ".join(_TAIL.sub("", message).split())
-    return _OPTION.sub(lambda match: match[1].replace("-", "_"), _NOISE.sub("", text)).rstrip(". ")
+    text = _OPTION.sub(lambda match: match[1].replace("-", "_"), _NOISE.sub("", text)).rstrip(". ")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def request_error(error: Any) -> EngineError:  # noqa: ANN401 - JSON

@@ -6,9 +6,11 @@ process that it starts, before the process loads a model.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from pathlib import Path
 
 # This variable contains the path of a file for the first exception while loading a model, which vLLM only logs.
 _VARIABLE = "LLM_STREAMING_VLLM_FAILURE"
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def start() -> None:
@@ -26,9 +29,20 @@ def start() -> None:
     parent = parent_process()
     if parent is None:
         return
+    _end_in_c_code()
     threading.Thread(target=_end_with, args=(parent,), name="llm-parent", daemon=True).start()
     if path := os.environ.get(_VARIABLE):
         logging.getLogger("vllm").addHandler(_FirstException(Path(path)))
+
+
+def _end_in_c_code() -> None:
+    """Let Linux kill this process when the thread that started it ends, even while C code keeps Python from running.
+
+    vLLM's compiler of schemas is such code, and can run for minutes. The thread that starts vLLM's processes belongs to
+    the event loop's executor, so it lasts as long as the server.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 
 from llm_streaming.engines.base import bad_request
+from llm_streaming.engines.bounds.parameters import vllm_parameters
+from llm_streaming.engines.bounds.values import Reader, anything, refused
 from llm_streaming.engines.settings import read_generate_kwargs, refuse_unknown
 from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import plain
@@ -21,7 +23,8 @@ from llm_streaming.paths import stays_inside
 _NOT_PARAMETERS = {"model", "stream", "stream_options", "request_id"}
 # Parameters of OpenAI's API that are accepted but not passed to vLLM, because they never change an answer.
 UNSEEN = frozenset({"user", "metadata", "store"})
-_KWARGS = "default_generate_kwargs"
+_KWARGS, _ALLOW = "default_generate_kwargs", "allow_grammar"
+_NOT_FOR_REQUESTS = refused("it can cost other users their answers; leave it out")
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,18 @@ class VLLMSettings:
     """Default values of request parameters."""
 
     parameters: frozenset[str]
-    """The names of all parameters that a request may have."""
+    """The names of all parameters that vLLM knows."""
+
+    allow_grammar: bool
+    """Whether a request's ``structured_outputs`` may contain a grammar."""
+
+    def readers(self, context: int) -> dict[str, Reader]:
+        """Return the reader of each parameter, for requests of at most `context` tokens.
+
+        Parameters that only whoever runs vLLM should set are refused, and those of later releases, too.
+        """
+        own = vllm_parameters(context, allow_grammar=self.allow_grammar)
+        return {name: own.get(name, anything if name in UNSEEN else _NOT_FOR_REQUESTS) for name in self.parameters}
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], folder: Path) -> VLLMSettings:
@@ -44,7 +58,8 @@ class VLLMSettings:
         Call this in a thread, because it imports vLLM, which takes about 10 s.
 
         Args:
-            mapping: vLLM's arguments, in snake case, and ``default_generate_kwargs``; None means the default.
+            mapping: vLLM's arguments, in snake case, ``default_generate_kwargs`` and ``allow_grammar``; None means the
+                default.
             folder: the base folder for relative paths of the model, tokenizer and chat template.
 
         Raises:
@@ -53,8 +68,11 @@ class VLLMSettings:
         given = {name: value for name, value in mapping.items() if value is not None}
         parameters = (frozenset(versions.chat_request().model_fields) - _NOT_PARAMETERS) | UNSEEN
         kwargs = read_generate_kwargs(given.pop(_KWARGS, {}), "vLLM", parameters)
+        allow_grammar = given.pop(_ALLOW, False)
+        if not isinstance(allow_grammar, bool):
+            raise bad_request(f"The setting {_ALLOW} must be true or false, not {allow_grammar!r}.", "invalid_setting")
         parser, known = _parser()
-        refuse_unknown("vLLM", "setting", given, {*known, _KWARGS})
+        refuse_unknown("vLLM", "setting", given, {*known, _KWARGS, _ALLOW})
         model = str(given.get("model") or "")
         if not model:
             raise bad_request("The setting model is missing: set it to a folder or to a model on the Hugging Face hub.")
@@ -64,7 +82,7 @@ class VLLMSettings:
             if name in given:
                 given[name] = in_folder(str(given[name]), folder)
         words = [word for name, value in given.items() for word in command_line(known[name], value)]
-        return cls(parser.parse_args(words), kwargs, parameters)
+        return cls(parser.parse_args(words), kwargs, parameters, allow_grammar)
 
 
 def in_folder(value: str, folder: Path) -> str:

@@ -1,0 +1,126 @@
+"""The kinds of values that a parameter can have, and the check of a whole request against a table of such kinds."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from llm_streaming.engines.base import bad_request
+
+Reader: TypeAlias = Callable[[str, Any], Any]
+"""Takes a parameter's name and value, and returns the value that the engine gets; raises `EngineError` if it refuses
+the value."""
+
+_DEEPEST = 32  # levels of lists and objects; deeper JSON overflows the stack of llama.cpp's parsers
+_MOST_ON_A_LEVEL = 100_000  # values
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of values, a `Reader`. Its words complete the sentence "give …"."""
+
+    words: str
+    admits: Callable[[Any], bool]
+
+    def __call__(self, name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
+        """Return the value if it is of this kind, or else raise `EngineError`."""
+        if not self.admits(value):
+            raise bad_request(f"{name} is {reprlib.repr(value)}: give {self.words}.")
+        return value
+
+
+anything = Kind("any value", lambda _: True)
+flag = Kind("true or false", lambda value: isinstance(value, bool))
+
+
+def integer(low: int, high: int) -> Kind:
+    """Return the kind of whole numbers in a range. llama.cpp wraps larger ones, and cuts off fractions."""
+    return Kind(f"an integer from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
+
+
+def number(low: float, high: float) -> Kind:
+    """Return the kind of numbers in a range."""
+    return Kind(f"a number from {low} to {high}", lambda value: type(value) in (int, float) and low <= value <= high)
+
+
+def text(longest: int) -> Kind:
+    """Return the kind of strings that are neither empty nor longer than so many characters."""
+    words = f"a string of 1 to {longest} characters"
+    return Kind(words, lambda value: isinstance(value, str) and 1 <= len(value) <= longest)
+
+
+def list_of(item: Kind, most: int) -> Kind:
+    """Return the kind of lists with at most so many items of one kind."""
+    words = f"a list of at most {most} items, each {item.words}"
+    return Kind(words, lambda value: isinstance(value, list) and len(value) <= most and all(map(item.admits, value)))
+
+
+def object_of(item: Kind, most: int) -> Kind:
+    """Return the kind of JSON objects with at most so many values of one kind."""
+    words = f"an object with at most {most} values, each {item.words}"
+    entries = list_of(item, most)
+    return Kind(words, lambda value: isinstance(value, dict) and entries.admits(list(value.values())))
+
+
+def either(*kinds: Kind) -> Kind:
+    """Return the kind of values of any of several kinds."""
+    return Kind(" or ".join(kind.words for kind in kinds), lambda value: any(kind.admits(value) for kind in kinds))
+
+
+def refused(why: str) -> Reader:
+    """Return a reader that refuses every value; `why` says what to do instead."""
+
+    def refuse(name: str, _: object) -> None:
+        raise bad_request(f"{name} is not taken: {why}.")
+
+    return refuse
+
+
+def read_parameters(parameters: Mapping[str, Any], readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """Check the parameters of a request, or a model's default parameters, and return them as the engine gets them.
+
+    Args:
+        parameters: the values by name, all of which are in `readers`; None means that the parameter is not given.
+        readers: the reader of each parameter.
+
+    Raises:
+        EngineError: a reader refuses its value, or the value cannot be passed on as JSON.
+    """
+    given = {name: value for name, value in parameters.items() if value is not None}
+    for name, value in given.items():
+        _check_shape(name, value)
+    return {name: readers[name](name, value) for name, value in given.items()}
+
+
+def _check_shape(name: str, value: object) -> None:
+    """Check a value level by level; recursion could exceed the stack."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += [*item, *item.values()]
+            elif isinstance(item, list):
+                below += item
+            else:
+                _check_scalar(name, item)
+        if len(below) > _MOST_ON_A_LEVEL:
+            raise bad_request(f"{name} contains more than {_MOST_ON_A_LEVEL} values: send fewer.")
+        level = below
+    if level:
+        raise bad_request(f"{name} is nested more than {_DEEPEST} levels deep: send fewer levels.")
+
+
+def _check_scalar(name: str, item: object) -> None:
+    if isinstance(item, float) and not math.isfinite(item):
+        raise bad_request(f"{name} contains {item}: give a finite number.")
+    if isinstance(item, int) and not -(2**63) <= item < 2**63:
+        raise bad_request(f"{name} contains an integer of more than 64 bits: give a smaller one.")
+    if isinstance(item, str) and not item.isascii():
+        try:
+            item.encode()
+        except UnicodeEncodeError:
+            raise bad_request(f"{name} contains half of a character (a surrogate): send whole characters.") from None
