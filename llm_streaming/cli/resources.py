@@ -14,6 +14,7 @@ from llm_streaming.cli.options import FilesOption, MeshOptions, manifests_in, wi
 from llm_streaming.errors import LLMStreamingError, MeshError
 from llm_streaming.manifests import capabilities, to_yaml
 from llm_streaming.mesh.progress import ModelStatus, qualified
+from llm_streaming.printable import one_line
 
 Resource = dict[str, Any]
 Kind = Literal["models", "model", "servers", "server"]  # kubectl accepts the plural and the singular
@@ -117,7 +118,7 @@ def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> s
 
 def _row(resource: Resource) -> tuple[str, ...]:
     status = ModelStatus.of(resource)
-    last = ",".join(capabilities(resource)) if resource["kind"] == "Server" else status.words
+    last = one_line(",".join(capabilities(resource))) if resource["kind"] == "Server" else status.words
     return resource["metadata"]["name"], str(status.ready), last
 
 

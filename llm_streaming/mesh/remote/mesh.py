@@ -14,6 +14,7 @@ from llm_streaming.manifests import Manifest, load_documents
 from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import MAX_BYTES, PATH, Request
+from llm_streaming.printable import printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -121,11 +122,11 @@ class RemoteMesh(Mesh):
         try:
             with self._http.stream("POST", PATH, content=content, headers=headers, timeout=limits) as answer:
                 if answer.is_error:  # the message is from an Envoy in front of a shared mesh
-                    raise self._not_reached(answer.read().decode(errors="replace"))
+                    raise self._not_reached(printable(answer.read().decode(errors="replace")))
                 for line in answer.iter_lines():
                     message = msgspec.json.decode(line)
                     if "raised" in message:
-                        raise _ERRORS.get(message["raised"], MeshError)(message["message"])
+                        raise _ERRORS.get(message["raised"], MeshError)(printable(message["message"]))
                     if "returned" in message:
                         return message["returned"]
                     report(message["progress"])
