@@ -115,6 +115,8 @@ class FewModels:
         self.home = home
         self.names = names
         self.look = threading.Barrier(1)
+        self.loading = ""
+        self.waits, self.loaded = threading.Event(), threading.Event()
 
     def resources(self, _: str) -> list[dict[str, Any]]:
         names = list(self.names)
@@ -126,7 +128,13 @@ class FewModels:
         self.names.append(model.name)
 
     def delete(self, model: Model) -> None:
+        self.wait_while_loading(model.name)
         self.names.remove(model.name)
+
+    def wait_while_loading(self, name: str) -> None:
+        if name == self.loading:
+            self.waits.set()
+            self.loaded.wait()
 
     def would_change(self, _: Model) -> bool:
         return False
@@ -162,6 +170,23 @@ def test_two_guests_at_once_cannot_pass_the_limit(full_but_one: tuple[FewModels,
         "the shared mesh already has 8 models, which is the limit: ",
         8,
     )
+
+
+def test_who_deletes_a_model_that_is_loading_keeps_nobody_waiting(
+    full_but_one: tuple[FewModels, GuestService],
+) -> None:
+    mesh, guests = full_but_one
+    mesh.loading = "m6"
+    with ThreadPoolExecutor() as pool:
+        delete = pool.submit(guests.answer, Request(method="delete", arguments=(model(name="m6").as_dict(),)))
+        mesh.waits.wait()
+        apply = pool.submit(guests.answer, Request(method="apply", arguments=(model(name="other").as_dict(),)))
+        try:
+            assert (apply.result(timeout=60), delete.done()) == (None, False)
+        finally:
+            mesh.loaded.set()
+        delete.result(timeout=60)
+    assert mesh.names == ["m0", "m1", "m2", "m3", "m4", "m5", "other"]
 
 
 def sends(guests: GuestService, body: dict[str, Any], **headers: str) -> dict[str, Any]:
