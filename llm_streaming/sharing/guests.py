@@ -18,6 +18,7 @@ from llm_streaming.mesh.remote.service import MeshService
 # Parameters in a manifest override a model's settings. Guests may set only these: `base_url` could send the presenter's
 # key to a guest's server, `model_id` could select a more expensive model, and `model_settings` could name files.
 _PARAMETERS = frozenset({"keep_alive"})
+_MAX_VALUE = 20  # characters; a wrong value is quoted in the Model's status, which everybody sees
 
 _MAX_MODELS = 8  # on the whole mesh; each model uses memory
 
@@ -51,6 +52,11 @@ def check_model(model: Model, mesh: EmbeddedMesh) -> None:
         raise MeshError(
             f"model '{model.name}': a shared mesh does not accept {', '.join(refused)} in spec.parameters, only "
             f"{', '.join(sorted(_PARAMETERS))}"
+        )
+    if long := [name for name, value in model.parameters.items() if len(value) > _MAX_VALUE]:
+        raise MeshError(
+            f"model '{model.name}': on a shared mesh the value of {', '.join(long)} in spec.parameters has at most "
+            f"{_MAX_VALUE} characters"
         )
     deployed = {resource["metadata"]["name"] for resource in mesh.resources("Model")}
     if model.name not in deployed and len(deployed) >= _MAX_MODELS:

@@ -86,6 +86,11 @@ def test_guests_may_not_set_parameters_that_cost_or_reveal() -> None:
         "model 'm': a shared mesh does not accept base_url, model_id in spec.parameters, only keep_alive"
     )
     check_model(model(parameters={"keep_alive": "1"}), mesh_with())
+    with pytest.raises(MeshError) as long:
+        check_model(model(parameters={"keep_alive": "1" * 5_000}), mesh_with())
+    assert str(long.value) == (
+        "model 'm': on a shared mesh the value of keep_alive in spec.parameters has at most 20 characters"
+    )
 
 
 def test_guests_may_deploy_a_limited_number_of_models() -> None:
