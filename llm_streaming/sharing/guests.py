@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.remote.requests import Request, RequestServer
+from llm_streaming.mesh.remote.requests import Request, RequestServer, failed
 from llm_streaming.mesh.remote.service import MeshService
 
 # Parameters in a manifest override a model's settings. Guests may set only these: `base_url` could send the presenter's
@@ -22,7 +21,7 @@ _MAX_VALUE = 20  # characters; a wrong value is quoted in the Model's status, wh
 
 _MAX_MODELS = 8  # on the whole mesh; each model uses memory
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL")
 _MIN_SECRET = 8  # characters; shorter values also occur in ordinary words
 
 
@@ -69,13 +68,20 @@ def check_model(model: Model, mesh: EmbeddedMesh) -> None:
 def masked(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
     """Call a function, and mask the secrets of this process's environment in the function's result or error."""
     try:
-        return json.loads(_mask(json.dumps(call(), default=str)))
+        return _mask(call())
     except (ManifestError, MeshError) as error:
         raise type(error)(_mask(str(error))) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, its message may contain a secret
+        raise MeshError(_mask(str(failed(error)))) from None
 
 
-def _mask(text: str) -> str:
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name.upper()) and len(value) >= _MIN_SECRET:
-            text = text.replace(value, f"<{name}>")
-    return text
+def _mask(value: Any) -> Any:  # noqa: ANN401 - text, or lists and mappings that contain text
+    if isinstance(value, Mapping):
+        return {key: _mask(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mask(item) for item in value]
+    if isinstance(value, str):
+        for name, secret in os.environ.items():
+            if _SECRET_NAME.search(name.upper()) and len(secret) >= _MIN_SECRET:
+                value = value.replace(secret, f"<{name}>")
+    return value

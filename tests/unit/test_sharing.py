@@ -45,6 +45,11 @@ def test_an_invitation_is_read_as_it_was_written() -> None:
         f"https://192.0.2.7:8443#{TOKEN}.{FINGERPRINT[:-1]}",
         f"https://192.0.2.7:8443#{TOKEN}",
         f"https://192.0.2.7#{TOKEN}.{FINGERPRINT}",
+        f"https://192.0.2.7:0#{TOKEN}.{FINGERPRINT}",
+        f"https://192.0.2.7:65536#{TOKEN}.{FINGERPRINT}",
+        f"https://192.0.2.7 x:8443#{TOKEN}.{FINGERPRINT}",
+        f"https://me@192.0.2.7:8443#{TOKEN}.{FINGERPRINT}",
+        f"https://\x1b]0;x\x07:8443#{TOKEN}.{FINGERPRINT}",
         f"https://192.0.2.7:port#{TOKEN}.{FINGERPRINT}",
         f"http://192.0.2.7:8443#{TOKEN}.{FINGERPRINT}",
         f"https://:8443#{TOKEN}.{FINGERPRINT}",
@@ -286,8 +291,14 @@ def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) 
     said = {"reason": "the key sk-0123456789 is wrong"}
     assert masked(lambda: said) == {"reason": "the key <OPENAI_API_KEY> is wrong"}
 
+    monkeypatch.setenv("DB_PASSPHRASE", 'two\n"lines"')
+    assert masked(lambda: ['so two\n"lines" are masked', 5]) == ["so <DB_PASSPHRASE> are masked", 5]
+
     def fail(kind: type[Exception]):
         raise kind("sk-0123456789 again")
+
+    with pytest.raises(MeshError, match=r"^the request failed \(OSError: <OPENAI_API_KEY> again\)$"):
+        masked(partial(fail, OSError))
 
     for kind in (MeshError, ManifestError):
         with pytest.raises(kind, match=r"^<OPENAI_API_KEY> again$"):
