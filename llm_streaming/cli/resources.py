@@ -118,8 +118,8 @@ def _render(resources: Sequence[Resource], output: Format, *, single: bool) -> s
 
 def _row(resource: Resource) -> tuple[str, ...]:
     status = ModelStatus.of(resource)
-    last = ",".join(capabilities(resource)) if resource["kind"] == "Server" else status.words
-    return resource["metadata"]["name"], str(status.ready), one_line(last)
+    last = one_line(",".join(capabilities(resource))) if resource["kind"] == "Server" else status.words
+    return resource["metadata"]["name"], str(status.ready), last
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from llm_streaming.manifests import API_VERSION
-from llm_streaming.printable import printable
+from llm_streaming.printable import one_line, printable
 
 # Each thread has its own listener, so callers who use a mesh at the same time get only the messages about their call.
 _listener: ContextVar[Callable[[str], None]] = ContextVar("listener", default=print)
@@ -69,4 +69,4 @@ class ModelStatus:
         given = dict.fromkeys((unmet.get("message", ""), unmet.get("reason", "")))
         said = sorted(filter(None, given), key=lambda text: " " in text)  # puts the state first: it is one word
         failed = unmet.get("status") == "False" and not _FINAL.isdisjoint(said)
-        return cls(ready, failed, ": ".join(said), unmet.get("lastTransitionTime", ""))
+        return cls(ready, failed, one_line(": ".join(said)), unmet.get("lastTransitionTime", ""))

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from llm_streaming.errors import ManifestError, MeshError
 from llm_streaming.manifests import Model
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.remote.requests import Request, RequestServer
+from llm_streaming.mesh.remote.requests import Request, RequestServer, failed
 from llm_streaming.mesh.remote.service import MeshService
 
 # Parameters in a manifest override a model's settings. Guests may set only these: `base_url` could send the presenter's
 # key to a guest's server, `model_id` could select a more expensive model, and `model_settings` could name files.
 _PARAMETERS = frozenset({"keep_alive"})
+_MAX_VALUE = 20  # characters; a wrong value is quoted in the Model's status, which everybody sees
 
 _MAX_MODELS = 8  # on the whole mesh; each model uses memory
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL")
 _MIN_SECRET = 8  # characters; shorter values also occur in ordinary words
 
 
@@ -52,6 +52,11 @@ def check_model(model: Model, mesh: EmbeddedMesh) -> None:
             f"model '{model.name}': a shared mesh does not accept {', '.join(refused)} in spec.parameters, only "
             f"{', '.join(sorted(_PARAMETERS))}"
         )
+    if long := [name for name, value in model.parameters.items() if len(value) > _MAX_VALUE]:
+        raise MeshError(
+            f"model '{model.name}': on a shared mesh the value of {', '.join(long)} in spec.parameters has at most "
+            f"{_MAX_VALUE} characters"
+        )
     deployed = {resource["metadata"]["name"] for resource in mesh.resources("Model")}
     if model.name not in deployed and len(deployed) >= _MAX_MODELS:
         raise MeshError(
@@ -63,13 +68,20 @@ def check_model(model: Model, mesh: EmbeddedMesh) -> None:
 def masked(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
     """Call a function, and mask the secrets of this process's environment in the function's result or error."""
     try:
-        return json.loads(_mask(json.dumps(call(), default=str)))
+        return _mask(call())
     except (ManifestError, MeshError) as error:
         raise type(error)(_mask(str(error))) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, its message may contain a secret
+        raise MeshError(_mask(str(failed(error)))) from None
 
 
-def _mask(text: str) -> str:
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name.upper()) and len(value) >= _MIN_SECRET:
-            text = text.replace(value, f"<{name}>")
-    return text
+def _mask(value: Any) -> Any:  # noqa: ANN401 - text, or lists and mappings that contain text
+    if isinstance(value, Mapping):
+        return {key: _mask(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mask(item) for item in value]
+    if isinstance(value, str):
+        for name, secret in os.environ.items():
+            if _SECRET_NAME.search(name.upper()) and len(secret) >= _MIN_SECRET:
+                value = value.replace(secret, f"<{name}>")
+    return value

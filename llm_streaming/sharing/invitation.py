@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from llm_streaming.errors import MeshError
 
-_INVITATION = re.compile(r"https://([^/#:]+):(\d{1,5})#([A-Za-z0-9_-]{20,})\.([0-9a-f]{64})")
+_INVITATION = re.compile(r"https://([\w.-]+):(\d{1,5})#([A-Za-z0-9_-]{20,})\.([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Invitation:
             MeshError: the value is not an invitation. The message omits the value, which may contain the token.
         """
         found = _INVITATION.fullmatch(value.strip())
-        if not found:
+        if not found or not 0 < int(found[2]) < 65_536:
             raise MeshError(
                 "LLM_STREAMING_MESH is not a complete invitation to a shared mesh: run the whole line that "
                 "`llm-streaming up --share` printed, from export to the last quote"

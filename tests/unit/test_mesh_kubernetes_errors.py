@@ -101,11 +101,12 @@ def test_unknown_credentials(api: ApiServer, mesh: KubernetesMesh):
 
 
 def test_an_unreachable_cluster(api: ApiServer, mesh: KubernetesMesh):
+    where = api.url.removeprefix("http://")
     api.http.shutdown()
     api.http.server_close()
     api.end_watches("drop")
     assert failure(KubernetesMesh) == (
-        f"the cluster of {HERE} cannot be reached at {api.url} (Connection refused): start it, or choose another "
+        f"the cluster of {HERE} cannot be reached at {where} (Connection refused): start it, or choose another "
         f"context; {shows('cluster-info')} shows more"
     )
 
@@ -122,9 +123,10 @@ def test_a_server_that_is_no_api_server(api: ApiServer, monkeypatch: pytest.Monk
         def log_message(self, *_: object) -> None:
             """Log nothing."""
 
+    where = api.url.removeprefix("http://")
     monkeypatch.setattr(api.http, "RequestHandlerClass", LoginPage)
     assert failure(KubernetesMesh) == (
-        f"the server at {api.url} is not a Kubernetes API server: check the address of {HERE}, and whether a proxy "
+        f"the server at {where} is not a Kubernetes API server: check the address of {HERE}, and whether a proxy "
         f"answers instead; {shows('cluster-info')} shows more"
     )
 
@@ -160,8 +162,7 @@ def test_a_kubeconfig_that_is_not_there_or_not_readable(api: ApiServer, tmp_path
     path = tmp_path / "config"
     path.write_text("")
     assert failure(KubernetesMesh) == (
-        f"the kubeconfig {path} cannot be used (Invalid kube-config. {path} file is empty): "
-        "run `kubectl config view`, and correct the file"
+        f"the kubeconfig {path} cannot be used (it is empty): run `kubectl config view`, and correct the file"
     )
     api.write_kubeconfig(path)
     path.write_text(path.read_text().replace("user:\n    token:", "token:"))

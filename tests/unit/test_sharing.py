@@ -45,6 +45,11 @@ def test_an_invitation_is_read_as_it_was_written() -> None:
         f"https://192.0.2.7:8443#{TOKEN}.{FINGERPRINT[:-1]}",
         f"https://192.0.2.7:8443#{TOKEN}",
         f"https://192.0.2.7#{TOKEN}.{FINGERPRINT}",
+        f"https://192.0.2.7:0#{TOKEN}.{FINGERPRINT}",
+        f"https://192.0.2.7:65536#{TOKEN}.{FINGERPRINT}",
+        f"https://192.0.2.7 x:8443#{TOKEN}.{FINGERPRINT}",
+        f"https://me@192.0.2.7:8443#{TOKEN}.{FINGERPRINT}",
+        f"https://\x1b]0;x\x07:8443#{TOKEN}.{FINGERPRINT}",
         f"https://192.0.2.7:port#{TOKEN}.{FINGERPRINT}",
         f"http://192.0.2.7:8443#{TOKEN}.{FINGERPRINT}",
         f"https://:8443#{TOKEN}.{FINGERPRINT}",
@@ -86,6 +91,11 @@ def test_guests_may_not_set_parameters_that_cost_or_reveal() -> None:
         "model 'm': a shared mesh does not accept base_url, model_id in spec.parameters, only keep_alive"
     )
     check_model(model(parameters={"keep_alive": "1"}), mesh_with())
+    with pytest.raises(MeshError) as long:
+        check_model(model(parameters={"keep_alive": "1" * 5_000}), mesh_with())
+    assert str(long.value) == (
+        "model 'm': on a shared mesh the value of keep_alive in spec.parameters has at most 20 characters"
+    )
 
 
 def test_guests_may_deploy_a_limited_number_of_models() -> None:
@@ -115,6 +125,8 @@ class FewModels:
         self.home = home
         self.names = names
         self.look = threading.Barrier(1)
+        self.loading = ""
+        self.waits, self.loaded = threading.Event(), threading.Event()
 
     def resources(self, _: str) -> list[dict[str, Any]]:
         names = list(self.names)
@@ -126,7 +138,13 @@ class FewModels:
         self.names.append(model.name)
 
     def delete(self, model: Model) -> None:
+        self.wait_while_loading(model.name)
         self.names.remove(model.name)
+
+    def wait_while_loading(self, name: str) -> None:
+        if name == self.loading:
+            self.waits.set()
+            self.loaded.wait()
 
     def would_change(self, _: Model) -> bool:
         return False
@@ -162,6 +180,23 @@ def test_two_guests_at_once_cannot_pass_the_limit(full_but_one: tuple[FewModels,
         "the shared mesh already has 8 models, which is the limit: ",
         8,
     )
+
+
+def test_who_deletes_a_model_that_is_loading_keeps_nobody_waiting(
+    full_but_one: tuple[FewModels, GuestService],
+) -> None:
+    mesh, guests = full_but_one
+    mesh.loading = "m6"
+    with ThreadPoolExecutor() as pool:
+        delete = pool.submit(guests.answer, Request(method="delete", arguments=(model(name="m6").as_dict(),)))
+        mesh.waits.wait()
+        apply = pool.submit(guests.answer, Request(method="apply", arguments=(model(name="other").as_dict(),)))
+        try:
+            assert (apply.result(timeout=60), delete.done()) == (None, False)
+        finally:
+            mesh.loaded.set()
+        delete.result(timeout=60)
+    assert mesh.names == ["m0", "m1", "m2", "m3", "m4", "m5", "other"]
 
 
 def sends(guests: GuestService, body: dict[str, Any], **headers: str) -> dict[str, Any]:
@@ -256,8 +291,14 @@ def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) 
     said = {"reason": "the key sk-0123456789 is wrong"}
     assert masked(lambda: said) == {"reason": "the key <OPENAI_API_KEY> is wrong"}
 
+    monkeypatch.setenv("DB_PASSPHRASE", 'two\n"lines"')
+    assert masked(lambda: ['so two\n"lines" are masked', 5]) == ["so <DB_PASSPHRASE> are masked", 5]
+
     def fail(kind: type[Exception]):
         raise kind("sk-0123456789 again")
+
+    with pytest.raises(MeshError, match=r"^the request failed \(OSError: <OPENAI_API_KEY> again\)$"):
+        masked(partial(fail, OSError))
 
     for kind in (MeshError, ManifestError):
         with pytest.raises(kind, match=r"^<OPENAI_API_KEY> again$"):

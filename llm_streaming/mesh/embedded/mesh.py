@@ -92,6 +92,11 @@ class EmbeddedMesh(Mesh):
             )
         return known[name]
 
+    def wait_while_loading(self, name: str) -> None:
+        """Return once a model is ready or has failed, or at once if there is no such model."""
+        if deployment := self._deployed.get(name):
+            deployment.loaded.exception()
+
     def apply(self, manifest: Manifest) -> None:
         """Deploy all Models in a manifest, or none. A Server in the manifest must be equal to a running one."""
         self.check()

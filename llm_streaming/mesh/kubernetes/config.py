@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from llm_streaming.errors import MeshError
+from llm_streaming.mesh.kubernetes.kubeconfig import check_kubeconfig
+from llm_streaming.printable import one_line
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
 
 _DEFAULT_NAMESPACE = "seldon"  # the namespace in Seldon's own walkthroughs
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+# An address, of which the group is the host and the port. A password, a path and a query are outside the group.
+_ADDRESS = re.compile(r"(?:https?://)?(?:[^/?#]*@)?((?:[\w.-]+|\[[\w:.%]+\])(?::\d{1,5})?)(?:[/?#][^@]*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,13 @@ class Connection:
 
     def __str__(self) -> str:
         cluster = f"context '{self.context}'" if self.context else "the cluster that this pod runs in"
-        return f"namespace '{self.namespace}' of {cluster}"
+        return one_line(f"namespace '{self.namespace}' of {cluster}")
+
+    @property
+    def server(self) -> str:
+        """The host and the port of the API server, without anything else in its address, which may be a secret."""
+        found = _ADDRESS.fullmatch(self.client.configuration.host)
+        return found[1] if found else "its address"
 
     def argv(self, command: str) -> list[str]:
         """Split a kubectl command into words, and add the options for this cluster and namespace."""
@@ -91,18 +104,53 @@ def _in_pod() -> bool:
 
 def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, chosen: bool) -> Connection:
     from kubernetes import client, config
+    from urllib3.exceptions import HTTPError
 
     configuration = _configuration()
     try:
+        check_kubeconfig(path)
         context, own_namespace = _choose_context(path, context)
-        config.load_kube_config(path, context, configuration)  # type: ignore[no-untyped-call]
-    except (config.ConfigException, OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).partition("{")[0].split())  # the client quotes whole entries, with their tokens
+        with _logged_errors() as login_errors:
+            config.load_kube_config(path, context, configuration)  # type: ignore[no-untyped-call]
+        if not re.fullmatch("[ -~]*", configuration.api_key.get("BearerToken", "")):
+            raise ValueError("the token has a line break or another character that HTTP does not allow")
+        api_client = client.ApiClient(configuration)
+    except (config.ConfigException, OSError, ValueError, AttributeError, KeyError, TypeError, HTTPError) as error:
         raise MeshError(
-            f"the kubeconfig {path} cannot be used ({reason}): run `kubectl config view`, and correct the file"
+            f"the kubeconfig {path} cannot be used ({_first_line(str(error))}): run `kubectl config view`, and correct "
+            "the file"
         ) from None
     namespace = namespace or own_namespace or _DEFAULT_NAMESPACE
-    return Connection(client.ApiClient(configuration), namespace, context, path, chosen)
+    connection = Connection(api_client, namespace, context, path, chosen)
+    if login_errors:
+        raise MeshError(
+            f"the login command in the kubeconfig {path} gave no credentials ({_first_line(login_errors[0])}): log in "
+            f"again; {connection.kubectl('auth whoami')} shows the command's own message"
+        )
+    return connection
+
+
+def _first_line(reason: str) -> str:
+    """Shorten a message of the official client, which may continue with an entry of the kubeconfig or a command."""
+    first, *_ = reason.partition("{")[0].splitlines() or [""]
+    return one_line(first.partition(". ")[0] if first.startswith("exec: process returned") else first.strip())
+
+
+@contextmanager
+def _logged_errors() -> Iterator[list[str]]:
+    """Collect the errors that the official client logs instead of raising them: those of the login command."""
+    errors: list[str] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        errors.append(record.getMessage())
+        return False  # do not print the message, which may contain what the command printed
+
+    root = logging.getLogger()
+    root.addFilter(collect)
+    try:
+        yield errors
+    finally:
+        root.removeFilter(collect)
 
 
 def _choose_context(path: str, context: str | None) -> tuple[str, str | None]:

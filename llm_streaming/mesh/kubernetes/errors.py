@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from kubernetes.client import ApiException
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationParseError
 
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh.kubernetes.config import Connection
+from llm_streaming.printable import printable
 
 # The statuses of an API server that is busy or restarts, and of a watch that is too old (contract §6).
 _TRANSIENT = {410, 429, 500, 502, 503, 504}
@@ -28,15 +29,11 @@ def explain(error: ApiException | HTTPError, connection: Connection, subject: st
 
     `subject` is the resource in the request, as kubectl names it: ``model/<name>``.
     """
-    if not isinstance(error, ApiException):
-        reason = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
-    elif error.status:
-        return MeshError(_refusal(error, connection, subject))
-    else:
-        reason = error.reason  # the TLS handshake failed
+    if isinstance(error, ApiException) and error.status:
+        return MeshError(printable(_refusal(error, connection, subject)))
     return MeshError(
-        f"the cluster of {connection} cannot be reached at {connection.client.configuration.host} "
-        f"({' '.join(str(reason).split())}): start it, or choose another context; "
+        f"the cluster of {connection} cannot be reached at {connection.server} "
+        f"({printable(' '.join(_reason(error).split()))}): start it, or choose another context; "
         f"{connection.kubectl('cluster-info')} shows more"
     )
 
@@ -53,9 +50,17 @@ def not_installed(kind: str, connection: Connection) -> MeshError:
 def no_api_server(connection: Connection) -> MeshError:
     """Return the error which says that the server at the cluster's address is not an API server."""
     return MeshError(
-        f"the server at {connection.client.configuration.host} is not a Kubernetes API server: check the address of "
+        f"the server at {connection.server} is not a Kubernetes API server: check the address of "
         f"{connection}, and whether a proxy answers instead; {connection.kubectl('cluster-info')} shows more"
     )
+
+
+def _reason(error: ApiException | HTTPError) -> str:
+    if isinstance(error, ApiException):
+        return str(error.reason)  # the TLS handshake failed
+    if isinstance(error, LocationParseError):
+        return "it is not an address"  # the error quotes the address, which may contain a password
+    return str(getattr(error.__cause__, "strerror", None) or error.__cause__ or error)
 
 
 def _refusal(error: ApiException, connection: Connection, subject: str) -> str:

@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             except LLMStreamingError as error:
                 self._send(raised=type(error).__name__, message=str(error))
             except Exception as error:  # noqa: BLE001 - a guest may send anything, and has to get an answer
-                self._send(raised=MeshError.__name__, message=f"the request failed ({type(error).__name__}: {error})")
+                self._send(raised=MeshError.__name__, message=str(failed(error)))
 
     def log_message(self, *_: object) -> None:
         """Log nothing, so that the output of ``llm-streaming up`` stays readable."""
@@ -141,6 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, **message: object) -> None:
         with contextlib.suppress(OSError):  # the client has disconnected; still carry out its request
             self.wfile.write(msgspec.json.encode(message, enc_hook=str) + b"\n")
+
+
+def failed(error: Exception) -> MeshError:
+    """Return the error for a request during which an unexpected exception was raised."""
+    return MeshError(f"the request failed ({type(error).__name__}: {error})")
 
 
 def not_understood(reason: str) -> MeshError:

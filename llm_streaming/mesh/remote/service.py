@@ -75,6 +75,8 @@ class MeshService(RequestServer):
         if isinstance(resource, Server):
             self._mesh.apply(resource)  # raises an error if the Server differs
             return
+        if self._mesh.would_change(resource):
+            self._mesh.wait_while_loading(resource.name)  # outside the lock, so that nobody else waits for the model
         with self._changing:
             check(resource)
             users = self._users_of(resource.name)
@@ -90,6 +92,7 @@ class MeshService(RequestServer):
     def _delete(self, user: str, manifest: dict[str, Any]) -> None:
         """Remove the user from a Model's users, and delete the Model if no users are left."""
         model = Model.from_dict(manifest)
+        self._mesh.wait_while_loading(model.name)  # outside the lock, so that nobody else waits for the model
         with self._changing:
             users = self._users_of(model.name)
             if users and user not in users:
