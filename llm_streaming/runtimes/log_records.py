@@ -14,7 +14,7 @@ _create = logging.getLogRecordFactory()
 
 def safe_text(text: str) -> str:
     """Hide secrets, show control characters, and indent all lines but the first, so that none looks like a record."""
-    return printable(masked(text)).replace("\n", "\n    ")
+    return printable(masked(text.rstrip("\n"))).replace("\n", "\n    ")
 
 
 def protect_logs() -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -39,6 +40,14 @@ def request(parameters: Any = None, **more: Any) -> bytes:
 def openai_request(**parameters: Any) -> bytes:
     body = {"model": Scripted.model, "messages": [{"role": "user", "content": "Hello!"}], **parameters}
     return json.dumps(body).encode()
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(scripted: Scripted) -> Iterator[None]:
+    """Check that a test adds no traceback to the server's log."""
+    before = len(scripted.log())
+    yield
+    assert "Traceback" not in scripted.log()[before:]
 
 
 TOO_LARGE = "the body is larger than 16 MiB: send a smaller request"
@@ -164,10 +173,6 @@ def test_half_a_surrogate_in_a_providers_error_arrives_as_text(scripted: Scripte
     shown = client.failure(raised.value)
     code = None if mode == "complete" and kind != "openai" else r"c\x1b"
     assert shown == Failure(r"Half \ud83d.", 500 if (kind, mode) == ("grpc", "complete") else 429, code)
-
-
-def test_nothing_of_this_is_logged_as_a_traceback(scripted: Scripted) -> None:
-    assert "Traceback" not in scripted.log()
 
 
 @pytest.mark.parametrize("client", [ChatClient, GrpcChatClient])
