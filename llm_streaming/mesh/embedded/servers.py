@@ -22,7 +22,7 @@ _START_TIMEOUT = 60.0  # seconds; four are usual
 _ROUTE_TIMEOUT = 10.0  # seconds until Envoy uses a changed route; milliseconds are usual
 _NOTE_TIMEOUT = 2.0  # seconds until a process's exit or message is in a file; milliseconds are usual
 
-_EXCEPTION = re.compile(r"^(?:    )?([\w.]*(?:Error|Exception)\b.*)", re.MULTILINE)  # the runtimes indent tracebacks
+_EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
 
 
 def read_servers(folder: Path) -> list[Server]:
