@@ -14,7 +14,7 @@ _create = logging.getLogRecordFactory()
 
 def safe_text(text: str) -> str:
     """Hide secrets, show control characters, and indent all lines but the first, so that none looks like a record."""
-    return printable(masked(text)).replace("\n", "\n    ")
+    return printable(masked(text.rstrip("\n"))).replace("\n", "\n    ")
 
 
 def protect_logs() -> None:
@@ -28,5 +28,5 @@ def _create_safe(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN40
     if isinstance(record.args, tuple):  # formatters of uvicorn read the single arguments
         record.args = tuple(each if isinstance(each, int | float) else safe_text(str(each)) for each in record.args)
     if record.exc_info:
-        record.exc_text = safe_text("\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()).lstrip("\n")
+        record.exc_text = "\n".join(map(safe_text, traceback.format_exception(*record.exc_info)))
     return record

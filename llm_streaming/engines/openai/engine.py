@@ -192,9 +192,11 @@ def _parse_url(text: str) -> httpx2.URL:
 
 
 def _basic_credentials(url: httpx2.URL) -> list[str]:
-    """Return the forms in which a provider may repeat the URL's password: alone, with the user, encoded."""
+    """Return the forms in which a provider may repeat the URL's password: alone, with the user name, encoded."""
+    if not url.password:
+        return []
     pair = f"{url.username}:{url.password}"
-    return [url.password, pair, url.userinfo.decode(), base64.b64encode(pair.encode()).decode()] if url.userinfo else []
+    return [url.password, pair, url.userinfo.decode(), base64.b64encode(pair.encode()).decode()]
 
 
 class _LimitedBody(httpx2.AsyncByteStream):
@@ -217,9 +219,8 @@ class _LimitedBody(httpx2.AsyncByteStream):
 
 async def _limit(response: httpx2.Response) -> None:
     """Limit the body of a response that is not a stream of events; `SSEDecoder` limits each event of a stream."""
-    if not response.headers.get("content-type", "").startswith("text/event-stream") and isinstance(
-        response.stream, httpx2.AsyncByteStream
-    ):
+    is_events = response.headers.get("content-type", "").startswith("text/event-stream")
+    if not is_events and isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _LimitedBody(response.stream)
 
 
