@@ -39,13 +39,13 @@ def few_files() -> Iterator[tuple[str, int]]:
 def status(address: tuple[str, int]) -> int | None:
     """Return the status of a new caller without a token, or None if the gateway does not serve the caller."""
     try:
-        return httpx.get(f"https://{address[0]}:{address[1]}/", verify=False, timeout=2).status_code
+        return httpx.get(f"https://{address[0]}:{address[1]}/", verify=False, timeout=5).status_code
     except httpx.TransportError:
         return None
 
 
 def test_silent_connections_do_not_lock_others_out(few_files: tuple[str, int]) -> None:
-    assert status(few_files) == 401
+    assert wait_until(lambda: status(few_files) == 401, timeout=60)
     silent = [socket.create_connection(few_files) for _ in range(FILES + 100)]
     assert wait_until(lambda: status(few_files) == 401, timeout=60)
     for connection in silent:
@@ -84,7 +84,7 @@ def call(gateway: Gateway, content: bytes, source: str = LOOPBACK, **headers: st
     """Send a request to the service for guests, from an address of this machine."""
     headers |= {"authorization": f"Bearer {gateway.invitation.token}", "content-type": "application/json"}
     transport = httpx.HTTPTransport(verify=False, local_address=source)
-    with httpx.Client(transport=transport) as client:
+    with httpx.Client(transport=transport, timeout=60) as client:
         return client.post(f"https://{gateway.invitation.address}/llm-streaming", content=content, headers=headers)
 
 

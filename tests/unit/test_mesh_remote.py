@@ -75,8 +75,8 @@ def test_progress_is_repeated_and_the_result_is_returned(keeper, capsys: pytest.
 def test_a_large_manifest_is_not_sent(keeper) -> None:
     other, mesh = keeper
     with pytest.raises(MeshError) as caught:
-        mesh.apply({"kind": "Model", "metadata": {"name": "x" * 1_000_000}})
-    assert str(caught.value) == "the mesh accepts requests of at most 1,000,000 bytes: make the manifest smaller"
+        mesh.apply({"kind": "Model", "metadata": {"name": "x" * 100_000}})
+    assert str(caught.value) == "the mesh accepts requests of at most 100,000 bytes: make the manifest smaller"
     assert [request["method"] for request in other.requests] == ["address"]
 
 

@@ -199,6 +199,25 @@ def test_who_deletes_a_model_that_is_loading_keeps_nobody_waiting(
     assert mesh.names == ["m0", "m1", "m2", "m3", "m4", "m5", "other"]
 
 
+def test_logs_are_shortened_and_read_one_at_a_time(
+    full_but_one: tuple[FewModels, GuestService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh, guests = full_but_one
+    reading: list[str] = []
+
+    def logs(name: str) -> str:
+        reading.append(name)
+        alone = len(reading) == 1
+        mesh.loaded.wait(0.2)
+        reading.remove(name)
+        return "x" * 2_000_000 + f"the end, {alone}"
+
+    monkeypatch.setattr(mesh, "logs", logs)
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda _: guests.answer(Request(method="logs", arguments=("m1",))), range(3)))
+    assert [(len(text), text.endswith("the end, True")) for text in found] == [(1_000_000, True)] * 3
+
+
 def sends(guests: GuestService, body: dict[str, Any], **headers: str) -> dict[str, Any]:
     """Send a request to the socket of guests, as the gateway does, and return the last line of the answer."""
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(guests.path))) as client:
@@ -236,7 +255,7 @@ NOT_UNDERSTOOD = "the mesh does not understand the request ({}): use the version
             NOT_UNDERSTOOD.format("Expected `str` of length <= 64 - at `$.user`"),
         ),
         (
-            b'{"method": "wait", "arguments": ' + b"[" * 100_000,
+            b'{"method": "wait", "arguments": ' + b"[" * 50_000,
             NOT_UNDERSTOOD.format("maximum recursion depth exceeded while deserializing an object"),
         ),
     ],

@@ -105,7 +105,7 @@ class RemoteMesh(Mesh):
         return self._call(Mesh.resources, kind)
 
     def logs(self, model: str) -> str:
-        """Return the log of the server on which a model runs; raises the errors of `Mesh.logs`."""
+        """Return the last million characters of the log of a model's server; raises the errors of `Mesh.logs`."""
         return self._call(Mesh.logs, model)
 
     def reset(self) -> None:

@@ -31,7 +31,7 @@ PATH = "/llm-streaming"
 METRICS_PATH = f"{PATH}/metrics"
 """The prefix of the paths of metrics on a shared mesh; ``/<server>/metrics`` follows the prefix."""
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 """The size of the largest request that is accepted; a manifest has hundreds of bytes."""
 
 ADDRESS_HEADER = "x-llm-streaming-address"
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read(self) -> Request:
         length = self.headers.get("content-length", "")
-        if not re.fullmatch("[0-9]{1,7}", length) or int(length) > MAX_BYTES:
+        if not re.fullmatch("[0-9]{1,6}", length) or int(length) > MAX_BYTES:
             raise MeshError(f"a request needs a Content-Length of at most {MAX_BYTES:,} bytes")
         try:
             request = msgspec.json.decode(self.rfile.read(int(length)), type=Request)

@@ -19,6 +19,8 @@ from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
 from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import Request, RequestServer, not_understood
 
+_MAX_LOG = 1_000_000  # characters
+
 Check = Callable[[Model], None]
 """A function that raises an error if a user may not apply a Model."""
 
@@ -40,6 +42,7 @@ class MeshService(RequestServer):
         self._mesh = mesh
         self._users: dict[str, set[str]] = defaultdict(set)
         self._changing = threading.Lock()
+        self._reading = threading.Lock()
         super().__init__(mesh.home / "control.sock")
 
     def answer(self, request: Request, user: str = "presenter", check: Check = lambda _: None) -> Any:  # noqa: ANN401
@@ -59,7 +62,7 @@ class MeshService(RequestServer):
             "wait": mesh.wait,
             "delete": partial(self._delete, user),
             "resources": mesh.resources,
-            "logs": mesh.logs,
+            "logs": self._logs,
             "reset": self._reset,
         }
         if request.method not in methods:
@@ -102,6 +105,11 @@ class MeshService(RequestServer):
                 report(f'model.mlops.seldon.io "{model.name}" deleted')
             else:
                 self._mesh.delete(model)
+
+    def _logs(self, model: str) -> str:
+        """Return the end of a model's log. Logs are read one at a time, because a log can be as large as the memory."""
+        with self._reading:
+            return self._mesh.logs(model)[-_MAX_LOG:]
 
     def _reset(self) -> None:
         """Remove all models of all users."""
