@@ -24,7 +24,7 @@ def local_checks() -> list[Check]:
     return [
         Check("Python", _python, frozenset(Target)),
         Check("packages", _packages, needed_for),
-        Check("model file", _model_file, needed_for),
+        Check("model file", _model_file, needed_for, after="packages"),
         Check("Envoy", _envoy, needed_for, after="packages"),
         Check("ports", _ports, needed_for),
         Check("mesh", _mesh, needed_for),
@@ -49,7 +49,11 @@ def _packages() -> str:
 
 
 def _model_file() -> tuple[str, str]:
+    from llm_streaming.engines.llamacpp.engine import load_server, server_params
+    from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
+
     path = small_model_path()
+    load_server(server_params(path, LlamaCppSettings(n_ctx=64, n_parallel=1)))
     return f"{path.name}, {path.stat().st_size / 1e6:.0f} MB", str(path)
 
 

@@ -43,6 +43,13 @@ def nested(depth: int) -> dict[str, Any]:
     return schema
 
 
+def doubling(levels: int) -> dict[str, Any]:
+    definitions: dict[str, Any] = {
+        f"D{number}": {"anyOf": [{"$ref": f"#/$defs/D{number + 1}"}] * 2} for number in range(levels)
+    }
+    return {"$ref": "#/$defs/D0", "$defs": {**definitions, f"D{levels}": {"type": "string"}}}
+
+
 def objects(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
@@ -66,6 +73,7 @@ SCHEMAS = {
     "2,000 optional properties: for ever": {"type": "object", "properties": {name: {} for name in NAMES[:2000]}},
     "10,000 words: for ever": {"enum": NAMES},
     "a circle of references": {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}},
+    "doubling definitions: for ever": doubling(60),
     "5,000 branches: 6 s": {"anyOf": [strings()] * 5000},
     "minLength 10,000": strings(minLength=10_000),
     "minimum > maximum: 500 in mid-stream": {"type": "integer", "minimum": 5, "maximum": 3},
@@ -125,10 +133,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "500 sentences": {"enum": [f"sentence number {number} about it" for number in range(450)]},
     "arrays in arrays": {"type": "array", "maxItems": 500, "items": {"type": "array", "minItems": 500, "items": {}}},
     "branches in an array": {"type": "array", "items": {"anyOf": [{"type": "string"}] * 32}},
-    "doubling definitions": {"$ref": "#/$defs/D0", "$defs": {
-        "D25": {"type": "string"},
-        **{f"D{number}": {"anyOf": [{"$ref": f"#/$defs/D{number + 1}"}] * 2} for number in range(25)},
-    }},
+    "doubling definitions": doubling(8),
     "long strings": {"type": "array", "items": {"type": "string", "minLength": 100, "maxLength": 1000}, "minItems": 2},
     "eight repetitions": strings(pattern=f"^{'[a-z]{0,25}' * 8}$"),
     "eight stars": strings(pattern=f"^{'[a-z]*' * 8}$"),

@@ -226,11 +226,20 @@ async def test_an_answer_ends_at_the_contexts_end_and_its_neighbour_does_not() -
     assert short[-1]["usage"]["completion_tokens"] == 7
 
 
+async def test_an_engine_can_be_closed_as_soon_as_it_is_loaded() -> None:
+    """llama.cpp's server hung in most of such cases, and the event loop with it."""
+    for _ in range(5):
+        engine = await LlamaCppEngine.load(LlamaCppSettings(n_ctx=64, n_parallel=1), HERE)
+        await asyncio.wait_for(engine.close(), 60)
+
+
 async def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "half.gguf").write_bytes(small_model_path().read_bytes()[:100_000])
     with pytest.raises(EngineError) as raised:
         await LlamaCppEngine.load(LlamaCppSettings(model="half.gguf"), tmp_path)
-    assert str(raised.value) == "llama.cpp cannot load half.gguf: the model must be a complete .gguf file."
+    assert str(raised.value) == (
+        f"llama.cpp cannot load {tmp_path}/half.gguf: the model must be a complete .gguf file."
+    )
 
 
 LEAVING = """

@@ -67,9 +67,9 @@ def test_numbers_stay_in_their_range(engine: str) -> None:
         for name in names:
             for value in (low, high):
                 assert read_parameters({name: value}, READERS[engine]) == {name: value}
-            for value in (low - 0.001, high + 0.001, -1e39, 1e39, True, "1", [1]):
-                assert refusal(READERS[engine], **{name: value}) == (
-                    f"{name} is {value!r}: give a number from {low} to {high}."
+            for wrong in (low - 0.001, high + 0.001, -1e39, 1e39, True, "1", [1]):
+                assert refusal(READERS[engine], **{name: wrong}) == (
+                    f"{name} is {wrong!r}: give a number from {low} to {high}."
                 )
             for value in (float("nan"), float("inf")):
                 assert refusal(READERS[engine], **{name: value}) == f"{name} contains {value}: give a finite number."
@@ -94,7 +94,7 @@ def test_integers_stay_in_their_range(engine: str) -> None:
 
 def test_each_parameter_has_a_limit_here_or_below() -> None:
     """A parameter that is added has to be added to these tests."""
-    numbers = {name for rows in (*NUMBERS.values(), *INTEGERS.values()) for *_, names in rows for name in names}
+    numbers = {name for table in (NUMBERS, INTEGERS) for rows in table.values() for *_, names in rows for name in names}
     flags = {name for name in LLAMACPP | VLLM if name in FLAGS}
     assert sorted(LLAMACPP.keys() | VLLM.keys()) == sorted({*numbers, *flags, *OTHERS})
 

@@ -1,8 +1,8 @@
 """Which regular expressions are taken, and how they are written for llama.cpp."""
 
 import re
-import re._constants
-import re._parser
+import re._constants as kind  # type: ignore[import-not-found]
+import re._parser as parser  # type: ignore[import-not-found]
 
 import pytest
 
@@ -90,8 +90,7 @@ def test_what_is_written_matches_the_same_texts(pattern: str, text: str) -> None
 
 def test_pythons_private_parser_of_regular_expressions_gives_the_tree_that_is_read_here() -> None:
     """`re._parser` and `re._constants` are private."""
-    kind = re._constants  # noqa: SLF001
-    tree = re._parser.parse(r"a(?:b|[^c\d])*.")  # noqa: SLF001
+    tree = parser.parse(r"a(?:b|[^c\d])*.")
     assert tree.state.flags == re.UNICODE
     assert next(iter(tree)) == (kind.LITERAL, ord("a"))
     operator, (low, high, repeated) = list(tree)[1]

@@ -53,6 +53,10 @@ REFUSED: list[tuple[Any, str]] = [
     ),
     (with_definitions(A, A=B, B=A), CIRCLE.format("#/$defs/A → #/$defs/B → #/$defs/A")),
     (with_definitions({}, A={"anyOf": [{"type": "null"}, A]}), CIRCLE.format("#/$defs/A → #/$defs/A")),
+    (
+        with_definitions({}, B0={}, **{f"B{n}": {"oneOf": [{"$ref": f"#/$defs/B{n - 1}"}] * 2} for n in range(1, 10)}),
+        "has more than 256 alternatives in one place: use fewer.",
+    ),
     ({"$ref": "#"}, "refers to '#': refer to a schema in its own $defs."),
     ({"$ref": "https://a.example/b"}, "refers to 'https://a.example/b': refer to a schema in its own $defs."),
     (A, "refers to '#/$defs/A': refer to a schema in its own $defs."),
@@ -111,7 +115,8 @@ LIMITS = {
 
 @pytest.mark.parametrize("keyword", LIMITS)
 def test_keywords_have_limits(keyword: str) -> None:
-    for value in (-(2**60), True, {}, "" if keyword == "pattern" else "x"):
+    values: tuple[Any, ...] = (-(2**60), True, {}, "" if keyword == "pattern" else "x")
+    for value in values:
         assert refusal({keyword: value}).startswith(f"{keyword} of the schema in response_format is {value!r}: give ")
     assert refusal({keyword: True}) == f"{keyword} of the schema in response_format is True: give {LIMITS[keyword]}."
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_streaming.engines.llamacpp.model_file import small_model_path
 from tests.support.api_server import TOKEN, ApiServer
 from tests.support.cluster import HERE, api_server, balanced
 from tests.support.command_line import Run, checks_in, runner
@@ -66,3 +67,16 @@ def test_a_problem_that_the_target_does_not_have_is_no_failure(
         "wrong: OPENAI_API_KEY has blanks or line breaks around it: set it again without them",
     )
     assert doctor(run, "--target", "kubernetes")[1]["model file"].startswith("-: LLM_STREAMING_MODEL names")
+
+
+def test_the_doctor_finds_a_model_file_that_is_cut_off(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = tmp_path / "half.gguf"
+    half.write_bytes(small_model_path().read_bytes()[:1_000_000])
+    monkeypatch.setenv("LLM_STREAMING_MODEL", str(half))
+    status, found = doctor(run)
+    assert (status, found["model file"]) == (
+        1,
+        f"wrong: llama.cpp cannot load {half}: the model must be a complete .gguf file.",
+    )

@@ -64,6 +64,34 @@ def test_settings_that_do_not_fit_are_refused(given: dict[str, Any], message: st
     assert str(raised.value) == message
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_ctx": 128}, "max_tokens is 256: give an integer from 1 to 128."),
+        (
+            {"default_generate_kwargs": {"json_schema": {"type": "string", "minLength": 5, "maxLength": 3}}},
+            "The schema in json_schema has minLength 5 and maxLength 3: no value fits.",
+        ),
+        (
+            {"default_generate_kwargs": {"grammar": "x"}},
+            "grammar is not taken: it can stall the model for everybody; leave it out, or set allow_grammar in the "
+            "model's settings.",
+        ),
+    ],
+)
+def test_default_parameters_have_the_limits_of_requests(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError) as raised:
+        LlamaCppSettings.from_mapping({"default_generate_kwargs": {"max_tokens": 256}, **settings})
+    assert str(raised.value) == f"The setting default_generate_kwargs cannot be used: {message}"
+    assert raised.value.code == "invalid_setting"
+
+
+def test_settings_may_allow_what_is_refused_otherwise() -> None:
+    kwargs = {"grammar": "x", "samplers": ["top_k"]}
+    allowed = {"allow_grammar": "true", "allow_samplers": True, "default_generate_kwargs": kwargs}
+    assert LlamaCppSettings.from_mapping(allowed).default_generate_kwargs == kwargs
+
+
 def test_the_small_model_comes_from_its_wheel() -> None:
     assert resolve_model(SMALL_MODEL, Path("/nowhere")) == small_model_path()
     assert small_model_path().read_bytes()[:4] == b"GGUF"
@@ -77,6 +105,9 @@ def test_the_variable_names_another_model(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert str(raised.value) == f"LLM_STREAMING_MODEL names {other}, and there is no such file: correct it or unset it."
     other.touch()
     assert resolve_model(SMALL_MODEL, tmp_path) == other
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LLM_STREAMING_MODEL", "~/other.gguf")
+    assert resolve_model(SMALL_MODEL, Path("/nowhere")) == other
 
 
 def test_without_its_wheel_the_small_model_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,7 @@ def test_paths_start_in_the_models_folder_and_stay_there(tmp_path: Path) -> None
         ("no such template (parameter=chat_template)", "no such template"),
         ("Value error, two\n\nlines", "two lines"),
         ("a -- b, well-known--or not", "a -- b, well-known--or not"),
+        (f"tokens {'1, ' * 10_000}", f"tokens {'1, ' * 97}1,…"),
     ],
 )
 def test_messages_are_made_plain(message: str, text: str) -> None:

@@ -222,15 +222,20 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str, str]] = {
         "vLLM has no parameter max_tokns (did you mean max_tokens?).",
         "unknown_parameter",
     ),
-    "out of range": (QUESTION, {"temperature": 5}, "temperature must be in [0, 2], got 5", _INVALID),
-    "mistyped": (QUESTION, {"temperature": "hot"}, "temperature: Input should be a valid number", _INVALID),
+    "out of range": (QUESTION, {"temperature": 5}, "temperature is 5: give a number from 0 to 2.", _INVALID),
+    "mistyped": (QUESTION, {"temperature": "hot"}, "temperature is 'hot': give a number from 0 to 2.", _INVALID),
     "schema": (
         QUESTION,
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}},
-        "Invalid type: nonsense",
+        "The schema in response_format has the type 'nonsense': use array, boolean, integer, ",
         _INVALID,
     ),
-    "too many logprobs": (QUESTION, {"logprobs": True, "top_logprobs": 99}, "greater than max allowed: 20", _INVALID),
+    "too many logprobs": (
+        QUESTION,
+        {"top_logprobs": 99},
+        "top_logprobs is 99: give an integer from 0 to 20.",
+        _INVALID,
+    ),
     "image": (
         [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}],
         {},
@@ -259,8 +264,8 @@ def test_a_request_that_cannot_be_answered_is_refused_in_a_sentence(
 
 def test_refusals_leave_one_line_each_in_the_log(mesh: EmbeddedMesh, http: Door) -> None:
     before = len(mesh.logs(MODEL).splitlines())
-    with pytest.raises(Exception, match="greater than max allowed"):
-        ask(http, "complete", logprobs=True, top_logprobs=99)
+    with pytest.raises(Exception, match="maximum context length"):
+        ask(http, "complete", LONG)
     assert len(mesh.logs(MODEL).splitlines()) - before == 1
 
 

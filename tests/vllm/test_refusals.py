@@ -43,6 +43,23 @@ def refusal(folder: Path = FOLDER, **settings: Any) -> str:
         ({"model": None}, "The setting model is missing: set it to a folder or to a model on the Hugging Face hub."),
         ({"default_generate_kwargs": {"top-p": 1}}, "vLLM has no parameter top-p (did you mean top_p?)."),
         ({"default_generate_kwargs": "["}, "The setting default_generate_kwargs must be a mapping of parameters, not "),
+        (
+            {"default_generate_kwargs": {"max_tokens": 4096}},
+            "The setting default_generate_kwargs cannot be used: max_tokens is 4096: give an integer from 1 to 2048.",
+        ),
+        (
+            {"default_generate_kwargs": {"truncate_prompt_tokens": -1}},
+            "The setting default_generate_kwargs cannot be used: truncate_prompt_tokens is not taken: it can ",
+        ),
+        ({"allow_grammar": "yes"}, "The setting allow_grammar must be true or false, not 'yes'."),
+        (
+            {"enable_chunked_prefill": True},
+            "The setting enable_chunked_prefill must be false on a CPU, where it ends vLLM's engine: leave it out.",
+        ),
+        (
+            {"max_num_batched_tokens": 512},
+            f"vLLM cannot load {CONFIG['model']}: max_num_batched_tokens (512) is ",
+        ),
         ({"max_model_len": "9000"}, f"vLLM cannot load {CONFIG['model']}: User-specified max_model_len (9000) is "),
         ({"tensor_parallel_size": 4}, f"vLLM cannot load {CONFIG['model']}: Total number of attention heads (9) must "),
         (

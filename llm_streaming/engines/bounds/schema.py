@@ -86,7 +86,7 @@ class SchemaReader:
         self._definitions = {f"#/{key}/{name}": one for key, found in own.items() for name, one in found.items()}
         rest = {key: value for key, value in schema.items() if key not in own}
         read = {key: {name: self._read(one) for name, one in found.items()} for key, found in own.items()}
-        self._check_loops()
+        self._check_references()
         return {**self._read(rest), **read}
 
     def _read(self, schema: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -171,13 +171,17 @@ class SchemaReader:
         except ValueError as fault:
             self._refuse(f"has the pattern {reprlib.repr(pattern)}, which {fault}")
 
-    def _check_loops(self) -> None:
-        """Refuse definitions that refer to each other before anything is written."""
+    def _check_references(self) -> None:
+        """Refuse definitions that refer to each other before anything is written, in a circle or too many times."""
         graph = {name: set(_direct_references(one)) for name, one in self._definitions.items()}
+        alternatives: dict[str, int] = {}  # of each definition, with those that it refers to
         try:
-            graphlib.TopologicalSorter(graph).prepare()
+            for name in graphlib.TopologicalSorter(graph).static_order():
+                alternatives[name] = sum(alternatives[one] for one in _direct_references(self._definitions[name])) or 1
         except graphlib.CycleError as error:
             self._refuse(f"refers in a circle without an end ({' → '.join(error.args[1])}): break the circle")
+        if max(alternatives.values(), default=0) > _MOST["branches"]:
+            self._refuse(f"has more than {_MOST['branches']} alternatives in one place: use fewer")
 
     def _entries(self, key: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         if not isinstance(value, dict):

