@@ -15,7 +15,7 @@ from llm_streaming.errors import InferenceError
 from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.protocol import Completion
 from tests.support import both_clients
-from tests.support.both_clients import MESSAGES, Complete
+from tests.support.both_clients import BROKE_OFF, MESSAGES, Complete
 from tests.support.grpc_server import HANG, Step, message, scripted
 from tests.support.provider import answer, chunk
 
@@ -64,7 +64,7 @@ ERROR = protocol.encode_error({"error": {"message": "No.", "type": "rate_limit_e
         ((grpc.StatusCode.UNIMPLEMENTED, ""), (NOT_DEPLOYED, 404, None)),
         (
             (grpc.StatusCode.CANCELLED, ""),
-            ("the answer broke off before it was complete (CANCELLED): see the server's log", None, None),
+            (BROKE_OFF.format("CANCELLED"), None, None),
         ),
         (b"\xff", ("expected an inference response, a ModelInferResponse, but got b'\\xff'", 200, None)),
         (message(ERROR), ("No.", 429, "rate_limit_error")),

@@ -118,7 +118,7 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path: Path, text: str, mes
 def test_two_models_can_share_a_folder(models: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         rewritten = storage.settings(Model(name=name, storage_uri="models/chat"), models / "chat")
-        storage.install(rewritten, models / "chat", tmp_path / "repository" / name)
+        storage.prepare(rewritten, models / "chat", tmp_path / "repository" / name)
     found = {
         name: (
             json.loads((tmp_path / "repository" / name / "model-settings.json").read_text())["name"],
