@@ -36,7 +36,7 @@ def interrupt() -> None:
         stack = {frame.f_code.co_name for frame, _ in traceback.walk_stack(frame)}
         return bool(stack & {"result", "next_message"}) and "wait" in stack
 
-    assert wait_until(is_waiting, timeout=10)
+    assert wait_until(is_waiting, timeout=60)
     signal.pthread_kill(reader, signal.SIGINT)
 
 
@@ -90,7 +90,7 @@ def test_leaving_the_loop_ends_the_call() -> None:
     with scripted(SOME, HANG) as server, GrpcChatClient(server.address) as client:
         for _ in client.stream("m", MESSAGES):
             break
-        assert server.calls[0].ended.wait(10)
+        assert server.calls[0].ended.wait(60)
 
 
 async def test_leaving_the_asynchronous_loop_ends_the_call() -> None:
@@ -137,7 +137,7 @@ def test_an_interrupt_ends_the_call(method: str) -> None:
         call = getattr(client, method)
         with pytest.raises(KeyboardInterrupt):
             list(call("m", MESSAGES))
-        assert server.calls[0].ended.wait(10)
+        assert server.calls[0].ended.wait(60)
         client.close()
 
 
