@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
@@ -35,6 +36,15 @@ def no_provider() -> Iterator[None]:
 def interruptible() -> None:
     """Let interrupts raise KeyboardInterrupt also in a shell's background, where processes ignore them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_httpx() -> Iterator[None]:
+    """Let httpx wait for a minute, and not for five seconds, where a test sets no timeout: the machine may be busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "read", "write", "pool"):
+            patch.setattr(DEFAULT_TIMEOUT_CONFIG, name, 60.0)
+        yield
 
 
 @pytest.fixture

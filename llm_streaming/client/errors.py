@@ -38,7 +38,10 @@ def too_silent(address: str) -> InferenceError:
 
 def connection_lost(kind: str) -> InferenceError:
     """Build the error for a call whose connection broke. `kind`: the transport's name for the failure."""
-    return InferenceError(f"the answer broke off before it was complete ({kind}): see the server's log")
+    return InferenceError(
+        f"the answer broke off before it was complete ({kind}), most likely because the model's server exited: "
+        "mesh.logs or `llm-streaming logs` shows why; ask again, and connect again if the mesh is closed"
+    )
 
 
 def not_deployed(model: str) -> str:

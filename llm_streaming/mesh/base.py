@@ -55,7 +55,7 @@ class Mesh(Protocol):
         """Wait until the named models are ready, by default all models, for at most `timeout` seconds.
 
         Raises:
-            MeshError: a model is not deployed, failed to load, or is still loading.
+            MeshError: a model is not deployed, failed to load (it stays deployed), or is still loading.
         """
 
     def delete(self, manifest: Manifest) -> None:

@@ -202,22 +202,22 @@ def kept(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Script
 
 
 def test_a_model_that_fails_to_load(kept: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
-    """`get` shows the reason, and `wait` raises it."""
+    """`get` shows the reason before and after `wait` raises it, until the model is deleted."""
     (kept.mesh.models / "broken").mkdir()
     (kept.mesh.models / "broken" / "model-settings.json").write_text('{"implementation": "no_such_package.R"}')
     broken = Model(name="broken", storage_uri="models/broken", requirements=("scripted",)).as_dict()
     kept.mesh.apply(broken)
     assert wait_until(lambda: "ModelFailed" in str(kept.mesh.resources("Model")), timeout=60)
     capsys.readouterr()
+    failed = r"model 'broken' failed to load: .*No module named 'no_such_package'.*\n"
+    shown = rf"NAME     READY   MESSAGE\nbroken   False   ModelFailed: {failed}"
     assert main(["get", "models", "broken"]) == 0
-    assert re.fullmatch(
-        r"NAME     READY   MESSAGE\nbroken   False   ModelFailed: model 'broken' failed to load: .*no_such_package.*\n",
-        capsys.readouterr().out,
-    )
+    assert re.fullmatch(shown, capsys.readouterr().out)
     assert main(["wait", "broken"]) == 1
-    assert re.fullmatch(
-        r"error: model 'broken' failed to load: .*No module named 'no_such_package'.*\n", capsys.readouterr().err
-    )
+    assert re.fullmatch(rf"error: {failed}", capsys.readouterr().err)
+    assert main(["get", "models", "broken"]) == 0
+    assert re.fullmatch(shown, capsys.readouterr().out)
+    kept.mesh.delete(broken)
     assert main(["get", "models", "broken"]) == 1
 
 

@@ -155,7 +155,7 @@ def test_the_log_has_one_line_for_a_failure_and_no_traceback(scripted: Scripted)
     for kind, mode in ways:
         scripted.replies[f"log {kind} {mode}"] = refusal(400, f"Refused {kind} {mode}.", "invalid_request_error")
         failure_of(kind, mode, scripted, f"log {kind} {mode}")
-    assert wait_until(lambda: all(f"Refused {kind} {mode}." in scripted.log() for kind, mode in ways), timeout=10)
+    assert wait_until(lambda: all(f"Refused {kind} {mode}." in scripted.log() for kind, mode in ways), timeout=60)
     lines = {
         (kind, mode): [line for line in scripted.log().splitlines() if f"Refused {kind} {mode}." in line]
         for kind, mode in ways

@@ -35,7 +35,7 @@ def active(mesh: Mesh, server: str, model: str) -> float:
 
 
 def is_idle(mesh: Mesh, server: str, model: str) -> bool:
-    return wait_until(lambda: active(mesh, server, model) == 0, timeout=20)
+    return wait_until(lambda: active(mesh, server, model) == 0, timeout=60)
 
 
 def test_a_task_that_is_cancelled_leaves(scripted: Scripted) -> None:

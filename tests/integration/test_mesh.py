@@ -2,7 +2,10 @@
 
 import json
 import re
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import httpx
 import pytest
@@ -11,6 +14,7 @@ from llm_streaming import ChatClient, connect, get_mesh_ip
 from llm_streaming.errors import InferenceError, ManifestError, MeshError
 from llm_streaming.manifests import Model, Server, to_yaml
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.mesh.progress import reporting_to
 from llm_streaming.paths import project_root
 
 QUESTION = [{"role": "user", "content": "Say something."}]
@@ -159,7 +163,7 @@ def test_a_model_that_cannot_be_deployed_is_refused_and_leaves_nothing(
         ),
     ],
 )
-def test_a_model_that_fails_to_load_says_why_and_leaves_nothing(
+def test_a_model_that_fails_to_load_says_why_and_stays_until_it_is_deleted(
     own: EmbeddedMesh, name: str, settings: dict, message: str
 ) -> None:
     uri = put(own, name, implementation="mlserver_llm_local.runtime.Local", parameters={"extra": settings})
@@ -167,14 +171,40 @@ def test_a_model_that_fails_to_load_says_why_and_leaves_nothing(
     with pytest.raises(MeshError) as failed:
         own.wait(name)
     assert re.fullmatch(message, str(failed.value))
-    assert list((own.home / "models" / "local").iterdir()) == []
     assert httpx.get(f"http://{own.address}/v2/models/{name}/ready").status_code == 404
+    [found] = own.resources("Model")
+    failure = {"status": "False", "message": "ModelFailed", "reason": str(failed.value)}
+    assert found["status"]["conditions"] == [{"type": kind, **failure} for kind in ("ModelReady", "Ready")]
+    own.delete(model(name))
+    assert (own.resources("Model"), list((own.home / "models" / "local").iterdir())) == ([], [])
+
+
+def test_a_model_that_failed_can_be_repaired_and_applied_again(
+    own: EmbeddedMesh, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = put(own, "repaired", implementation="no_such_package.Runtime")
+    own.apply(model("m", storage_uri=uri))
+    with pytest.raises(MeshError):
+        own.wait()
+    settings = (own.models / "chat" / "model-settings.json").read_text()
+    (own.models / "repaired" / "model-settings.json").write_text(settings)
+    own.apply(model("m", storage_uri=uri))
+    own.wait()
+    assert says(own, "m")
+    own.delete(model("m"))
+    assert capsys.readouterr().out.splitlines() == [
+        "model.mlops.seldon.io/m created",
+        "model.mlops.seldon.io/m configured",
+        "model.mlops.seldon.io/m condition met",
+        'model.mlops.seldon.io "m" deleted',
+    ]
 
 
 def test_a_runtime_that_mlserver_cannot_import_is_named(own: EmbeddedMesh) -> None:
     own.apply(model("m", storage_uri=put(own, "no-runtime", implementation="no_such_package.Runtime")))
     with pytest.raises(MeshError, match=r"^model 'm' failed to load: .*No module named 'no_such_package"):
         own.wait("m")
+    own.delete(model("m"))
 
 
 def test_waiting_runs_out_of_time(own: EmbeddedMesh) -> None:
@@ -214,6 +244,58 @@ def test_routes_of_models_that_load_at_once_are_all_there(own: EmbeddedMesh) -> 
     for name in names:
         own.delete(model(name, storage_uri="models/chat"))
     assert statuses == [200] * 6
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Let no file that this process writes become longer than `room` bytes inside the ``with`` block."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_changes_nothing_and_a_second_try_works(own: EmbeddedMesh) -> None:
+    chat = model("m", storage_uri="models/chat")
+    changed = model("m", storage_uri="models/chat", parameters={"keep_alive": "1"})
+    new = model("new", storage_uri="models/chat")
+    own.apply(chat)
+    own.wait()
+    for change in (partial(own.delete, chat), partial(own.apply, changed), partial(own.apply, new)):
+        with pytest.raises(MeshError) as full, full_disk(0):
+            change()
+        assert re.fullmatch(
+            rf"the mesh cannot write to {own.home}/.* \(File too large\): free some disk space, and try again",
+            str(full.value),
+        )
+        [found] = own.resources("Model")
+        assert (found["metadata"]["name"], found["spec"]) == ("m", chat["spec"])
+        assert found["status"]["conditions"][1] == {"type": "Ready", "status": "True"}
+        assert says(own, "m")
+    own.apply(changed)
+    own.wait()
+    assert says(own, "m")
+    own.delete(changed)
+    assert own.resources("Model") == []
+
+
+def test_a_model_whose_route_cannot_be_written_fails_and_can_be_applied_again(own: EmbeddedMesh) -> None:
+    manifest = model("m", storage_uri="models/chat")
+    with full_disk(600):  # the model's settings are shorter than its routes
+        with reporting_to(lambda _: None):
+            own.apply(manifest)
+        with pytest.raises(MeshError) as full:
+            own.wait("m")
+    assert str(full.value) == (
+        f"model 'm' failed to load: the mesh cannot write to {own.home}/envoy/routes.json (File too large): free some "
+        "disk space, and try again"
+    )
+    own.apply(manifest)
+    own.wait("m")
+    assert says(own, "m")
+    own.delete(manifest)
 
 
 def test_a_proxy_in_the_environment_is_not_asked(own: EmbeddedMesh, monkeypatch: pytest.MonkeyPatch) -> None:

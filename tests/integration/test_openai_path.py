@@ -14,7 +14,7 @@ QUESTION = [{"role": "user", "content": "Raw?"}]
 
 def post(scripted: Scripted, endpoint: str = "infer_stream", **body: Any) -> httpx.Response:
     url = f"http://{scripted.mesh.address}/v2/models/{scripted.model}/{endpoint}/chat/completions"
-    return httpx.post(url, json={"model": scripted.model, "messages": QUESTION, **body}, timeout=20)
+    return httpx.post(url, json={"model": scripted.model, "messages": QUESTION, **body}, timeout=60)
 
 
 @pytest.mark.parametrize("usage", [True, False])

@@ -18,7 +18,7 @@ def test_stopping_at_once_leaves_nothing() -> None:
         group = ProcessGroup()
         group.start([Process(f"sleeper-{number}", SLEEPER, dict(os.environ)) for number in range(3)])
         home = group.home
-        assert wait_until(lambda: len(list(home.glob("sleeper-*.log"))) >= started, timeout=10)  # noqa: B023
+        assert wait_until(lambda: len(list(home.glob("sleeper-*.log"))) >= started, timeout=60)  # noqa: B023
         group.stop()
         assert (home.exists(), processes_in(home)) == (False, [])
 
@@ -31,10 +31,10 @@ def test_the_children_of_a_killed_process_end_too() -> None:
     def parents() -> list[psutil.Process]:
         return [one for one in processes_in(group.home) if one.info["cmdline"][-1] == parent]
 
-    assert wait_until(lambda: any(one.children() for one in parents()), timeout=20)
+    assert wait_until(lambda: any(one.children() for one in parents()), timeout=60)
     [killed] = parents()
     children = killed.children()
     killed.kill()
-    survivors = psutil.wait_procs(children, timeout=20)[1]
+    survivors = psutil.wait_procs(children, timeout=60)[1]
     group.stop()
     assert (len(children), survivors) == (1, [])

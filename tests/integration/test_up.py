@@ -11,7 +11,7 @@ from llm_streaming.cli import main
 from llm_streaming.connection import MESH_VARIABLE
 from llm_streaming.mesh.processes.ports import wait_until
 from tests.support.command_line import Up
-from tests.support.processes import all_processes_of_a_mesh, processes_in
+from tests.support.processes import all_processes_of_a_mesh, process_of, processes_in
 
 NOTICE = (
     "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: using a small local model, SmolLM2-135M-Instruct, instead of "
@@ -49,10 +49,16 @@ def test_nothing_is_left_when_it_ends(number: str, status: int, monkeypatch: pyt
     )
 
 
-def test_it_ends_when_a_server_does() -> None:
+def test_it_ends_when_servers_exit_again_and_again() -> None:
     up = Up()
-    next(process for process in processes_in(up.home) if process.name() == "envoy").kill()
+    killed = None
+    for _ in range(3):
+        killed = process_of(up.home, "envoy", other_than=killed)
+        killed.kill()
     out, err = up.process.communicate(timeout=60)
     assert (up.process.returncode, out) == (1, "")
-    assert err.startswith("error: envoy exited with status -9; its last log lines:\n")
+    assert err.startswith(
+        "error: the mesh was closed, because its servers exited 3 times within 60 s: connect again; envoy exited with "
+        "status -9; its last log lines:\n"
+    )
     assert processes_in(up.home) == []

@@ -26,6 +26,12 @@ EVENTS = [
 ]
 """The events that the clients make of these chunks."""
 
+BROKE_OFF = (
+    "the answer broke off before it was complete ({}), most likely because the model's server exited: mesh.logs or "
+    "`llm-streaming logs` shows why; ask again, and connect again if the mesh is closed"
+)
+"""The message about a connection that broke, with the transport's name for the failure in place of the brackets."""
+
 Read = Callable[..., None]
 """Reads a stream: ``read(address, seen, timeout=600, **arguments)`` appends each event to the list `seen`."""
 

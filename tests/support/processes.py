@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import psutil
 
+from llm_streaming.mesh.processes import supervisor
 from llm_streaming.mesh.processes.ports import wait_until
 from llm_streaming.paths import project_root
 
@@ -49,8 +50,32 @@ def processes_in(home: Path) -> list[psutil.Process]:
     return found
 
 
+def process_of(home: Path, name: str, *, other_than: psutil.Process | None = None) -> psutil.Process:
+    """Wait for a process of an embedded mesh, and return it.
+
+    Args:
+        home: the mesh's private folder.
+        name: ``envoy``, ``provider``, ``supervisor`` or the name of a Server.
+        other_than: a process that was killed, and is to be replaced.
+    """
+    known = {
+        "envoy": str(home / "envoy" / "envoy.json"),
+        "provider": "llm_streaming.mesh.embedded.offline_provider",
+        "supervisor": supervisor.__file__,
+    }
+    argument = known.get(name, str(home / "models" / name))
+
+    def found() -> list[psutil.Process]:
+        processes = [process for process in processes_in(home) if argument in (process.info["cmdline"] or ())]
+        return [process for process in processes if process != other_than]
+
+    assert wait_until(lambda: len(found()) == 1, timeout=60)
+    return found()[0]
+
+
 def all_processes_of_a_mesh(home: Path) -> list[psutil.Process]:
     """Wait until all processes of the embedded mesh with the repository's Servers run, and return them."""
-    # The supervisor, Envoy, two MLServers and the provider. A fork may add a process for a moment while they start.
-    assert wait_until(lambda: len(processes_in(home)) == 5, timeout=60)
+    # The supervisor and its guard, Envoy, two MLServers and the provider. A fork may add a process for a moment while
+    # they start.
+    assert wait_until(lambda: len(processes_in(home)) == 6, timeout=60)
     return processes_in(home)

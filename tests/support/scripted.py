@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llm_streaming.manifests import Model, Server, to_yaml
+from llm_streaming.manifests import STREAMING_ENV, Model, Server, to_yaml
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.paths import project_root
 from tests.support.provider import Provider, Reply, Request, failed, provider_in_thread
 
 NO_SCRIPT = failed(500, {"error": {"message": "no script for this"}})
@@ -55,7 +56,7 @@ class Scripted:
     def wait_for_disconnection(self) -> None:
         """Return when the client of the last request has left."""
         gone = self._provider.requests[-1].disconnected.wait()
-        asyncio.run_coroutine_threadsafe(gone, self._loop).result(timeout=20)
+        asyncio.run_coroutine_threadsafe(gone, self._loop).result(timeout=60)
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call a function in the provider's event loop, such as the setter of a reply's event."""
@@ -77,10 +78,13 @@ def scripted_mesh(folder: Path, *, token: bool = False) -> Iterator[Scripted]:
 
     with provider_in_thread(respond=respond) as (provider, loop):
         (folder / "servers").mkdir()
-        server = Server(name="api", capabilities=("scripted",))
+        # With the project as their path, servers can import models from the tests.
+        environment = {**STREAMING_ENV, "PYTHONPATH": str(project_root())}
+        server = Server(name="api", capabilities=("scripted",), env=environment)
         (folder / "servers" / "api.yaml").write_text(to_yaml(server.as_dict()))
-        _write_settings(folder, Scripted.model, base_url=provider.base_url)
-        _write_settings(folder, Scripted.impatient, base_url=provider.base_url, timeout=1)
+        for name, more in ((Scripted.model, {}), (Scripted.impatient, {"timeout": 1})):
+            config = {"model_id": "gpt", "max_retries": 0, "keep_alive": 0.2, "base_url": provider.base_url, **more}
+            write_settings(folder / "models", name, "mlserver_llm_api.LLMRuntime", config=config)
         with EmbeddedMesh(servers=folder / "servers", models=folder / "models", token=token) as mesh:
             for name in (Scripted.model, Scripted.impatient):
                 mesh.apply(Model(name=name, storage_uri=f"models/{name}", requirements=("scripted",)))
@@ -88,8 +92,8 @@ def scripted_mesh(folder: Path, *, token: bool = False) -> Iterator[Scripted]:
             yield Scripted(replies, provider, loop, mesh)
 
 
-def _write_settings(folder: Path, name: str, **config: Any) -> None:
-    config = {"model_id": "gpt", "max_retries": 0, "keep_alive": 0.2, **config}
-    settings = {"implementation": "mlserver_llm_api.LLMRuntime", "parameters": {"extra": {"config": config}}}
-    (folder / "models" / name).mkdir(parents=True)
-    (folder / "models" / name / "model-settings.json").write_text(json.dumps(settings))
+def write_settings(models: Path, name: str, implementation: str, **extra: Any) -> None:
+    """Create a model's folder with its settings."""
+    settings = {"implementation": implementation, "parameters": {"extra": extra}}
+    (models / name).mkdir(parents=True)
+    (models / name / "model-settings.json").write_text(json.dumps(settings))

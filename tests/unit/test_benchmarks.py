@@ -141,7 +141,7 @@ def test_the_json_file_holds_every_round(tmp_path):
 def test_a_server_runs_until_the_block_ends(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
-    with run_server(command, port, "/", timeout=30, folder=tmp_path):
+    with run_server(command, port, "/", timeout=60, folder=tmp_path):
         assert answers("127.0.0.1", port)
     assert not answers("127.0.0.1", port)
 
@@ -149,6 +149,6 @@ def test_a_server_runs_until_the_block_ends(tmp_path: Path) -> None:
 def test_a_server_that_does_not_start_is_an_error_with_its_output() -> None:
     (port,) = free_ports(1)
     command = [sys.executable, "-c", "raise SystemExit('no model')", "serve"]
-    with pytest.raises(RuntimeError) as raised, run_server(command, port, "/", timeout=30):
+    with pytest.raises(RuntimeError) as raised, run_server(command, port, "/", timeout=60):
         pass
     assert str(raised.value) == f"The server did not start: {' '.join(command[:3])}\nno model\n"

@@ -303,7 +303,7 @@ async def test_closing_the_stream_closes_the_connection() -> None:
     async with Provider(Reply([START, asyncio.Event()])) as provider:
         async with aclosing(engine_of(provider).stream(REQUEST)) as chunks:
             assert await anext(chunks) == chunk({"content": "a"})
-        await asyncio.wait_for(provider.requests[0].disconnected.wait(), 5)
+        await asyncio.wait_for(provider.requests[0].disconnected.wait(), 60)
 
 
 @pytest.mark.parametrize("call", ["stream", "complete"])
@@ -315,7 +315,7 @@ async def test_cancelling_while_the_provider_is_silent_closes_the_connection(cal
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(request.disconnected.wait(), 5)
+        await asyncio.wait_for(request.disconnected.wait(), 60)
 
 
 async def test_a_connection_serves_one_stream_after_another() -> None:

@@ -76,4 +76,4 @@ def test_engine_and_worker_end_with_a_server_that_is_killed(tmp_path: Path, wait
         children = [psutil.Process(int(pid)) for pid in server.stdout.readline().split()]
         assert len(children) == 2
         server.send_signal(number)
-        assert psutil.wait_procs(children, timeout=20)[1] == []
+        assert psutil.wait_procs(children, timeout=60)[1] == []

@@ -61,7 +61,7 @@ def running(mesh: EmbeddedMesh) -> float:
 
 
 def is_idle(mesh: EmbeddedMesh) -> bool:
-    return wait_until(lambda: running(mesh) == 0, timeout=30)
+    return wait_until(lambda: running(mesh) == 0, timeout=60)
 
 
 def extra(kind: str, **parameters: Any) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def test_a_client_that_leaves_a_whole_answer_over_grpc_ends_it(mesh: EmbeddedMes
     async def leave() -> None:
         async with AsyncGrpcChatClient(mesh.grpc_address) as client:
             asking = asyncio.create_task(client.complete(MODEL, QUESTION, max_tokens=1500, ignore_eos=True))
-            assert await asyncio.to_thread(wait_until, lambda: running(mesh) > 0, timeout=30)
+            assert await asyncio.to_thread(wait_until, lambda: running(mesh) > 0, timeout=60)
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking

@@ -52,7 +52,7 @@ def test_a_server_that_is_killed_leaves_nothing_behind(mesh: EmbeddedMesh) -> No
     children = server.children(recursive=True)
     assert len(engines(server)) == 2
     server.kill()
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
 def test_a_server_that_is_killed_while_a_model_loads_leaves_nothing_behind() -> None:

@@ -92,9 +92,10 @@ class Deployment:
             if self._removed or self.failure or not (self.loaded.done() or self._exit):
                 return
             self._exit = noted
+            name, why = self.model.name, _is_started_again(noted)
+            sentence = f"model '{name}' is being loaded again, because {why}: try again in a few seconds"
             with contextlib.suppress(MeshError):  # a full disk; Envoy finds that the server is gone
-                sentence = f"model '{self.model.name}' is being loaded again, because {_is_started_again(noted)}"
-                servers.routes.refuse(self.model.name, f"{sentence}: try again in a few seconds")
+                servers.routes.refuse(name, sentence)
             if self.loaded.done():  # otherwise the thread that loads the model goes on
                 self.loaded = Future()
                 self._start_loading(servers)

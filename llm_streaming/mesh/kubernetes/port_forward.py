@@ -21,7 +21,7 @@ from llm_streaming.printable import printable
 if TYPE_CHECKING:
     from llm_streaming.mesh.kubernetes.config import Connection
 
-_START_TIMEOUT = 15.0  # seconds; one or two are usual
+_START_TIMEOUT = 60.0  # seconds; one or two are usual
 _PAUSE = 1.0  # seconds before a restart; nothing announces that the pod is back
 _LISTENS = "Forwarding from "  # kubectl prints this once it listens
 

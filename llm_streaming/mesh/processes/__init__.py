@@ -1,1 +1,1 @@
-"""Server processes on this machine, which stop when the process that started them ends."""
+"""Server processes on this machine, which are started again if they exit, and stop with the process that uses them."""

@@ -7,7 +7,7 @@ from llm_streaming.mesh.processes.envoy import Part
 _STATUS = 503
 _LOST = (
     "the server of this model does not answer, most likely because it has exited and is being started again: try again "
-    "in a few seconds; `llm-streaming get` and `llm-streaming logs`, or mesh.logs(…), show more"
+    "in a few seconds; `llm-streaming get` shows its state, and mesh.logs or `llm-streaming logs` shows why it exited"
 )
 
 # Envoy's flags for a server that cannot be reached, or that closes the connection before it answers.

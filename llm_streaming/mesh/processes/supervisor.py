@@ -23,7 +23,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -41,7 +40,9 @@ _MAX_QUOTED = 10_000  # bytes of the log in which the last lines are looked for
 
 def main() -> None:
     """Run the processes until standard input ends or a signal asks the supervisor to stop."""
-    spec = json.loads(sys.stdin.readline())
+    # Without a buffer: it could keep the next line from `read_input`, which would lock it when the script ends.
+    with open(0, "rb", buffering=0, closefd=False) as unbuffered:
+        spec = json.loads(unbuffered.readline())
     home = Path(spec["home"])
     events: queue.SimpleQueue[str | Child] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -82,7 +83,7 @@ def main() -> None:
 
 def read_input(events: queue.SimpleQueue[str | Child]) -> None:
     """Pass on the caller's request for restarts, and the end of the input."""
-    while os.read(0, 1024):  # sys.stdin would be locked by this thread when the script ends
+    while os.read(0, 1024):
         events.put(_RESTART)
     events.put(_STOP)
 

@@ -100,11 +100,11 @@ class MeshService(RequestServer):
             users = self._users_of(model.name)
             if users and user not in users:
                 raise MeshError(f"model '{model.name}' was deployed by {_count(users)}: only they can delete it")
-            users.discard(user)
-            if users:
+            if users - {user}:
                 report(f'model.mlops.seldon.io "{model.name}" deleted')
             else:
                 self._mesh.delete(model)
+            users.discard(user)
 
     def _logs(self, model: str) -> str:
         """Return the end of a model's log. Logs are read one at a time, because a log can be as large as the memory."""
@@ -114,12 +114,12 @@ class MeshService(RequestServer):
     def _reset(self) -> None:
         """Remove all models of all users."""
         with self._changing:
-            self._users.clear()
             for resource in self._mesh.resources("Model"):
                 self._mesh.delete({key: value for key, value in resource.items() if key != "status"})
+            self._users.clear()
 
     def _users_of(self, name: str) -> set[str]:
-        """Return the users of a model. A model that was removed because it failed to load has no users."""
+        """Return the users of a model. A model that is not on the mesh has no users."""
         if not any(model["metadata"]["name"] == name for model in self._mesh.resources("Model")):
             self._users[name] = set()
         return self._users[name]
