@@ -5,6 +5,7 @@ import ssl
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -97,6 +98,12 @@ def test_the_address_of_a_guest_is_the_connections(gateway: Gateway) -> None:
         for name in ("x-llm-streaming-address", "x-forwarded-for")
     ]
     assert users == ["127.0.0.1 guest", "127.0.0.1 guest", "127.0.0.2 guest", "127.0.0.2 guest"]
+
+
+def test_many_guests_at_once_are_all_answered(gateway: Gateway) -> None:
+    with ThreadPoolExecutor(200) as pool:
+        statuses = list(pool.map(lambda _: call(gateway, b'{"method": "address"}').status_code, range(200)))
+    assert statuses == [200] * 200
 
 
 def test_a_huge_request_to_the_service_is_refused(gateway: Gateway) -> None:

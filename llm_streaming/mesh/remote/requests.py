@@ -76,6 +76,7 @@ class RequestServer(ThreadingUnixStreamServer, ABC):
     """
 
     daemon_threads = True
+    request_queue_size = 1_000  # with the default, five, some of many requests at the same time would fail
     block_on_close = False  # closing does not wait for requests, because they may be waiting for a model
 
     def __init__(self, path: Path) -> None:
