@@ -55,6 +55,10 @@ def test_settings_may_be_strings_as_seldon_core_hands_them_on() -> None:
             {"default_generate_kwargs": "["},
             "The setting default_generate_kwargs must be a mapping of parameters, not '['.",
         ),
+        (
+            {"default_generate_kwargs": {"top_" + "x" * 1000: 1}},
+            f"llama.cpp has no parameter top_{'x' * 60}…: there are {', '.join(sorted(LlamaCppSettings().parameters))}.",
+        ),
         ({"default_generate_kwargs": {"top-p": 1}}, "llama.cpp has no parameter top-p (did you mean top_p?)."),
     ],
 )

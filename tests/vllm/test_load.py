@@ -78,7 +78,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "3,000 tools: 1.9 GB": (tools(3000), "tools is not a list of at most 128 tools: give one."),
     "20,000 biases: 180 KB of message": (
         {"logit_bias": dict.fromkeys(NAMES[:20_000], 1)},
-        "give an object with at most 1024 values, each a number from -100 to 100.",
+        "give an object with at most 1024 names of 64 characters, each with a number from -100 to 100.",
     ),
 }
 
