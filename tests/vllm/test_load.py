@@ -17,13 +17,13 @@ def http(mesh: EmbeddedMesh) -> Door:
     return door("http", mesh)
 
 
-def test_eight_users_with_long_prompts_get_their_answers(mesh: EmbeddedMesh, http: Door) -> None:
+def test_five_users_with_long_prompts_get_their_answers(mesh: EmbeddedMesh, http: Door) -> None:
     """With chunked prefill the second of three such prompts ended vLLM's engine, because its answer has a seed."""
-    prompts = [[{"role": "user", "content": f"user {number} " + "sea and sky " * 480}] for number in range(8)]
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda prompt: ask(http, "stream", prompt, max_tokens=4), prompts))
-    assert [answer["usage"]["prompt_tokens"] > 1400 for answer in answers] == [True] * 8
-    assert [bool(text_of(answer)) for answer in answers] == [True] * 8
+    prompts = [[{"role": "user", "content": f"user {number} " + "sea and sky " * 480}] for number in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda prompt: ask(http, "stream", prompt, max_tokens=4, ignore_eos=True), prompts))
+    assert [answer["usage"]["prompt_tokens"] > 1400 for answer in answers] == [True] * 5
+    assert [answer["usage"]["completion_tokens"] for answer in answers] == [4] * 5
     assert httpx.get(f"http://{mesh.address}/v2/models/{MODEL}/ready").status_code == 200
 
 
