@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llm_streaming.engines.base import bad_request
-from llm_streaming.engines.bounds.values import Reader, read_parameters
+from llm_streaming.engines.bounds.values import Reader, read_parameters, shortened
 from llm_streaming.errors import EngineError, did_you_mean
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def refuse_unknown(engine: str, what: str, given: Iterable[str], known: Iterable
         EngineError: a name is unknown; the message suggests the most similar known name.
     """
     known = frozenset(known)
-    for name in given:
-        if name not in known:
+    for given_name in given:
+        if given_name not in known:
+            name = shortened(given_name, 64)
             raise bad_request(f"{engine} has no {what} {name}{_known_names(name, known)}.", f"unknown_{what}")
 
 

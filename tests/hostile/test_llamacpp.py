@@ -133,7 +133,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "500 sentences": {"enum": [f"sentence number {number} about it" for number in range(450)]},
     "arrays in arrays": {"type": "array", "maxItems": 500, "items": {"type": "array", "minItems": 500, "items": {}}},
     "branches in an array": {"type": "array", "items": {"anyOf": [{"type": "string"}] * 32}},
-    "doubling definitions": doubling(8),
+    "doubling definitions": {"anyOf": [doubling(5)["$defs"]["D0"]] * 32, "$defs": doubling(5)["$defs"]},
     "long strings": {"type": "array", "items": {"type": "string", "minLength": 100, "maxLength": 1000}, "minItems": 2},
     "eight repetitions": strings(pattern=f"^{'[a-z]{0,25}' * 8}$"),
     "eight stars": strings(pattern=f"^{'[a-z]*' * 8}$"),

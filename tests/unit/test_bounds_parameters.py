@@ -131,8 +131,8 @@ SAMPLERS = (
     "penalties."
 )
 KWARGS = (
-    "give an object with at most 16 values, each a string of 1 to 1000 characters or a number from "
-    "-9007199254740992 to 9007199254740992 or true or false."
+    "give an object with at most 16 names of 64 characters, each with a string of 1 to 1000 characters or a number "
+    "from -9007199254740992 to 9007199254740992 or true or false."
 )
 MESSAGE = {"role": "user", "content": "Hi"}
 REFUSED: list[tuple[Any, str, Any, str]] = [
@@ -151,7 +151,8 @@ REFUSED: list[tuple[Any, str, Any, str]] = [
         LLAMACPP,
         "logit_bias",
         {"5": 101},
-        "logit_bias is {'5': 101}: give an object with at most 1024 values, each a number from -100 to 100.",
+        "logit_bias is {'5': 101}: give an object with at most 1024 names of 64 characters, each with a number from "
+        "-100 to 100.",
     ),
     (
         LLAMACPP,

@@ -55,7 +55,7 @@ REFUSED: list[tuple[Any, str]] = [
     (with_definitions({}, A={"anyOf": [{"type": "null"}, A]}), CIRCLE.format("#/$defs/A → #/$defs/A")),
     (
         with_definitions({}, B0={}, **{f"B{n}": {"oneOf": [{"$ref": f"#/$defs/B{n - 1}"}] * 2} for n in range(1, 10)}),
-        "has more than 256 alternatives in one place: use fewer.",
+        "has more than 64 alternatives in one place: use fewer.",
     ),
     ({"$ref": "#"}, "refers to '#': refer to a schema in its own $defs."),
     ({"$ref": "https://a.example/b"}, "refers to 'https://a.example/b': refer to a schema in its own $defs."),
@@ -81,6 +81,7 @@ REFUSED: list[tuple[Any, str]] = [
             "minProperties", "maxProperties", "$dynamicRef", "$anchor", "minLenght",
         )
     ),
+    ({"x" * 1000: 1}, f"has the keyword {'x' * 284}…."),
     ({"properties": {"a": {"properties": {"b": {"not": {}}}}}}, f"has the keyword not, {IGNORED}"),
     ({"type": "number", "minimum": 0}, "has minimum, which llama.cpp follows only for integers: use the type integer."),
     ({"type": "integer", "minimum": 0.5}, "has minimum with a fraction for an integer: use whole numbers."),

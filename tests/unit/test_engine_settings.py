@@ -9,6 +9,8 @@ from llm_streaming.errors import EngineError
 
 FILE, PATH = "model-settings.json:", "parameters.extra.config.model_settings"
 
+KNOWN = LlamaCppSettings().parameters
+
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +56,10 @@ def test_settings_may_be_strings_as_seldon_core_hands_them_on() -> None:
         (
             {"default_generate_kwargs": "["},
             "The setting default_generate_kwargs must be a mapping of parameters, not '['.",
+        ),
+        (
+            {"default_generate_kwargs": {"top_" + "x" * 1000: 1}},
+            f"llama.cpp has no parameter top_{'x' * 60}…: there are {', '.join(sorted(KNOWN))}.",
         ),
         ({"default_generate_kwargs": {"top-p": 1}}, "llama.cpp has no parameter top-p (did you mean top_p?)."),
     ],

@@ -17,13 +17,13 @@ def http(mesh: EmbeddedMesh) -> Door:
     return door("http", mesh)
 
 
-def test_eight_users_with_long_prompts_get_their_answers(mesh: EmbeddedMesh, http: Door) -> None:
+def test_five_users_with_long_prompts_get_their_answers(mesh: EmbeddedMesh, http: Door) -> None:
     """With chunked prefill the second of three such prompts ended vLLM's engine, because its answer has a seed."""
-    prompts = [[{"role": "user", "content": f"user {number} " + "sea and sky " * 480}] for number in range(8)]
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda prompt: ask(http, "stream", prompt, max_tokens=4), prompts))
-    assert [answer["usage"]["prompt_tokens"] > 1400 for answer in answers] == [True] * 8
-    assert [bool(text_of(answer)) for answer in answers] == [True] * 8
+    prompts = [[{"role": "user", "content": f"user {number} " + "sea and sky " * 480}] for number in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda prompt: ask(http, "stream", prompt, max_tokens=4, ignore_eos=True), prompts))
+    assert [answer["usage"]["prompt_tokens"] > 1400 for answer in answers] == [True] * 5
+    assert [answer["usage"]["completion_tokens"] for answer in answers] == [4] * 5
     assert httpx.get(f"http://{mesh.address}/v2/models/{MODEL}/ready").status_code == 200
 
 
@@ -78,7 +78,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "3,000 tools: 1.9 GB": (tools(3000), "tools is not a list of at most 128 tools: give one."),
     "20,000 biases: 180 KB of message": (
         {"logit_bias": dict.fromkeys(NAMES[:20_000], 1)},
-        "give an object with at most 1024 values, each a number from -100 to 100.",
+        "give an object with at most 1024 names of 64 characters, each with a number from -100 to 100.",
     ),
 }
 

@@ -12,7 +12,7 @@ import orjson
 
 from llm_streaming.engines.base import bad_request
 from llm_streaming.engines.bounds.pattern import read_pattern
-from llm_streaming.engines.bounds.values import Kind, anything, integer, list_of, number, text
+from llm_streaming.engines.bounds.values import Kind, anything, integer, list_of, number, shortened, text
 
 MOST_ENTRIES = 500
 """The most values of ``enum`` and ``const`` in all."""
@@ -21,6 +21,7 @@ MOST_CHARACTERS = 15_000
 
 _MOST_BYTES = 64 * 1024
 _MOST = {"properties": 1024, "values of enum and const": MOST_ENTRIES, "branches": 256, "references": 512}
+_MOST_ALTERNATIVES = 64  # that definitions add to each other; llama.cpp did not end for 2**60
 _MOST_PROPERTIES, _MOST_OPTIONAL, _MOST_BRANCHES = 256, 128, 32  # of one object, and of one anyOf, oneOf or allOf
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
@@ -180,8 +181,8 @@ class SchemaReader:
                 alternatives[name] = sum(alternatives[one] for one in _direct_references(self._definitions[name])) or 1
         except graphlib.CycleError as error:
             self._refuse(f"refers in a circle without an end ({' → '.join(error.args[1])}): break the circle")
-        if max(alternatives.values(), default=0) > _MOST["branches"]:
-            self._refuse(f"has more than {_MOST['branches']} alternatives in one place: use fewer")
+        if max(alternatives.values(), default=0) > _MOST_ALTERNATIVES:
+            self._refuse(f"has more than {_MOST_ALTERNATIVES} alternatives in one place: use fewer")
 
     def _entries(self, key: str, value: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         if not isinstance(value, dict):
@@ -196,7 +197,7 @@ class SchemaReader:
             self._refuse(f"has more than {_MOST[what]} {what}: use fewer")
 
     def _refuse(self, why: str) -> NoReturn:
-        raise bad_request(f"The schema in {self._name} {why}.")
+        raise bad_request(f"The schema in {self._name} {shortened(why)}.")
 
 
 def _direct_references(schema: Any) -> Iterator[str]:  # noqa: ANN401 - JSON

@@ -16,6 +16,7 @@ the value."""
 
 _DEEPEST = 32  # levels of lists and objects; deeper JSON overflows the stack of llama.cpp's parsers
 _MOST_ON_A_LEVEL = 100_000  # values
+_LONGEST_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Kind:
         if not self.admits(value):
             raise bad_request(f"{name} is {reprlib.repr(value)}: give {self.words}.")
         return value
+
+
+def shortened(words: str, longest: int = 300) -> str:
+    """Cut words that quote a request, so that a message stays short."""
+    return words if len(words) <= longest else f"{words[:longest]}…"
 
 
 anything = Kind("any value", lambda _: True)
@@ -60,9 +66,14 @@ def list_of(item: Kind, most: int) -> Kind:
 
 def object_of(item: Kind, most: int) -> Kind:
     """Return the kind of JSON objects with at most so many values of one kind."""
-    words = f"an object with at most {most} values, each {item.words}"
+    words = f"an object with at most {most} names of {_LONGEST_NAME} characters, each with {item.words}"
     entries = list_of(item, most)
-    return Kind(words, lambda value: isinstance(value, dict) and entries.admits(list(value.values())))
+
+    def admits(value: Any) -> bool:  # noqa: ANN401 - JSON
+        names_fit = isinstance(value, dict) and all(len(name) <= _LONGEST_NAME for name in value)
+        return names_fit and entries.admits(list(value.values()))
+
+    return Kind(words, admits)
 
 
 def either(*kinds: Kind) -> Kind:

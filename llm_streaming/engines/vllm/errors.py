@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from llm_streaming.engines.base import bad_request, engine_error
+from llm_streaming.engines.bounds.values import shortened
 from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL
 from llm_streaming.errors import EngineError
 
@@ -16,14 +17,11 @@ _TAIL = re.compile(r"\s*(?:\[type=.*|\(parameter=\w+(?:, value=.*)?\))$", re.DOT
 _NOISE = re.compile(r"^argument (?=--)|\d+ validation errors? for \w+ |\b(?:Value error|Assertion failed), |^Error: ")
 
 
-_LONGEST = 300  # characters; vLLM quotes whole lists of tokens
-
-
 def plain(message: str) -> str:
     """Return a message of vLLM on one short line, without prefix and suffix; ``--an-option`` becomes ``an_option``."""
     text = " ".join(_TAIL.sub("", message).split())
     text = _OPTION.sub(lambda match: match[1].replace("-", "_"), _NOISE.sub("", text)).rstrip(". ")
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return shortened(text)  # vLLM quotes whole lists of tokens
 
 
 def request_error(error: Any) -> EngineError:  # noqa: ANN401 - JSON
