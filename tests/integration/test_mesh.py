@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 
 import httpx
 import pytest
@@ -14,8 +15,10 @@ from llm_streaming import ChatClient, connect, get_mesh_ip
 from llm_streaming.errors import InferenceError, ManifestError, MeshError
 from llm_streaming.manifests import Model, Server, to_yaml
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
+from llm_streaming.mesh.processes.ports import PATIENCE, wait_until
 from llm_streaming.mesh.progress import reporting_to
 from llm_streaming.paths import project_root
+from tests.support.processes import process_of, suspended
 
 QUESTION = [{"role": "user", "content": "Say something."}]
 CPU_FOLDER = "models/local-chat-completions-cpu"
@@ -215,6 +218,17 @@ def test_waiting_runs_out_of_time(own: EmbeddedMesh) -> None:
     own.wait("m")
     assert "Loaded model 'm' successfully" in own.logs("m")
     own.delete(model("m"))
+
+
+def test_only_the_callers_timeout_limits_a_model_on_a_busy_machine(own: EmbeddedMesh) -> None:
+    with suspended(process_of(own.home, "envoy")):
+        own.apply(model("m", storage_uri="models/chat"))
+        assert wait_until(lambda: "Loaded model 'm' successfully" in own.logs("m"), timeout=60)
+        with pytest.raises(MeshError, match=r"^model 'm' is still loading after 0 s: "):
+            own.wait("m", timeout=0)
+    own.wait("m")
+    own.delete(model("m"))
+    assert signature(own.wait).parameters["timeout"].default <= PATIENCE
 
 
 def test_connecting_again_returns_the_open_mesh(capsys: pytest.CaptureFixture[str], mesh: EmbeddedMesh) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.conftest import OPENAI
 from tests.support.both_clients import BROKE_OFF
 from tests.support.doors import DOORS, Failure, door
 from tests.support.gate import EXIT_STATUS
-from tests.support.processes import process_of, processes_in
+from tests.support.processes import process_of, processes_in, suspended
 from tests.support.provider import Reply, accumulated, chunk, sse
 from tests.support.scripted import Scripted, scripted_mesh, write_settings
 
@@ -77,16 +77,6 @@ def kill(mesh: EmbeddedMesh, name: str) -> psutil.Process:
     return process_of(mesh.home, name, other_than=victim)
 
 
-@contextmanager
-def suspended(process: psutil.Process) -> Iterator[None]:
-    """Suspend a process inside the ``with`` block."""
-    process.suspend()
-    try:
-        yield
-    finally:
-        process.resume()
-
-
 def test_a_killed_server_is_started_again_with_its_models(own: Scripted) -> None:
     mesh = own.mesh
     own.replies["Count."] = one_and_silence()
@@ -128,14 +118,16 @@ def test_models_can_be_changed_while_they_load_again_after_a_second_exit(own: Sc
     assert httpx.get(f"http://{mesh.address}/v2/models/{own.impatient}/ready").status_code == 404
 
 
-def test_the_third_exit_closes_the_mesh(own: Scripted) -> None:
+def test_the_third_exit_closes_the_mesh_and_ends_calls_that_wait(own: Scripted) -> None:
     mesh = own.mesh
-    kill(mesh, "api")
-    kill(mesh, "envoy")
-    process_of(mesh.home, "api").kill()
+    with ThreadPoolExecutor() as pool:
+        kill(mesh, "api").suspend()  # so that the model stays loading
+        deletion = pool.submit(mesh.delete, Model(name=own.model, storage_uri="models/scripted"))
+        kill(mesh, "envoy")
+        process_of(mesh.home, "api").kill()
+        with pytest.raises(MeshError) as closed:
+            deletion.result(60)
     assert wait_until(lambda: mesh.closed and not mesh.home.exists() and processes_in(mesh.home) == [], timeout=60)
-    with pytest.raises(MeshError) as closed:
-        mesh.apply(Model(name="m", storage_uri="models/scripted"))
     assert str(closed.value).startswith(
         "the mesh was closed, because its servers exited 3 times within 60 s: connect again; api exited with status "
         "-9; its last log lines:\n"

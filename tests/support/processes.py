@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -71,6 +73,16 @@ def process_of(home: Path, name: str, *, other_than: psutil.Process | None = Non
 
     assert wait_until(lambda: len(found()) == 1, timeout=60)
     return found()[0]
+
+
+@contextmanager
+def suspended(process: psutil.Process) -> Iterator[None]:
+    """Suspend a process inside the ``with`` block."""
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 def all_processes_of_a_mesh(home: Path) -> list[psutil.Process]:

@@ -21,7 +21,7 @@ from llm_streaming.mesh.processes.ports import LOOPBACK, PATIENCE, free_ports, w
 from llm_streaming.mesh.token import create_token
 
 _LOG_TIMEOUT = 60.0  # seconds until a server's message is in its log; milliseconds are usual
-_EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception)\b.*", re.MULTILINE)
+_EXCEPTION = re.compile(r"^[ \t]*([\w.]*(?:Error|Exception)\b.*)", re.MULTILINE)
 
 
 def read_servers(folder: Path) -> list[Server]:
