@@ -40,6 +40,18 @@ class Scripted:
         """The body of the last request to the provider, without the provider's name of the model."""
         return {name: value for name, value in self._provider.requests[-1].body.items() if name != "model"}
 
+    def wait_for_request(self, text: str) -> None:
+        """Return when the provider has a request whose last message is this text."""
+        provider = self._provider
+
+        async def arrive() -> None:
+            async with provider.arrived:
+                await provider.arrived.wait_for(
+                    lambda: any(request.body["messages"][-1]["content"] == text for request in provider.requests)
+                )
+
+        asyncio.run_coroutine_threadsafe(arrive(), self._loop).result(timeout=60)
+
     def wait_for_disconnection(self) -> None:
         """Return when the client of the last request has left."""
         gone = self._provider.requests[-1].disconnected.wait()

@@ -18,6 +18,6 @@ def test_each_vulnerability_is_named() -> None:
 def test_packages_that_were_not_audited_are_a_problem() -> None:
     skipped = [{"name": name, "skip_reason": "Dependency not found"} for name in ("x", "y")]
     assert problems_in("a.lock", {"dependencies": skipped}) == [
-        "a.lock: PyPI gave no information about 2 of 2 packages, such as x, so they were not audited: run `make audit` in a "
-        "network that reaches PyPI itself."
+        "a.lock: PyPI gave no information about 2 of 2 packages, such as x, so they were not audited: run `make audit` "
+        "in a network that reaches PyPI itself."
     ]
