@@ -39,9 +39,10 @@ def problems_in(lock: str, report: dict[str, Any]) -> list[str]:
             fixed = ", ".join(known["fix_versions"]) or "no version yet"
             problems.append(f"{lock}: {package['name']} {package['version']} has {known['id']}, fixed in {fixed}.")
     if skipped:
+        share = f"{len(skipped)} of {len(report['dependencies'])} packages"
         problems.append(
-            f"{lock}: PyPI gave no information about {len(skipped)} of {len(report['dependencies'])} packages, such as {skipped[0]}, so they were not "
-            "audited: run `make audit` in a network that reaches PyPI itself."
+            f"{lock}: PyPI gave no information about {share}, such as {skipped[0]}, so they were not audited: run "
+            "`make audit` in a network that reaches PyPI itself."
         )
     return problems
 
