@@ -62,7 +62,10 @@ def _wire(rng: Random, fault: Fault | None, door: str, model: str, body: Body) -
 
     change("parameters", body)
     if door in (*HTTP, *GRPC):
-        body = encode_request(ChatRequest.from_openai(body))
+        parameters = {name: value for name, value in body.items() if name != "messages"}
+        body = encode_request(ChatRequest(body["messages"])) | {
+            "parameters": {"llm_parameters": parameters, "kwargs": parameters}
+        }
     else:
         body |= {"model": model, "stream": door == "openai stream", "stream_options": {"include_usage": True}}
     change("body", body)
