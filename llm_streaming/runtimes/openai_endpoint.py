@@ -16,6 +16,7 @@ import orjson
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from mlserver.handlers.custom import CustomHandler, register_custom_handler
+from starlette.requests import ClientDisconnect
 
 from llm_streaming.engines.base import bad_request
 from llm_streaming.errors import ProtocolError
@@ -55,6 +56,8 @@ async def _respond(request: Request, model: str, answer: Callable[[ChatRequest, 
         with count_malformed(model):
             asked, usage = _read(content, model)
         response = await _while_connected(request, answer(asked, usage))
+    except ClientDisconnect:  # before the whole body had arrived
+        return Response(status_code=_CLIENT_LEFT)
     except Exception as failure:  # noqa: BLE001 - every failure is reported to the client
         error = log_failure(failure)
         headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None

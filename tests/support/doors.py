@@ -79,8 +79,9 @@ class OpenAIDoor:
 
     def failure(self, error: Exception) -> Failure:
         if isinstance(error, openai.APIStatusError):
-            body: Any = error.body
-            return Failure(str(body["message"]), error.status_code, error.code or error.type)
+            body: Any = error.body  # text, where Envoy itself answers without OpenAI's error object
+            message = body["message"] if isinstance(body, dict) else error.message
+            return Failure(str(message), error.status_code, error.code or error.type)
         assert isinstance(error, openai.APIError)
         return Failure(error.message, None, error.code or error.type)
 

@@ -23,11 +23,15 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True)
 class Reply:
-    """The reply to one request; a step is the bytes of one HTTP chunk, an event to wait for, or `CUT`."""
+    """The reply to one request; a step is the bytes of one HTTP chunk, an event to wait for, or `CUT`.
+
+    If there is a `broken_head`, the server sends these bytes in place of the status line and the headers, and closes.
+    """
 
     steps: Iterable[Any] = ()
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+    broken_head: bytes | None = None
 
 
 @dataclass
@@ -164,8 +168,8 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 async def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
     lines = [f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}", "transfer-encoding: chunked"]
     lines += [f"{name}: {value}" for name, value in reply.headers.items()]
-    writer.write("\r\n".join([*lines, "", ""]).encode())
-    for step in reply.steps:
+    writer.write("\r\n".join([*lines, "", ""]).encode() if reply.broken_head is None else reply.broken_head)
+    for step in reply.steps if reply.broken_head is None else [CUT]:
         if isinstance(step, asyncio.Event):
             await writer.drain()
             await step.wait()
