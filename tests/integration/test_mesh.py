@@ -240,7 +240,7 @@ def test_connecting_again_returns_the_open_mesh(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
-        ("embedded", {"prot": 1}, "the embedded mesh has no option prot, only servers, models, port"),
+        ("embedded", {"prot": 1}, "the embedded mesh has no option prot, only servers, models, port, token"),
     ],
 )
 def test_an_unknown_option_is_refused(target: str, options: dict, message: str) -> None:

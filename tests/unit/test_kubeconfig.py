@@ -34,7 +34,9 @@ def kubeconfig(path: Path, *, cluster: Any = None, user: Any = None, **fields: A
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("SELDON_NAMESPACE", raising=False)
+    # NO_PROXY: a test that has opened an embedded mesh has set it, and then the client reads no proxy's URL.
+    for name in ("SELDON_NAMESPACE", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "config"
 
 
