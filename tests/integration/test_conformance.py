@@ -141,9 +141,7 @@ def test_a_tool_call_goes_round(scripted: Scripted, to_script: Door) -> None:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
 def test_a_forced_call_is_refused_where_it_would_be_ignored(through: Door, choice: Any) -> None:
-    with pytest.raises(
-        Exception, match="tool_choice is .*: give auto or none, because llama.cpp cannot force a tool call reliably"
-    ):
+    with pytest.raises(Exception, match="give auto or none, because "):
         ask(through, "stream", CPU, QUESTION, tools=[TOOL], tool_choice=choice)
 
 

@@ -78,7 +78,7 @@ REFUSED: list[tuple[Any, str]] = [
         for keyword in (
             "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "uniqueItems", "contains",
             "propertyNames", "patternProperties", "unevaluatedProperties", "unevaluatedItems", "multipleOf",
-            "minProperties", "maxProperties", "$dynamicRef", "$anchor", "minLenght",
+            "minProperties", "maxProperties", "$dynamicRef", "$anchor", "minLengths",
         )
     ),
     ({"x" * 1000: 1}, f"has the keyword {'x' * 284}…."),
