@@ -100,6 +100,7 @@ def _no_handlers(_: object) -> Iterator[None]:
 
 async def _serve(repository: str, sockets: str | None, grace: float) -> None:
     settings, models = await load_settings(repository)
+    settings.debug = False  # by default, Starlette sends tracebacks to clients, and the log has a line for each request
     http: dict[str, Any] = {"lifespan": "off"}  # MLServer does not use it, and cutting requests would interrupt it
     if sockets:
         # Only uvicorn accepts `uds`. `host` is also a setting of the metrics server, where `uds` has precedence.

@@ -72,7 +72,6 @@ class MLServer:
         placed = {
             "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": str(LARGEST_REQUEST),
             "MLSERVER_LOAD_MODELS_AT_STARTUP": "false",
-            "MLSERVER_DEBUG": "false",  # MLServer's access log would bury the models' messages
             "LLM_STREAMING_GRACE": str(_GRACE),
         }
         self.repository.mkdir(parents=True)

@@ -1,30 +1,34 @@
-"""An OpenAI-compatible provider for machines without an API key: llama.cpp's own server, with a small model.
+"""An OpenAI-compatible provider for machines without an API key, with a small model.
 
 The embedded mesh runs this module as a separate process. The process reads its port and its key from environment
-variables, because every user of the machine can read command lines.
+variables, because every user of the machine can read command lines. llama.cpp has a server of its own, but one request
+to that server can end or stall it; the engine of this package checks each request first.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sys
-import threading
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from llm_streaming.engines.llamacpp.model_file import small_model_path
-from llm_streaming.errors import EngineError
+from llm_streaming.errors import EngineError, ProtocolError
 from llm_streaming.manifests import Server
 from llm_streaming.mesh.processes.group import Process, inherited
 from llm_streaming.mesh.processes.ports import LOOPBACK
+from llm_streaming.protocol import json
+from llm_streaming.protocol.chunks import accumulate
 
 if TYPE_CHECKING:
-    import xllamacpp
+    from starlette.applications import Starlette
+
+    from llm_streaming.engines.base import Engine
 
 _PORT = "LLM_STREAMING_PROVIDER_PORT"
 _KEY = "LLM_STREAMING_PROVIDER_KEY"
@@ -69,53 +73,89 @@ class OfflineProvider:
 
 
 def main() -> None:
-    """Serve OpenAI's API until the process is stopped. If the model cannot be used, each answer says why."""
-    try:
-        server = _load()
-    except EngineError as error:
-        print(error, flush=True)
-        _serve_error(error)
-    print(f"serving on {server.listening_address}", flush=True)
-    threading.Event().wait()
+    """Serve OpenAI's chat completions until the process is stopped."""
+    asyncio.run(_serve(int(os.environ[_PORT]), os.environ[_KEY]))
 
 
-def _load() -> xllamacpp.Server:
-    from llm_streaming.engines.llamacpp.engine import load_server, server_params
+async def _serve(port: int, key: str) -> None:
+    import uvicorn
+
+    app = application(await _load(), key)
+    await uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_level="warning")).serve()
+
+
+async def _load() -> Engine | EngineError:
+    """Return the small model, or the error for each request, so that the mesh starts for those who use other models."""
+    from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
     from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
-    settings = LlamaCppSettings()
-    params = server_params(small_model_path(), settings)
-    params.port = int(os.environ[_PORT])
-    params.api_keys = [os.environ[_KEY]]
-    params.n_predict = _MAX_TOKENS
-    params.sampling.seed = settings.seed  # the same question gets the same answer in every run
-    return load_server(params)
+    try:
+        settings = LlamaCppSettings(default_generate_kwargs={"max_tokens": _MAX_TOKENS})
+        return await LlamaCppEngine.load(settings, Path())
+    except EngineError as error:
+        print(error, flush=True)
+        reason = f"Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set, and the small local model cannot be used: {error}"
+        return EngineError(reason, status=503, code="no_model")
 
 
-def _serve_error(error: EngineError) -> NoReturn:
-    """Answer every request with an error, so that the mesh starts for those who do not use the provider."""
-    message = f"Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set, and the small local model cannot be used: {error}"
-    body = orjson.dumps(EngineError(message, code="no_model").as_openai())
+def application(engine: Engine | EngineError, key: str) -> Starlette:
+    """Return the ASGI application that answers ``/v1/chat/completions`` and ``/health``.
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(HTTPStatus.OK)
+    Args:
+        engine: the model, or the error with which every request is answered.
+        key: the key that each request must have.
+    """
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response, StreamingResponse
+    from starlette.routing import Route
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE)
+    async def health(_: Request) -> Response:
+        return Response()
 
-        def _answer(self, status: HTTPStatus) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.send_header("x-should-retry", "false")  # OpenAI's clients read this
-            self.end_headers()
-            self.wfile.write(body)
+    async def chat_completions(request: Request) -> Response:
+        try:
+            if not secrets.compare_digest(request.headers.get("authorization", ""), f"Bearer {key}"):
+                raise EngineError("the key is missing or wrong", status=401, type="invalid_request_error")
+            if isinstance(engine, EngineError):
+                raise engine
+            body = json.parse(await request.body(), dict, "the body", "a JSON object")
+            streamed, _ = body.pop("stream", False), body.pop("stream_options", None)
+            chunks = engine.stream({name: value for name, value in body.items() if name != "model"})
+            first = await anext(chunks)  # before the status line is sent, so that it can report a failure
+        except ProtocolError as error:
+            return refusal(EngineError(str(error), status=400, type="invalid_request_error"))
+        except EngineError as error:
+            return refusal(error)
+        # Starlette cancels a streaming response when the client disconnects, and with it the model's work.
+        if streamed:
+            return StreamingResponse(_events(first, chunks), media_type="text/event-stream")
+        return StreamingResponse(_whole(first, chunks), media_type="application/json")
 
-    with ThreadingHTTPServer((LOOPBACK, int(os.environ[_PORT])), Handler) as server:
-        server.serve_forever()
-    raise error
+    def refusal(error: EngineError) -> Response:
+        headers = {"x-should-retry": "false"}  # OpenAI's clients read this
+        return Response(orjson.dumps(error.as_openai()), error.status, headers, "application/json")
+
+    return Starlette(
+        routes=[Route("/health", health), Route("/v1/chat/completions", chat_completions, methods=["POST"])]
+    )
+
+
+async def _events(first: dict[str, Any], chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    yield b"data: %b\n\n" % orjson.dumps(first)
+    try:
+        async for chunk in chunks:
+            yield b"data: %b\n\n" % orjson.dumps(chunk)
+        yield b"data: [DONE]\n\n"
+    except EngineError as error:
+        yield b"data: %b\n\n" % orjson.dumps(error.as_openai())
+
+
+async def _whole(first: dict[str, Any], chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    try:
+        yield orjson.dumps(accumulate([first, *[chunk async for chunk in chunks]]))
+    except EngineError as error:
+        yield orjson.dumps(error.as_openai())
 
 
 if __name__ == "__main__":
