@@ -5,7 +5,6 @@ import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from inspect import signature
 
 import httpx
@@ -277,9 +276,15 @@ def test_a_full_disk_changes_nothing_and_a_second_try_works(own: EmbeddedMesh) -
     new = model("new", storage_uri="models/chat")
     own.apply(chat)
     own.wait()
-    for change in (partial(own.delete, chat), partial(own.apply, changed), partial(own.apply, new)):
-        with pytest.raises(MeshError) as full, full_disk(0):
-            change()
+    without_model = 300  # bytes: enough for a file of routes without the model, but not for the model's settings
+    for call, manifest, room in (
+        (own.delete, chat, 0),
+        (own.apply, changed, 0),
+        (own.apply, changed, without_model),
+        (own.apply, new, 0),
+    ):
+        with pytest.raises(MeshError) as full, full_disk(room):
+            call(manifest)
         assert re.fullmatch(
             rf"the mesh cannot write to {own.home}/.* \(File too large\): free some disk space, and try again",
             str(full.value),
