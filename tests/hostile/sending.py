@@ -105,7 +105,7 @@ class Sender:
         metadata = list(case.wire.headers.items())
         try:
             if case.door.endswith("stream"):
-                call: Any = self._channel.stream_stream(case.wire.path)(iter([case.wire.body]), metadata=metadata)
+                call: Any = self._channel.unary_stream(case.wire.path)(case.wire.body, metadata=metadata)
                 async for message in call:
                     messages.append(message)
                     if case.wire.leaves:
