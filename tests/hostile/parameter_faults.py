@@ -61,7 +61,7 @@ PARAMETER_FAULTS = [
             "parameter: wrong type": set_one(**WRONG_TYPES),
             "parameter: out of range": set_one(**OUT_OF_RANGE),
             "parameter: forbidden": set_one(**FORBIDDEN),
-            "parameter: unknown": set_one(max_token=(3,), __class__=(1,), xyzzy=JUNK),
+            "parameter: unknown": set_one(max_token=(3,), __class__=(1,), xyzzy=JUNK[1:]),
             "parameter: hostile schema": _schema,
         },
     ),

@@ -74,13 +74,14 @@ class Sender:
 
     async def send(self, case: Case) -> Outcome:
         """Send a request, and return its outcome within `LIMIT` seconds."""
+        came: list[bytes] = []
         try:
             async with asyncio.timeout(LIMIT):
-                return await (self._over_grpc(case) if case.door in GRPC else self._over_http(case.wire))
+                return await (self._over_grpc(case, came) if case.door in GRPC else self._over_http(case.wire, came))
         except TimeoutError:
-            return Outcome(0, note="hang")
+            return Outcome(0, _text(came), "hang")
 
-    async def _over_http(self, wire: Wire) -> Outcome:
+    async def _over_http(self, wire: Wire, came: list[bytes]) -> Outcome:
         head = f"{wire.method} {wire.path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in wire.headers.items())
         data = head.encode("latin-1") + b"\r\n" + wire.body
         reader, writer = await asyncio.open_connection(self._host, int(self._port), limit=2**30)
@@ -93,16 +94,18 @@ class Sender:
                     return Outcome(0, note="left")
                 if wire.headers.get("content-length") != str(len(wire.body)):
                     writer.write_eof()  # nothing more comes, although it was announced
-            return _read_http(await _all(reader))
+            with contextlib.suppress(ConnectionError):
+                while part := await reader.read(2**16):
+                    came.append(part)
+            return _read_http(b"".join(came))
         finally:
             writer.close()
 
-    async def _over_grpc(self, case: Case) -> Outcome:
+    async def _over_grpc(self, case: Case, messages: list[bytes]) -> Outcome:
         metadata = list(case.wire.headers.items())
-        messages: list[bytes] = []
         try:
             if case.door.endswith("stream"):
-                call: Any = self._channel.stream_stream(case.wire.path)(iter([case.wire.body]), metadata=metadata)
+                call: Any = self._channel.unary_stream(case.wire.path)(case.wire.body, metadata=metadata)
                 async for message in call:
                     messages.append(message)
                     if case.wire.leaves:
@@ -119,14 +122,6 @@ class Sender:
             status = GRPC_STATUS.get(error.code().name, 500)
             return Outcome(_told(messages) or status, f"{_text(messages)}\n{error.details()}")
         return Outcome(200, _text(messages))
-
-
-async def _all(reader: asyncio.StreamReader) -> bytes:
-    parts: list[bytes] = []
-    with contextlib.suppress(ConnectionError):
-        while part := await reader.read(2**16):
-            parts.append(part)
-    return b"".join(parts)
 
 
 def _read_http(data: bytes) -> Outcome:
