@@ -41,7 +41,9 @@ async def test_openais_client_gets_the_same_answer_streamed_and_whole(http: http
     choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
     streamed = "".join(choice.delta.content or "" for choice in choices), choices[-1].finish_reason
     assert (whole.choices[0].message.content, whole.choices[0].finish_reason) == streamed
-    assert whole.usage and chunks[-1].usage and whole.usage.total_tokens == chunks[-1].usage.total_tokens
+    assert whole.usage is not None
+    assert chunks[-1].usage is not None
+    assert whole.usage.total_tokens == chunks[-1].usage.total_tokens
 
 
 @pytest.mark.parametrize(
