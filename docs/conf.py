@@ -43,6 +43,7 @@ nitpick_ignore_regex = [
     # Names of other libraries: links to their documentation would need the network.
     ("py:.*", r"(annotated_types|collections\.abc|matplotlib|pathlib|pydantic|time|typing)\..*"),
     ("py:class", r"Figure|InitVar|PositiveFloat|PydanticUndefined"),
+    ("py:class", r"[\d.]+"),  # a limit in the annotation of a pydantic field
     # Names that are private to a file: type variables and annotated types.
     ("py:class", r"llm_streaming\..*\.\w+T|(.*\.)?_\w+"),
     # Arguments and attributes, which docstrings also write in single backquotes.

@@ -33,7 +33,7 @@ class Mesh(Protocol):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The HTTP headers, or gRPC metadata, that other clients' requests must have: the token, or none."""
+        """The HTTP headers or gRPC metadata for requests of other clients, with the mesh's token if there is one."""
         return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
 
     def metrics_address(self, server: str) -> str:
