@@ -72,7 +72,7 @@ class GrpcChatClient(SyncClient):
         return ChatStream(model, self._messages(model, request), read_message)
 
     def _messages(self, model: str, request: bytes) -> Generator[bytes, None, None]:
-        call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model, self._authorization))
+        call = self._channel.unary_stream(_STREAM)(request, metadata=_metadata(model, self._authorization))
         started = False
         try:
             with MessageTimeout(call, self._timeout) as timeout:
@@ -126,7 +126,7 @@ class AsyncGrpcChatClient(AsyncClient):
         return AsyncChatStream(model, self._messages(model, request), read_message)
 
     async def _messages(self, model: str, request: bytes) -> AsyncGenerator[bytes, None]:
-        call = self._channel.stream_stream(_STREAM)(iter((request,)), metadata=_metadata(model, self._authorization))
+        call = self._channel.unary_stream(_STREAM)(request, metadata=_metadata(model, self._authorization))
         answer = aiter(call)
         started = False
         try:

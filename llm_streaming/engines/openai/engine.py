@@ -130,7 +130,7 @@ class OpenAIEngine(Engine):
             return
         except openai.APIStatusError as error:
             failure = self._status_error(error)
-        except (openai.APIConnectionError, httpx2.RequestError, ssl.SSLError) as error:
+        except (openai.APIConnectionError, httpx2.RequestError, aiohttp.ClientError, ssl.SSLError) as error:
             failure = self._connection_error(error)
         except EngineError as error:
             failure = error
@@ -146,6 +146,8 @@ class OpenAIEngine(Engine):
         if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
             address = self._client.base_url.netloc.decode()
             message = f"Cannot reach the provider at {address}: check OPENAI_BASE_URL and that the server is running."
+        if any(isinstance(cause, aiohttp.ClientResponseError) for cause in causes):
+            message = f"{_SOURCE} sent something that is not HTTP."
         return EngineError(message, status=502, type="connection_error")
 
     def _status_error(self, failure: openai.APIStatusError) -> EngineError:
