@@ -1,10 +1,13 @@
 """The supervisor as a process of its own: what it restarts and reports, and what its guard stops if it is killed."""
 
+import fcntl
 import json
 import os
+import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -35,7 +38,9 @@ class Supervisor:
         self.write(json.dumps({"home": str(self.home), "processes": processes}))
 
     def write(self, line: str) -> None:
+        """Write a line, and wait until the supervisor has read it."""
         print(line, file=self.process.stdin, flush=True)
+        assert wait_until(lambda: unread(self.process.stdin) == 0, timeout=60)
 
     def ends(self, status: int) -> dict[str, Any]:
         """Let the script `WAITS` exit, and return what the supervisor reports."""
@@ -49,6 +54,11 @@ class Supervisor:
 
     def log(self, name: str) -> str:
         return (self.home / f"{name}.log").read_text()
+
+
+def unread(pipe: IO[str]) -> int:
+    """Return how many bytes of a pipe its reader has not read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.fixture
