@@ -82,10 +82,19 @@ def base64_of(text: str) -> str:
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
-        ({"cluster": {"certificate-authority-data": "abc"}}, "certificate-authority-data of 'test' is not base64"),
-        ({"user": {"client-certificate-data": f"{SECRET}!"}}, "client-certificate-data of 'me' is not base64"),
-        ({"user": {"client-key-data": f"{SECRET}é"}}, "client-key-data of 'me' is not base64"),
-        ({"user": {"client-key-data": 5}}, "Expected `str | null`, got `int` - at `$.users[0].user.client-key-data`"),
+        (
+            {"cluster": {"certificate-authority-data": "abc"}},
+            "this is not base64 - at `$.clusters[0].cluster.certificate-authority-data`",
+        ),
+        (
+            {"user": {"client-certificate-data": f"{SECRET}!"}},
+            "this is not base64 - at `$.users[0].user.client-certificate-data`",
+        ),
+        (
+            {"user": {"client-key-data": f"{SECRET}é"}},
+            "this is not base64 - at `$.users[0].user.client-key-data`",
+        ),
+        ({"user": {"client-key-data": 5}}, "this is not base64 - at `$.users[0].user.client-key-data`"),
         ({"user": SECRET}, "Expected `object | null`, got `str` - at `$.users[0].user`"),
         ({"user": {"token": [SECRET]}}, "Expected `str | null`, got `array` - at `$.users[0].user.token`"),
         (

@@ -133,7 +133,7 @@ def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, c
 def _first_line(reason: str) -> str:
     """Shorten a message of the official client, which may continue with an entry of the kubeconfig or a command."""
     first, *_ = reason.partition("{")[0].splitlines() or [""]
-    return one_line(first.partition(". ")[0] if first.startswith("exec: process returned") else first.strip())
+    return first.partition(". ")[0] if first.startswith("exec: process returned") else first.strip()
 
 
 @contextmanager
