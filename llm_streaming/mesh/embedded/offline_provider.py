@@ -114,30 +114,28 @@ def application(engine: Engine | EngineError, key: str) -> Starlette:
         return Response()
 
     async def chat_completions(request: Request) -> Response:
-        try:
-            if not secrets.compare_digest(request.headers.get("authorization", ""), f"Bearer {key}"):
-                raise EngineError("the key is missing or wrong", status=401, type="invalid_request_error")
-            if isinstance(engine, EngineError):
-                raise engine
-            body = json.parse(await request.body(), dict, "the body", "a JSON object")
-            streamed, _ = body.pop("stream", False), body.pop("stream_options", None)
-            chunks = engine.stream({name: value for name, value in body.items() if name != "model"})
-            first = await anext(chunks)  # before the status line is sent, so that it can report a failure
-        except ProtocolError as error:
-            return refusal(EngineError(str(error), status=400, type="invalid_request_error"))
-        except EngineError as error:
-            return refusal(error)
+        if not secrets.compare_digest(request.headers.get("authorization", "").encode(), f"Bearer {key}".encode()):
+            raise EngineError("the key is missing or wrong", status=401, type="invalid_request_error")
+        if isinstance(engine, EngineError):
+            return await refusal(request, engine)  # raising it for each request would make its traceback ever longer
+        body = json.parse(await request.body(), dict, "the body", "a JSON object")
+        streamed, _ = body.pop("stream", False), body.pop("stream_options", None)
+        chunks = engine.stream({name: value for name, value in body.items() if name != "model"})
+        first = await anext(chunks)  # before the status line is sent, so that it can report a failure
         # Starlette cancels a streaming response when the client disconnects, and with it the model's work.
         if streamed:
             return StreamingResponse(_events(first, chunks), media_type="text/event-stream")
         return StreamingResponse(_whole(first, chunks), media_type="application/json")
 
-    def refusal(error: EngineError) -> Response:
+    async def refusal(_: Request, error: Exception) -> Response:
+        if not isinstance(error, EngineError):
+            error = EngineError(str(error), status=400, type="invalid_request_error")
         headers = {"x-should-retry": "false"}  # OpenAI's clients read this
         return Response(orjson.dumps(error.as_openai()), error.status, headers, "application/json")
 
     return Starlette(
-        routes=[Route("/health", health), Route("/v1/chat/completions", chat_completions, methods=["POST"])]
+        routes=[Route("/health", health), Route("/v1/chat/completions", chat_completions, methods=["POST"])],
+        exception_handlers={EngineError: refusal, ProtocolError: refusal},
     )
 
 
