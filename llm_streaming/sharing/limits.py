@@ -24,20 +24,14 @@ MANAGER: envoy.Part = {
 }
 """Fields of the HTTP connection manager. An idle connection or an incomplete request is not kept open for ever."""
 
-_BUFFER, _BUFFER_TYPE = "filters.http.buffer", "filters.http.buffer.v3"
-
 WHOLE_REQUESTS: envoy.Part = {
-    **envoy.extension(_BUFFER, f"{_BUFFER_TYPE}.Buffer", max_request_bytes=MAX_BYTES),
+    **envoy.extension("filters.http.buffer", "filters.http.buffer.v3.Buffer", max_request_bytes=MAX_BYTES),
     "disabled": True,  # except on the route with `SERVICE_ROUTE`, because models read their requests as streams
 }
 """The HTTP filter that waits for a whole request, so that a slow sender does not occupy a thread of the service."""
 
 SERVICE_ROUTE: envoy.Part = {
-    "typed_per_filter_config": {
-        WHOLE_REQUESTS["name"]: envoy.typed(
-            f"extensions.{_BUFFER_TYPE}.BufferPerRoute", buffer={"max_request_bytes": MAX_BYTES}
-        )
-    },
+    "typed_per_filter_config": {WHOLE_REQUESTS["name"]: envoy.typed("config.route.v3.FilterConfig", config={})},
     "request_headers_to_add": [envoy.header(ADDRESS_HEADER, "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")],
 }
 """Fields of the route to `GuestService`, which learns the address of the machine that sent a request."""

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
-from llm_streaming.mesh.embedded.offline_provider import application
+from llm_streaming.mesh.embedded.provider_server import application
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -200,8 +200,8 @@ class EmbeddedMesh(Mesh):
         finally:
             del self._deployed[deployment.model.name]
 
-    def _load_again(self, noted: Exit) -> None:
-        """Load the models of a server again that has exited."""
+    def _load_again(self, exited: Exit) -> None:
+        """Load a server's models again after the server has exited."""
         for deployment in list(self._deployed.values()):
-            if deployment.server.name == noted.name:
-                deployment.load_again(self._servers, noted)
+            if deployment.server.name == exited.name:
+                deployment.load_again(self._servers, exited)

@@ -96,7 +96,7 @@ class Servers:
             raise MeshError(self._why_closed)
 
     def log(self, name: str) -> str:
-        """Return the output of a process, and before it that of the processes of the same name that have exited."""
+        """Return the output of a process, after the output of its earlier starts."""
         return self._processes.log(name)
 
     def last_exception(self, name: str, *, after: int) -> str:
@@ -117,8 +117,8 @@ class Servers:
         """Load a model once its server is live, and wait until the model is ready through Envoy.
 
         Returns:
-            Which start of the server the model was loaded after. If the server has been started again since, the model
-            is not loaded any more.
+            The number of the server's start, counted from 1, after which the model was loaded. If the server has been
+            started again since, the model is not loaded any more.
 
         Raises:
             ServerExitedError: the server exited.
@@ -174,15 +174,15 @@ class Servers:
         provided = self.provider is None or self._status(f"{self.provider.origin}/health") == httpx.codes.OK
         return provided and self._status("") is not None and all(one.is_live() for one in self.mlservers.values())
 
-    def _note_exit(self, noted: Exit | None) -> None:
-        if noted and noted.restarted:
-            self._on_exit(noted)
+    def _note_exit(self, exited: Exit | None) -> None:
+        if exited and exited.restarted:
+            self._on_exit(exited)
         elif self._why_closed is None:
             self.close(why=str(self._processes.ended()))
 
     @contextmanager
     def _live(self, server: MLServer) -> Iterator[int]:
-        """Wait until a server is live, yield which of its starts this is, and report if it exits in the block.
+        """Wait until a server is live, yield the number of its start, and report if it exits in the ``with`` block.
 
         Raises:
             ServerExitedError: the server exited.

@@ -1,7 +1,7 @@
-"""Rejects requests that no user of a mesh sends: from web pages, from elsewhere by DNS rebinding, and without a token.
+"""Rejects requests that do not come from a mesh's users: of web pages, of other machines, and without the token.
 
 Every Envoy of this project listens through `guarded_listener`. A web page can make a browser send requests to loopback,
-and every account of the machine can connect there.
+under another name too (DNS rebinding), and every account of the machine can connect there.
 """
 
 from __future__ import annotations
