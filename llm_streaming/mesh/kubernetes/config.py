@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shlex
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,12 +139,15 @@ def _first_line(reason: str) -> str:
 
 @contextmanager
 def _logged_errors() -> Iterator[list[str]]:
-    """Collect the errors that the official client logs instead of raising them: those of the login command."""
+    """Collect the errors that the official client logs in this thread instead of raising them."""
     errors: list[str] = []
+    thread = threading.get_ident()
 
     def collect(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
         errors.append(record.getMessage())
-        return False  # do not print the message, which may contain what the command printed
+        return False  # do not print the message, which may contain what the login command printed
 
     root = logging.getLogger()
     root.addFilter(collect)

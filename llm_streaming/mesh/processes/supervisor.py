@@ -124,7 +124,7 @@ class Child:
         self.waiting.start()
 
     def start_again(self) -> Child:
-        """Start the same process. Its log continues that of this one after a line that says so."""
+        """Start the process again. It continues the log of this one, after a line that says that this one exited."""
         note = f"--- {self.name} exited with status {self.process.returncode} and is started again ---\n"
         with contextlib.suppress(OSError), self._log.open("ab") as log:  # a full disk must not prevent the start
             log.write(note.encode())
