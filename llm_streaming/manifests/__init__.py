@@ -7,7 +7,7 @@ and defaults of the custom resources ``mlops.seldon.io/v1alpha1`` (contract §5)
 from llm_streaming.manifests.model import Model
 from llm_streaming.manifests.schema import API_VERSION
 from llm_streaming.manifests.server import STREAMING_ENV, SecretKey, Server, capabilities
-from llm_streaming.manifests.yaml import Manifest, load_documents, read_manifests, to_yaml
+from llm_streaming.manifests.yaml import Manifest, load_documents, read_manifests, read_servers, to_yaml
 
 __all__ = [
     "API_VERSION",
@@ -19,5 +19,6 @@ __all__ = [
     "capabilities",
     "load_documents",
     "read_manifests",
+    "read_servers",
     "to_yaml",
 ]

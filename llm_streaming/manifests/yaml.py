@@ -62,6 +62,21 @@ def load_documents(source: Manifest) -> list[dict[str, Any]]:
     return documents
 
 
+def read_servers(folder: Path) -> list[Server]:
+    """Read the Servers in the YAML files of a folder.
+
+    Raises:
+        ManifestError: a manifest cannot be used, the folder contains none, or two Servers have the same name.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    servers = [Server.from_dict(document) for path in paths for document in load_documents(path)]
+    if not servers:
+        raise ManifestError(f"{folder} contains no Server manifest: the mesh has nothing to start")
+    if len({server.name for server in servers}) < len(servers):
+        raise ManifestError(f"{folder} contains two Servers with the same name: rename one")
+    return servers
+
+
 def to_yaml(manifest: Mapping[str, Any], *, comment: str = "") -> str:
     """Write a manifest in the usual style: keys in the given order, lists not indented, and `comment` above it."""
     lines = [f"# {line}\n" for line in comment.splitlines()]

@@ -30,8 +30,7 @@ def read_yaml(path: Path, *, unique_keys: bool = True) -> list[Any]:
     if len(content) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
     try:
-        loader = _Loader(content.decode())
-        loader.unique_keys = unique_keys
+        loader = _Loader(content.decode(), unique_keys=unique_keys)
         documents = []
         while loader.check_data():  # type: ignore[no-untyped-call]
             documents.append(loader.get_data())
@@ -47,10 +46,9 @@ def read_yaml(path: Path, *, unique_keys: bool = True) -> list[Any]:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with bounds for aliases. Without them, a few lines can describe millions of values."""
 
-    unique_keys = True
-
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, unique_keys: bool) -> None:
         super().__init__(text)
+        self._unique_keys = unique_keys
         self._depth = 0
         self._count = 0
         self._counts: dict[yaml.Node, int] = {}  # the values in each complete node
@@ -77,10 +75,11 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping, in which each key occurs once."""
         known: set[str] = set()
-        for key in [key for key, _ in node.value if self.unique_keys and isinstance(key, yaml.ScalarNode)]:
-            if key.value in known:
-                raise _BoundError("the key is already in this mapping", key)
-            known.add(key.value)
+        for key, _ in node.value if self._unique_keys else ():
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in known:
+                    raise _BoundError("the key is already in this mapping", key)
+                known.add(key.value)
         return super().construct_mapping(node, deep)
 
 

@@ -5,7 +5,6 @@ The file contains a whole header, so ``curl -H @file`` sends the token, and the 
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -18,8 +17,9 @@ _PREFIX = "Authorization: Bearer "
 def create_token(home: Path) -> str:
     """Create a token, and write it to a new file in a mesh's private folder."""
     token = secrets.token_urlsafe()
-    with os.fdopen(os.open(home / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{_PREFIX}{token}\n")
+    file = home / FILE
+    file.touch(0o600, exist_ok=False)
+    file.write_text(f"{_PREFIX}{token}\n")
     return token
 
 

@@ -77,15 +77,14 @@ class Gateway:
             cluster, path = f"metrics-{name}", f"{METRICS_PATH}/{name}/metrics"
             clusters.append(envoy.cluster(cluster, envoy.socket_address(LOOPBACK, metrics_port), envoy.HTTP1))
             routes.append(envoy.route({"path": path}, cluster, prefix_rewrite="/metrics", **local))
-        virtual_host = {
-            "name": "gateway",
-            "domains": ["*"],
-            "routes": routes,
+        table = envoy.route_table(
+            "gateway",
+            routes,
             # MLServer passes every request header to the model, which must not see the guests' token.
-            "request_headers_to_remove": ["authorization"],
-            "request_headers_to_add": [envoy.bearer(mesh_token)] if mesh_token else [],
-        }
-        listener = {**_listener((host, port), public_host, virtual_host, token, certificate), **limits.LISTENER}
+            request_headers_to_remove=["authorization"],
+            request_headers_to_add=[envoy.bearer(mesh_token)] if mesh_token else [],
+        )
+        listener = {**_listener((host, port), public_host, table, token, certificate), **limits.LISTENER}
         config = {**envoy.bootstrap([listener], clusters), "overload_manager": limits.overload_manager()}
         self._group = envoy.start_envoy("gateway", config, (host, port))
 
@@ -106,18 +105,12 @@ class Gateway:
 
 
 def _listener(
-    at: tuple[str, int], public_host: str, virtual_host: envoy.Part, token: str, certificate: Certificate
+    at: tuple[str, int], public_host: str, table: envoy.Part, token: str, certificate: Certificate
 ) -> envoy.Part:
-    manager = {
-        "route_config": {"name": "gateway", "virtual_hosts": [virtual_host]},
-        "use_remote_address": True,
-        **limits.MANAGER,
-    }
+    manager = {"route_config": table, "use_remote_address": True, **limits.MANAGER}
     chain, key = {"inline_string": certificate.chain}, {"inline_string": certificate.key}
-    tls = {
-        "alpn_protocols": ["h2", "http/1.1"],
-        "tls_certificates": [{"certificate_chain": chain, "private_key": key}],
-    }
+    pair = {"certificate_chain": chain, "private_key": key}
+    tls = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [pair]}
     # Tunnels keep their callers' Host, so a request's Host is a name of loopback or, without a tunnel, the gateway's.
     return guarded_listener(
         "gateway",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from llm_streaming.errors import ManifestError, MeshError
+from llm_streaming.errors import MeshError
 from llm_streaming.manifests import Model
 from llm_streaming.mesh.embedded.mesh import EmbeddedMesh
-from llm_streaming.mesh.remote.requests import Request, RequestServer, failed
+from llm_streaming.mesh.remote.requests import Request, RequestServer
 from llm_streaming.mesh.remote.service import MeshService
 
 # Parameters in a manifest override a model's settings. Guests may set only these: `base_url` could send the presenter's
@@ -37,8 +37,19 @@ class GuestService(RequestServer):
         """Answer a guest's request as `MeshService.answer` does, if guests are allowed to make this request."""
         if request.method == "reset":
             raise MeshError("only the presenter can reset a shared mesh, in a shell on their machine")
-        user, check = f"guest {request.user}", partial(check_model, mesh=self._mesh)
-        return masked(lambda: self._service.answer(request, user, check))
+        return self._service.answer(request, f"guest {request.user}", partial(check_model, mesh=self._mesh))
+
+    def masked(self, value: Any) -> Any:  # noqa: ANN401 - text, or lists and mappings that contain text
+        """Return a part of an answer, with the name of the variable in place of each secret of the environment."""
+        if isinstance(value, Mapping):
+            return {key: self.masked(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.masked(item) for item in value]
+        if isinstance(value, str):
+            for name, secret in os.environ.items():
+                if _SECRET_NAME.search(name.upper()) and len(secret) >= _MIN_SECRET:
+                    value = value.replace(secret, f"<{name}>")
+        return value
 
 
 def check_model(model: Model, mesh: EmbeddedMesh) -> None:
@@ -63,25 +74,3 @@ def check_model(model: Model, mesh: EmbeddedMesh) -> None:
             f"the shared mesh already has {_MAX_MODELS} models, which is the limit: use one of "
             f"{', '.join(sorted(deployed))}, or ask the presenter to run `llm-streaming reset`"
         )
-
-
-def masked(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
-    """Call a function, and mask the secrets of this process's environment in the function's result or error."""
-    try:
-        return _mask(call())
-    except (ManifestError, MeshError) as error:
-        raise type(error)(_mask(str(error))) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, its message may contain a secret
-        raise MeshError(_mask(str(failed(error)))) from None
-
-
-def _mask(value: Any) -> Any:  # noqa: ANN401 - text, or lists and mappings that contain text
-    if isinstance(value, Mapping):
-        return {key: _mask(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mask(item) for item in value]
-    if isinstance(value, str):
-        for name, secret in os.environ.items():
-            if _SECRET_NAME.search(name.upper()) and len(secret) >= _MIN_SECRET:
-                value = value.replace(secret, f"<{name}>")
-    return value

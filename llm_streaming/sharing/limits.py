@@ -24,26 +24,15 @@ MANAGER: envoy.Part = {
 }
 """Fields of the HTTP connection manager. An idle connection or an incomplete request is not kept open for ever."""
 
-_BUFFER = "envoy.filters.http.buffer"
-_BUFFER_TYPE = f"{envoy.TYPES}.extensions.filters.http.buffer.v3"
-
 WHOLE_REQUESTS: envoy.Part = {
-    "name": _BUFFER,
-    "typed_config": {"@type": f"{_BUFFER_TYPE}.Buffer", "max_request_bytes": MAX_BYTES},
+    **envoy.extension("filters.http.buffer", "filters.http.buffer.v3.Buffer", max_request_bytes=MAX_BYTES),
     "disabled": True,  # except on the route with `SERVICE_ROUTE`, because models read their requests as streams
 }
 """The HTTP filter that waits for a whole request, so that a slow sender does not occupy a thread of the service."""
 
 SERVICE_ROUTE: envoy.Part = {
-    "typed_per_filter_config": {
-        _BUFFER: {"@type": f"{_BUFFER_TYPE}.BufferPerRoute", "buffer": {"max_request_bytes": MAX_BYTES}}
-    },
-    "request_headers_to_add": [
-        {
-            "header": {"key": ADDRESS_HEADER, "value": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"},
-            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-        }
-    ],
+    "typed_per_filter_config": {WHOLE_REQUESTS["name"]: envoy.typed("config.route.v3.FilterConfig", config={})},
+    "request_headers_to_add": [envoy.header(ADDRESS_HEADER, "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%")],
 }
 """Fields of the route to `GuestService`, which learns the address of the machine that sent a request."""
 
@@ -61,7 +50,9 @@ def overload_manager() -> envoy.Part:
     Each connection is an open file. Half of the files are for the callers, the other half for connections to the mesh.
     Without this limit, Envoy would have no file left to accept a connection with, and all callers would wait.
     """
-    monitor = "envoy.resource_monitors.global_downstream_max_connections"
-    kind = f"{envoy.TYPES}.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
-    most = {"@type": kind, "max_active_downstream_connections": most_open_files() // 2}
-    return {"resource_monitors": [{"name": monitor, "typed_config": most}]}
+    monitor = envoy.extension(
+        "resource_monitors.global_downstream_max_connections",
+        "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=most_open_files() // 2,
+    )
+    return {"resource_monitors": [monitor]}

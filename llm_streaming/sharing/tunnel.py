@@ -7,9 +7,10 @@ like a local mesh, over plain HTTP and gRPC and without a token.
 from __future__ import annotations
 
 from llm_streaming.mesh.processes import envoy
-from llm_streaming.mesh.processes.access import error_reply, guarded_listener
+from llm_streaming.mesh.processes.access import guarded_listener
 from llm_streaming.mesh.processes.group import ProcessGroup, bypass_proxies, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK, free_ports
+from llm_streaming.mesh.processes.replies import cel, error_reply
 from llm_streaming.mesh.remote.mesh import RemoteMesh
 from llm_streaming.mesh.remote.requests import METRICS_PATH, PATH
 from llm_streaming.sharing.invitation import Invitation
@@ -63,13 +64,7 @@ def start_tunnel(invitation: Invitation) -> tuple[str, ProcessGroup]:
 def _config(port: int, invitation: Invitation) -> envoy.Part:
     # No idle timeout: a request may wait for a model longer than Envoy's default allows.
     routes = [envoy.route({"path": PATH}, "mesh", idle_timeout="0s"), envoy.route({"prefix": "/"}, "mesh")]
-    host = {
-        "name": "mesh",
-        "domains": ["*"],
-        "routes": routes,
-        "request_headers_to_add": [envoy.bearer(invitation.token)],
-    }
-    manager = {"route_config": {"name": "mesh", "virtual_hosts": [host]}}
+    table = envoy.route_table("mesh", routes, request_headers_to_add=[envoy.bearer(invitation.token)])
     replies = _error_messages(invitation.address)
     tls = {"validation_context": {"verify_certificate_hash": [invitation.fingerprint]}}
     # Shorter than the gateway's idle timeout, so that no request is sent on a connection that the gateway is closing.
@@ -85,7 +80,8 @@ def _config(port: int, invitation: Invitation) -> envoy.Part:
         # Cut the streams when the presenter's machine sleeps or leaves the network.
         upstream_connection_options={"tcp_keepalive": keepalive},
     )
-    return envoy.bootstrap([guarded_listener("mesh", (LOOPBACK, port), manager, replies=replies)], [mesh])
+    listener = guarded_listener("mesh", (LOOPBACK, port), {"route_config": table}, replies=replies)
+    return envoy.bootstrap([listener], [mesh])
 
 
 def _error_messages(address: str) -> list[envoy.Part]:
@@ -99,4 +95,4 @@ def _error_messages(address: str) -> list[envoy.Part]:
         "`llm-streaming up --share` printed last"
     )
     is_other = 'upstream.transport_failure_reason.contains("CERTIFICATE_VERIFY_FAILED")'
-    return [*error_reply(is_other, other), *error_reply("response.code == 503", lost)]
+    return [*error_reply(cel(is_other), other), *error_reply(cel("response.code == 503"), lost)]

@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
-from llm_streaming.mesh.embedded.offline_provider import application
+from llm_streaming.errors import EngineError
+from llm_streaming.mesh.embedded.provider_server import application
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,7 +67,18 @@ async def test_a_request_that_the_model_cannot_follow_is_refused(
     assert (response.status_code, response.json()["error"]["message"]) == (status, message)
 
 
-async def test_a_request_with_another_key_is_refused(http: httpx2.AsyncClient) -> None:
-    response = await http.post(PATH, json=QUESTION, headers={"authorization": "Bearer another"})
+@pytest.mark.parametrize("key", ["another", "a key with \N{LATIN SMALL LETTER E WITH ACUTE}"])
+async def test_a_request_with_another_key_is_refused(http: httpx2.AsyncClient, key: str) -> None:
+    response = await http.post(PATH, json=QUESTION, headers={b"authorization": f"Bearer {key}".encode()})
     error = {"message": "the key is missing or wrong", "type": "invalid_request_error", "code": None}
     assert (response.status_code, response.json()) == (401, {"error": error})
+
+
+async def test_without_a_model_every_request_gets_the_reason() -> None:
+    reason = EngineError("The model's file is broken.", status=503, code="no_model")
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(application(reason, KEY)), headers={"authorization": f"Bearer {KEY}"}
+    ) as client:
+        responses = [await client.post(f"http://provider{PATH}", json=QUESTION) for _ in range(3)]
+    assert [(response.status_code, response.json()) for response in responses] == [(503, reason.as_openai())] * 3
+    assert reason.__traceback__ is None  # it would keep every request in memory

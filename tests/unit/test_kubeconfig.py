@@ -3,6 +3,8 @@
 import base64
 import json
 import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +84,19 @@ def base64_of(text: str) -> str:
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
-        ({"cluster": {"certificate-authority-data": "abc"}}, "certificate-authority-data of 'test' is not base64"),
-        ({"user": {"client-certificate-data": f"{SECRET}!"}}, "client-certificate-data of 'me' is not base64"),
-        ({"user": {"client-key-data": f"{SECRET}é"}}, "client-key-data of 'me' is not base64"),
-        ({"user": {"client-key-data": 5}}, "Expected `str | null`, got `int` - at `$.users[0].user.client-key-data`"),
+        (
+            {"cluster": {"certificate-authority-data": "abc"}},
+            "this is not base64 - at `$.clusters[0].cluster.certificate-authority-data`",
+        ),
+        (
+            {"user": {"client-certificate-data": f"{SECRET}!"}},
+            "this is not base64 - at `$.users[0].user.client-certificate-data`",
+        ),
+        (
+            {"user": {"client-key-data": f"{SECRET}é"}},
+            "this is not base64 - at `$.users[0].user.client-key-data`",
+        ),
+        ({"user": {"client-key-data": 5}}, "this is not base64 - at `$.users[0].user.client-key-data`"),
         ({"user": SECRET}, "Expected `object | null`, got `str` - at `$.users[0].user`"),
         ({"user": {"token": [SECRET]}}, "Expected `str | null`, got `array` - at `$.users[0].user.token`"),
         (
@@ -175,6 +186,25 @@ def test_a_login_command_that_works(api: ApiServer, path: Path) -> None:
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "x", "status": {"token": TOKEN}}
     kubeconfig(path, cluster={"server": api.url}, user=login(f"echo '{json.dumps(credential)}'"))
     assert str(KubernetesMesh(kubeconfig=str(path))) == HERE
+
+
+def test_an_error_that_another_thread_logs_is_not_of_the_login_command(
+    api: ApiServer, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    go = path.with_name("go")
+    os.mkfifo(go)
+
+    def log() -> None:
+        with go.open("w") as script:  # opens when the login command reads
+            logging.error("another thread's error")  # with the logger that the official client uses
+            script.write("go\n")
+
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "x", "status": {"token": TOKEN}}
+    kubeconfig(path, cluster={"server": api.url}, user=login(f"read x < '{go}'; echo '{json.dumps(credential)}'"))
+    with ThreadPoolExecutor() as pool:
+        pool.submit(log)
+        assert str(KubernetesMesh(kubeconfig=str(path))) == HERE
+    assert caplog.messages == ["another thread's error"]
 
 
 FORGED = "\x1b]0;title\x07\nmodel.mlops.seldon.io/m condition met \u202e"

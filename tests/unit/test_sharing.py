@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from llm_streaming.mesh.remote.requests import Request
 from llm_streaming.mesh.remote.service import MeshService
 from llm_streaming.sharing.certificate import self_signed
 from llm_streaming.sharing.gateway import Gateway
-from llm_streaming.sharing.guests import GuestService, check_model, masked
+from llm_streaming.sharing.guests import GuestService, check_model
 from llm_streaming.sharing.invitation import Invitation
 
 TOKEN = "t0ken-_t0ken-_t0ken-_t0ken"
@@ -305,23 +305,32 @@ def test_a_caller_who_breaks_the_connection_prints_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-def test_secrets_of_the_environment_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_environment_are_masked(
+    full_but_one: tuple[FewModels, GuestService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh, guests = full_but_one
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
-    said = {"reason": "the key sk-0123456789 is wrong"}
-    assert masked(lambda: said) == {"reason": "the key <OPENAI_API_KEY> is wrong"}
-
     monkeypatch.setenv("DB_PASSPHRASE", 'two\n"lines"')
-    assert masked(lambda: ['so two\n"lines" are masked', 5]) == ["so <DB_PASSPHRASE> are masked", 5]
 
-    def fail(kind: type[Exception]):
+    def answer(wait: Callable[[], object]) -> dict[str, Any]:
+        monkeypatch.setattr(mesh, "wait", wait)
+        return sends(guests, {"method": "wait"})
+
+    def fail(kind: type[Exception]) -> None:
         raise kind("sk-0123456789 again")
 
-    with pytest.raises(MeshError, match=r"^the request failed \(OSError: <OPENAI_API_KEY> again\)$"):
-        masked(partial(fail, OSError))
-
-    for kind in (MeshError, ManifestError):
-        with pytest.raises(kind, match=r"^<OPENAI_API_KEY> again$"):
-            masked(partial(fail, kind))
+    said = {"reason": "the key sk-0123456789 is wrong"}
+    assert [
+        answer(lambda: said),
+        answer(lambda: ['so two\n"lines" are masked', 5]),
+        *(answer(partial(fail, kind)) for kind in (OSError, MeshError, ManifestError)),
+    ] == [
+        {"returned": {"reason": "the key <OPENAI_API_KEY> is wrong"}},
+        {"returned": ["so <DB_PASSPHRASE> are masked", 5]},
+        {"raised": "MeshError", "message": "the request failed (OSError: <OPENAI_API_KEY> again)"},
+        {"raised": "MeshError", "message": "<OPENAI_API_KEY> again"},
+        {"raised": "ManifestError", "message": "<OPENAI_API_KEY> again"},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ class Deployment:
                 condition = {"status": "True"}
             else:
                 condition = {"status": "Unknown", "message": "ModelProgressing"}
-                condition |= {"reason": _is_started_again(self._exit)} if self._exit else {}
+                condition |= {"reason": _reason(self._exit)} if self._exit else {}
         conditions = [{"type": kind, **condition} for kind in ("ModelReady", "Ready")]
         return {**self.model.document, "status": {"conditions": conditions}}
 
@@ -86,13 +86,13 @@ class Deployment:
             self._draft.rename(self._target)
         self._start_loading(servers)
 
-    def load_again(self, servers: Servers, noted: Exit) -> None:
+    def load_again(self, servers: Servers, exited: Exit) -> None:
         """Load the model again after its server has exited, if the model was ready. Until then, refuse requests."""
         with self._changing:
             if self._removed or self.failure or not (self.loaded.done() or self._exit):
                 return
-            self._exit = noted
-            name, why = self.model.name, _is_started_again(noted)
+            self._exit = exited
+            name, why = self.model.name, _reason(exited)
             sentence = f"model '{name}' is being loaded again, because {why}: try again in a few seconds"
             with contextlib.suppress(MeshError):  # a full disk; Envoy finds that the server is gone
                 servers.routes.refuse(name, sentence)
@@ -174,8 +174,8 @@ class Deployment:
         return MeshError(f"model '{self.model.name}' failed to load: {words}")
 
 
-def _is_started_again(noted: Exit) -> str:
-    return f"server '{noted.name}' exited with status {noted.status} and is being started again"
+def _reason(exited: Exit) -> str:
+    return f"server '{exited.name}' exited with status {exited.status} and is being started again"
 
 
 def _place(model: Model, servers: Mapping[str, MLServer]) -> MLServer:

@@ -9,12 +9,12 @@ from typing import Any
 
 from llm_streaming.client import tokens
 from llm_streaming.errors import MeshError
-from llm_streaming.manifests import Manifest, Model, Server, load_documents, read_manifests
+from llm_streaming.manifests import Manifest, Model, Server, load_documents, read_manifests, read_servers
 from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.embedded.deployment import Deployment
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import NOTICE
-from llm_streaming.mesh.embedded.servers import Servers, read_servers
+from llm_streaming.mesh.embedded.servers import Servers
 from llm_streaming.mesh.processes.group import Exit, retry_if_port_taken
 from llm_streaming.mesh.processes.ports import LOOPBACK
 from llm_streaming.mesh.progress import report
@@ -200,8 +200,8 @@ class EmbeddedMesh(Mesh):
         finally:
             del self._deployed[deployment.model.name]
 
-    def _load_again(self, noted: Exit) -> None:
-        """Load the models of a server again that has exited."""
+    def _load_again(self, exited: Exit) -> None:
+        """Load a server's models again after the server has exited."""
         for deployment in list(self._deployed.values()):
-            if deployment.server.name == noted.name:
-                deployment.load_again(self._servers, noted)
+            if deployment.server.name == exited.name:
+                deployment.load_again(self._servers, exited)

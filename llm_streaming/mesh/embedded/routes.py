@@ -82,27 +82,21 @@ class Routes:
             self._by_model = changed
 
     def _write(self, by_model: Mapping[str, Iterable[Part]]) -> None:
-        host = {
-            "name": "mesh",
-            "domains": ["*"],
-            "routes": [route for routes in by_model.values() for route in routes],
-            # MLServer passes every request header to the model, which must not see a token.
-            "request_headers_to_remove": ["authorization"],
-        }
-        kind = f"{envoy.TYPES}.config.route.v3.RouteConfiguration"
-        table = {"@type": kind, "name": _ROUTES, "virtual_hosts": [host]}
+        routes = [route for routes in by_model.values() for route in routes]
+        # MLServer passes every request header to the model, which must not see a token.
+        table = envoy.route_table(_ROUTES, routes, request_headers_to_remove=["authorization"])
+        resource = envoy.typed("config.route.v3.RouteConfiguration", **table)
         # Envoy reads the file only when a file is moved to this path, so Envoy never reads an incomplete file.
         draft = self._path.with_name(f".{self._path.name}.new")
         with writing_to(self._path):
-            draft.write_text(json.dumps({"version_info": "1", "resources": [table]}))
+            draft.write_text(json.dumps({"version_info": "1", "resources": [resource]}))
             draft.replace(self._path)
 
 
 def _metrics_listener(server: MLServer) -> Part:
-    routes = [route({"path": "/metrics"}, f"{server.name}-metrics")]
-    host = {"name": "metrics", "domains": ["*"], "routes": routes}
-    manager = {"route_config": {"name": "metrics", "virtual_hosts": [host]}}
-    return guarded_listener(f"{server.name}-metrics", (LOOPBACK, server.metrics_port), manager)
+    name = f"{server.name}-metrics"
+    manager = {"route_config": envoy.route_table(name, [route({"path": "/metrics"}, name)])}
+    return guarded_listener(name, (LOOPBACK, server.metrics_port), manager)
 
 
 def _matches(model: str) -> list[tuple[Part, str]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import httpx
 
 from llm_streaming.client.tokens import authorization
-from llm_streaming.errors import ManifestError, MeshError
-from llm_streaming.manifests import Server, load_documents
+from llm_streaming.errors import MeshError
+from llm_streaming.manifests import Server
 from llm_streaming.mesh.base import check_installed
 from llm_streaming.mesh.embedded.mlserver import MLServer
 from llm_streaming.mesh.embedded.offline_provider import OfflineProvider, is_needed
@@ -24,23 +24,8 @@ _LOG_TIMEOUT = 60.0  # seconds until a server's message is in its log; milliseco
 _EXCEPTION = re.compile(r"^[ \t]*([\w.]*(?:Error|Exception)\b.*)", re.MULTILINE)
 
 
-def read_servers(folder: Path) -> list[Server]:
-    """Read the Servers in the YAML files of a folder.
-
-    Raises:
-        ManifestError: a manifest cannot be used, the folder contains none, or two Servers have the same name.
-    """
-    paths = sorted(folder.glob("*.yaml"))
-    servers = [Server.from_dict(document) for path in paths for document in load_documents(path)]
-    if not servers:
-        raise ManifestError(f"{folder} contains no Server manifest: the mesh has nothing to start")
-    if len({server.name for server in servers}) < len(servers):
-        raise ManifestError(f"{folder} contains two Servers with the same name: rename one")
-    return servers
-
-
 class ServerExitedError(MeshError):
-    """A server exited while it loaded a model."""
+    """A server exited while it loaded or unloaded a model."""
 
 
 class Servers:
@@ -50,7 +35,7 @@ class Servers:
 
     Args:
         manifests: the Servers to start.
-        port: the loopback port on which Envoy listens; by default a free port.
+        port: the loopback port on which Envoy listens, or None for a free port.
         token: whether requests to models must have a token.
         on_exit: called in a thread when a process has exited and was started again. An MLServer then has no models.
 
@@ -66,12 +51,7 @@ class Servers:
     """
 
     def __init__(
-        self,
-        manifests: Sequence[Server],
-        port: int | None = None,
-        *,
-        token: bool = False,
-        on_exit: Callable[[Exit], None] = lambda _: None,
+        self, manifests: Sequence[Server], port: int | None, *, token: bool, on_exit: Callable[[Exit], None]
     ) -> None:
         check_installed("embedded", {"mlserver": "mlserver", "xllamacpp": "xllamacpp"})
         bypass_proxies()
@@ -116,7 +96,7 @@ class Servers:
             raise MeshError(self._why_closed)
 
     def log(self, name: str) -> str:
-        """Return the output of a process, and before it that of the processes of the same name that have exited."""
+        """Return the output of a process, after the output of its earlier starts."""
         return self._processes.log(name)
 
     def last_exception(self, name: str, *, after: int) -> str:
@@ -137,18 +117,15 @@ class Servers:
         """Load a model once its server is live, and wait until the model is ready through Envoy.
 
         Returns:
-            Which start of the server the model was loaded after. If the server has been started again since, the model
-            is not loaded any more.
+            The number of the server's start, counted from 1, after which the model was loaded. If the server has been
+            started again since, the model is not loaded any more.
 
         Raises:
             ServerExitedError: the server exited.
             MeshError: the model failed to load, or the servers are closed; the message is empty if MLServer gave none.
         """
-        start = self._wait_until_live(server)
-        try:
+        with self._live(server) as start:
             server.load(model)
-        except httpx.TransportError:
-            raise self._broken_off(server, start) from None
         self.routes.add(model, server)
 
         def is_ready() -> bool:
@@ -168,13 +145,8 @@ class Servers:
             MeshError: the model failed to unload, or the servers are closed.
         """
         wait_until(lambda: self.closed or self._status(model) == httpx.codes.NOT_FOUND, timeout=PATIENCE)
-        start = self._wait_until_live(server)
-        try:
+        with suppress(ServerExitedError), self._live(server):  # the exit of a server unloads its models, too
             server.unload(model)
-        except httpx.TransportError:
-            error = self._broken_off(server, start)
-            if not isinstance(error, ServerExitedError):  # otherwise the model was unloaded by the exit
-                raise error from None
 
     def close(self, *, why: str = "the mesh is closed: connect again") -> None:
         """Stop every process, and wait until all processes and files are gone. May be called several times."""
@@ -202,14 +174,20 @@ class Servers:
         provided = self.provider is None or self._status(f"{self.provider.origin}/health") == httpx.codes.OK
         return provided and self._status("") is not None and all(one.is_live() for one in self.mlservers.values())
 
-    def _note_exit(self, noted: Exit | None) -> None:
-        if noted and noted.restarted:
-            self._on_exit(noted)
+    def _note_exit(self, exited: Exit | None) -> None:
+        if exited and exited.restarted:
+            self._on_exit(exited)
         elif self._why_closed is None:
             self.close(why=str(self._processes.ended()))
 
-    def _wait_until_live(self, server: MLServer) -> int:
-        """Wait until a server is live, and return which of its starts this is."""
+    @contextmanager
+    def _live(self, server: MLServer) -> Iterator[int]:
+        """Wait until a server is live, yield the number of its start, and report if it exits in the ``with`` block.
+
+        Raises:
+            ServerExitedError: the server exited.
+            MeshError: the servers are closed, or the server does not answer.
+        """
         start = 0
 
         def is_live() -> bool:
@@ -221,7 +199,10 @@ class Servers:
         self.check()
         if not is_up:
             raise MeshError(f"server '{server.name}' does not answer within {PATIENCE:g} s")
-        return start
+        try:
+            yield start
+        except httpx.TransportError:
+            raise self._broken_off(server, start) from None
 
     def _broken_off(self, server: MLServer, start: int) -> MeshError:
         """Return the error to raise if the connection to a server has broken, once the server's exit was noticed."""

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shlex
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,17 +134,20 @@ def _from_kubeconfig(path: str, context: str | None, namespace: str | None, *, c
 def _first_line(reason: str) -> str:
     """Shorten a message of the official client, which may continue with an entry of the kubeconfig or a command."""
     first, *_ = reason.partition("{")[0].splitlines() or [""]
-    return one_line(first.partition(". ")[0] if first.startswith("exec: process returned") else first.strip())
+    return first.partition(". ")[0] if first.startswith("exec: process returned") else first.strip()
 
 
 @contextmanager
 def _logged_errors() -> Iterator[list[str]]:
-    """Collect the errors that the official client logs instead of raising them: those of the login command."""
+    """Collect the errors that the official client logs in this thread instead of raising them."""
     errors: list[str] = []
+    thread = threading.get_ident()
 
     def collect(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True
         errors.append(record.getMessage())
-        return False  # do not print the message, which may contain what the command printed
+        return False  # do not print the message, which may contain what the login command printed
 
     root = logging.getLogger()
     root.addFilter(collect)

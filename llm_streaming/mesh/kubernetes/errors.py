@@ -11,7 +11,6 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from llm_streaming.errors import MeshError
 from llm_streaming.manifests import API_VERSION
 from llm_streaming.mesh.kubernetes.config import Connection
-from llm_streaming.printable import printable
 
 # The statuses of an API server that is busy or restarts, and of a watch that is too old (contract §6).
 _TRANSIENT = {410, 429, 500, 502, 503, 504}
@@ -30,11 +29,10 @@ def explain(error: ApiException | HTTPError, connection: Connection, subject: st
     `subject` is the resource in the request, as kubectl names it: ``model/<name>``.
     """
     if isinstance(error, ApiException) and error.status:
-        return MeshError(printable(_refusal(error, connection, subject)))
+        return MeshError(_refusal(error, connection, subject))
     return MeshError(
-        f"the cluster of {connection} cannot be reached at {connection.server} "
-        f"({printable(' '.join(_reason(error).split()))}): start it, or choose another context; "
-        f"{connection.kubectl('cluster-info')} shows more"
+        f"the cluster of {connection} cannot be reached at {connection.server} ({' '.join(_reason(error).split())}): "
+        f"start it, or choose another context; {connection.kubectl('cluster-info')} shows more"
     )
 
 

@@ -12,6 +12,10 @@ import msgspec
 from llm_streaming.manifests.yaml_file import read_yaml
 
 
+class _Base64(str):
+    """Text in base64, in which line breaks are allowed."""
+
+
 class _Context(msgspec.Struct):
     cluster: str
     user: str | None = None
@@ -21,7 +25,7 @@ class _Context(msgspec.Struct):
 class _Cluster(msgspec.Struct, rename="kebab"):
     server: str
     certificate_authority: str | None = None
-    certificate_authority_data: str | None = None
+    certificate_authority_data: _Base64 | None = None
     proxy_url: str | None = None
     tls_server_name: str | None = None
 
@@ -32,9 +36,9 @@ class _User(msgspec.Struct, rename="kebab"):
     username: str | None = None
     password: str | None = None
     client_certificate: str | None = None
-    client_certificate_data: str | None = None
+    client_certificate_data: _Base64 | None = None
     client_key: str | None = None
-    client_key_data: str | None = None
+    client_key_data: _Base64 | None = None
     exec: dict[str, Any] | None = None
     auth_provider: dict[str, Any] | None = None
 
@@ -68,20 +72,14 @@ def check_kubeconfig(path: str) -> None:
         if not documents:
             raise ValueError("it is empty")
         try:
-            config = msgspec.convert(documents[0], _Kubeconfig)
+            msgspec.convert(documents[0], _Kubeconfig, dec_hook=_base64)
         except msgspec.ValidationError as error:
             raise ValueError(str(error)) from None
-        for entry in [*(config.clusters or []), *(config.users or [])]:
-            cluster, user = entry.cluster, entry.user
-            if cluster:
-                _check_base64(entry.name, "certificate-authority-data", cluster.certificate_authority_data)
-            if user:
-                _check_base64(entry.name, "client-certificate-data", user.client_certificate_data)
-                _check_base64(entry.name, "client-key-data", user.client_key_data)
 
 
-def _check_base64(name: str, field: str, value: str | None) -> None:
+def _base64(_: type, value: object) -> _Base64:
     try:
-        b64decode("".join((value or "").split()), validate=True)
+        b64decode("".join(str(value).split()), validate=True)
     except ValueError:
-        raise ValueError(f"{field} of '{name}' is not base64") from None
+        raise ValueError("this is not base64") from None
+    return _Base64(value)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from llm_streaming.errors import MeshError
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
 from llm_streaming.mesh.processes.ports import LOOPBACK, answers, free_ports
-from llm_streaming.printable import printable
 
 if TYPE_CHECKING:
     from llm_streaming.mesh.kubernetes.config import Connection
@@ -62,7 +61,7 @@ class PortForwards:
         try:
             group.wait_until_ready(lambda: answers(LOOPBACK, local), timeout=_START_TIMEOUT)
         except MeshError:
-            output = printable(" ".join(group.log("kubectl", lines=3).split())) or "kubectl printed nothing"
+            output = " ".join(group.log("kubectl", lines=3).split()) or "kubectl printed nothing"
             group.stop()
             raise MeshError(
                 f"{target} cannot be reached through the cluster ({output}): {self._connection.kubectl(command)} shows "

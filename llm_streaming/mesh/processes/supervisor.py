@@ -25,16 +25,17 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
 GRACE = 2.0  # seconds in which the processes may stop by themselves
-MAX_EXITS = 3
-PERIOD = 60.0  # seconds
+MAX_EXITS, PERIOD = 3, 60.0  # after so many exits within so many seconds, no process is started again
 OPEN_FILES = 10_240  # that each process may have, connections included; many systems' default is 1,024 or 256
 _REMOVAL_TIMEOUT = 60.0  # seconds; milliseconds are usual
 
-_STOP, _RESTART = "stop", "restart"
+Events = queue.SimpleQueue["str | Child"]
+_STOP, _RESTART = "stop", "restart"  # the other events are children that have exited
 _MAX_QUOTED = 10_000  # bytes of the log in which the last lines are looked for
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     with open(0, "rb", buffering=0, closefd=False) as unbuffered:
         spec = json.loads(unbuffered.readline())
     home = Path(spec["home"])
-    events: queue.SimpleQueue[str | Child] = queue.SimpleQueue()
+    events: Events = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         # The handler raises no exception, because that could interrupt starting or stopping a process.
         signal.signal(number, lambda *_: events.put(_STOP))
@@ -53,35 +54,39 @@ def main() -> None:
     threading.Thread(target=read_input, args=(events,), daemon=True).start()
     children: dict[str, Child] = {}
     guard = Guard(home)
-
     try:
         for process in spec["processes"]:
             children[process["name"]] = Child(home, events, **process)
             guard.watch(children.values())
-        restarts = False
-        exits: list[float] = []
-        while (event := events.get()) != _STOP:
-            if isinstance(event, str):
-                restarts = True
-                continue
-            now = time.monotonic()
-            exits = [*(before for before in exits if now - before < PERIOD), now]
-            exited, status = children.pop(event.name), event.process.returncode
-            last_lines, restarted = exited.last_lines(), restarts and len(exits) < MAX_EXITS
-            if restarted:
-                try:
-                    children[exited.name] = exited.start_again()
-                except OSError as error:
-                    last_lines, restarted = f"{last_lines}\nit cannot be started again: {error}", False
-            guard.watch(children.values())
-            report(name=exited.name, status=status, last_lines=last_lines, restarted=restarted)
+        run(children, events, guard)
     finally:
         stop(children.values())
         remove(home)
         guard.dismiss()
 
 
-def read_input(events: queue.SimpleQueue[str | Child]) -> None:
+def run(children: dict[str, Child], events: Events, guard: Guard) -> None:
+    """Report each exit and, once restarts were asked for, start the process again, until the script has to stop."""
+    restarts = False
+    exits: deque[float] = deque(maxlen=MAX_EXITS)
+    while (event := events.get()) != _STOP:
+        if isinstance(event, str):
+            restarts = True
+            continue
+        exits.append(time.monotonic())
+        too_many = len(exits) == MAX_EXITS and exits[-1] - exits[0] < PERIOD
+        exited = children.pop(event.name)
+        last_lines, restarted = exited.last_lines(), restarts and not too_many
+        if restarted:
+            try:
+                children[exited.name] = exited.start_again()
+            except OSError as error:
+                last_lines, restarted = f"{last_lines}\nit cannot be started again: {error}", False
+        guard.watch(children.values())
+        report(name=exited.name, status=exited.process.returncode, last_lines=last_lines, restarted=restarted)
+
+
+def read_input(events: Events) -> None:
     """Pass on the caller's request for restarts, and the end of the input."""
     while os.read(0, 1024):
         events.put(_RESTART)
@@ -106,9 +111,7 @@ class Child:
     When the process has exited, the child is put into `events`.
     """
 
-    def __init__(
-        self, home: Path, events: queue.SimpleQueue[str | Child], name: str, argv: list[str], env: dict[str, str]
-    ) -> None:
+    def __init__(self, home: Path, events: Events, name: str, argv: list[str], env: dict[str, str]) -> None:
         self.name = name
         self._home, self._events, self._argv, self._env = home, events, argv, env
         self._log = home / f"{name}.log"
@@ -121,7 +124,7 @@ class Child:
         self.waiting.start()
 
     def start_again(self) -> Child:
-        """Start the same process. Its log continues that of this one after a line that says so."""
+        """Start the process again. It continues the log of this one, after a line that says that this one exited."""
         note = f"--- {self.name} exited with status {self.process.returncode} and is started again ---\n"
         with contextlib.suppress(OSError), self._log.open("ab") as log:  # a full disk must not prevent the start
             log.write(note.encode())

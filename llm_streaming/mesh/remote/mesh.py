@@ -16,7 +16,6 @@ from llm_streaming.mesh.base import Mesh
 from llm_streaming.mesh.progress import report
 from llm_streaming.mesh.remote.requests import MAX_BYTES, PATH, Request
 from llm_streaming.mesh.token import read_token
-from llm_streaming.printable import printable
 from llm_streaming.protocol import decode_error
 
 P = ParamSpec("P")
@@ -133,12 +132,11 @@ class RemoteMesh(Mesh):
         try:
             with self._http.stream("POST", PATH, content=content, headers=headers, timeout=limits) as answer:
                 if answer.is_error:  # from an Envoy in front of a shared mesh
-                    message = str(decode_error(answer.read().decode(errors="replace")))
-                    raise self._not_reached(printable(message))
+                    raise self._not_reached(str(decode_error(answer.read().decode(errors="replace"))))
                 for line in answer.iter_lines():
                     message = msgspec.json.decode(line)
                     if "raised" in message:
-                        raise _ERRORS.get(message["raised"], MeshError)(printable(message["message"]))
+                        raise _ERRORS.get(message["raised"], MeshError)(message["message"])
                     if "returned" in message:
                         return message["returned"]
                     report(message["progress"])

@@ -94,6 +94,10 @@ class RequestServer(ThreadingUnixStreamServer, ABC):
     def answer(self, request: Request) -> Any:  # noqa: ANN401 - each method returns a type of its own
         """Carry out a request in its own thread. The server sends the returned value or raised error back."""
 
+    def masked(self, value: Any) -> Any:  # noqa: ANN401 - text, or lists and mappings that contain text
+        """Return a part of an answer, without secrets that the callers may not see; by default there are none."""
+        return value
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Print nothing about a caller whose connection breaks, because the terminal belongs to the presenter."""
 
@@ -123,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             except LLMStreamingError as error:
                 self._send(raised=type(error).__name__, message=str(error))
             except Exception as error:  # noqa: BLE001 - a guest may send anything, and has to get an answer
-                self._send(raised=MeshError.__name__, message=str(failed(error)))
+                failure = MeshError(f"the request failed ({type(error).__name__}: {error})")
+                self._send(raised=MeshError.__name__, message=str(failure))
 
     def log_message(self, *_: object) -> None:
         """Log nothing, so that the output of ``llm-streaming up`` stays readable."""
@@ -139,14 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
         request.user = f"{self.headers.get(ADDRESS_HEADER, '')} {request.user}"
         return request
 
-    def _send(self, **message: object) -> None:
+    def _send(self, **line: object) -> None:
         with contextlib.suppress(OSError):  # the client has disconnected; still carry out its request
-            self.wfile.write(msgspec.json.encode(message, enc_hook=str) + b"\n")
-
-
-def failed(error: Exception) -> MeshError:
-    """Return the error for a request during which an unexpected exception was raised."""
-    return MeshError(f"the request failed ({type(error).__name__}: {error})")
+            self.wfile.write(msgspec.json.encode(self.server.masked(line), enc_hook=str) + b"\n")
 
 
 def not_understood(reason: str) -> MeshError:
