@@ -186,7 +186,7 @@ class ChatRuntime(MLModel, ABC):
 
     def _warnings(self, request: ChatRequest) -> dict[str, str]:
         """Return the warnings about a request as parameters, in a string because gRPC drops lists (contract §2)."""
-        warnings = self.opened().warnings(request.parameters)
+        warnings = self.opened().warnings(request.as_openai())
         return {"warnings": orjson.dumps(warnings).decode()} if warnings else {}
 
     def _decode(self, payload: InferenceRequest) -> ChatRequest:

@@ -113,7 +113,7 @@ async def test_an_attack_is_refused_before_llamacpp_sees_it(engine: LlamaCppEngi
     neighbour = asyncio.create_task(answer(engine))
     used = time.process_time()
     with pytest.raises(EngineError) as raised:
-        read_parameters(PARAMETERS[why], LlamaCppSettings().parameters)
+        read_parameters(PARAMETERS[why], LlamaCppSettings().readers(set()))
     assert time.process_time() - used < 5
     with pytest.raises(EngineError) as refused:
         await answer(engine, **PARAMETERS[why])

@@ -26,6 +26,11 @@ _ESCAPED = r'"\\\x00-\x1F'
 _Tree: TypeAlias = Iterable[tuple[Any, Any]]  # a parsed expression: operators with their operands
 
 
+def has_lookaround(pattern: str) -> bool:
+    """Return whether an expression looks ahead or behind, which the engines do not follow."""
+    return re.search(r"\(\?<?[=!]", pattern) is not None
+
+
 def read_pattern(pattern: str, *, anchored: bool = True) -> str:
     r"""Check a regular expression, and write it as llama.cpp reads it: without ``\d``, ``.`` or other short forms.
 
@@ -104,25 +109,13 @@ def _is_delimited(tree: _Tree) -> bool:
     top = list(tree)
     if len(top) == 1 and top[0][0] is kind.SUBPATTERN:
         return _is_delimited(top[0][1][-1])
-    leaves = [(operator, operand) for operator, operand, _ in _nodes(top, 0) if not _below(operator, operand)]
+    parts = [
+        _node_written(operator, operand) for operator, operand, _ in _nodes(top, 0) if not _below(operator, operand)
+    ]
     return any(
-        operator is kind.LITERAL and sum(_matches(leaf, character) for leaf in leaves) == 1
+        operator is kind.LITERAL and sum(re.fullmatch(part, chr(character)) is not None for part in parts) == 1
         for operator, character in (top[0], top[-1])
     )
-
-
-def _matches(node: tuple[Any, Any], character: Any) -> bool:  # noqa: ANN401 - Python's own types
-    """Return whether a character, a class or an element of a class matches a character."""
-    operator, operand = node
-    if operator is kind.LITERAL:
-        return bool(operand == character)
-    if operator is kind.RANGE:
-        return bool(operand[0] <= character <= operand[1])
-    if operator is kind.IN and operand[0][0] is not kind.NEGATE:
-        return any(_matches(element, character) for element in operand)
-    if operator is kind.CATEGORY and operand in _CATEGORIES:
-        return re.match(f"[{_CATEGORIES[operand]}]", chr(character)) is not None
-    return True  # simplified: a dot and a negated class may match any character
 
 
 def _written(tree: _Tree) -> str:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from llm_streaming.engines.base import bad_request
+from llm_streaming.protocol.limits import levels
 
 Reader: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's name and value, and returns the value that the engine gets; raises `EngineError` if it refuses
 the value."""
 
 _DEEPEST = 32  # levels of lists and objects; deeper JSON overflows the stack of llama.cpp's parsers
-_MOST_ON_A_LEVEL = 100_000  # values
 _LONGEST_NAME = 64
 
 
@@ -40,6 +40,11 @@ def shortened(words: str, longest: int = 300) -> str:
 
 anything = Kind("any value", lambda _: True)
 flag = Kind("true or false", lambda value: isinstance(value, bool))
+
+
+def one_of(*values: object) -> Kind:
+    """Return the kind of the given values."""
+    return Kind(f"one of {', '.join(map(str, values))}", lambda value: value in values)
 
 
 def integer(low: int, high: int) -> Kind:
@@ -102,27 +107,12 @@ def read_parameters(parameters: Mapping[str, Any], readers: Mapping[str, Reader]
     """
     given = {name: value for name, value in parameters.items() if value is not None}
     for name, value in given.items():
-        _check_shape(name, value)
-    return {name: readers[name](name, value) for name, value in given.items()}
-
-
-def _check_shape(name: str, value: object) -> None:
-    """Check a value level by level; recursion could exceed the stack."""
-    level = [value]
-    for _ in range(_DEEPEST + 1):
-        below: list[object] = []
-        for item in level:
-            if isinstance(item, dict):
-                below += [*item, *item.values()]
-            elif isinstance(item, list):
-                below += item
-            else:
+        for depth, level in enumerate(levels(value)):
+            if depth > _DEEPEST:
+                raise bad_request(f"{name} is nested more than {_DEEPEST} levels deep: send fewer levels.")
+            for item in level:
                 _check_scalar(name, item)
-        if len(below) > _MOST_ON_A_LEVEL:
-            raise bad_request(f"{name} contains more than {_MOST_ON_A_LEVEL} values: send fewer.")
-        level = below
-    if level:
-        raise bad_request(f"{name} is nested more than {_DEEPEST} levels deep: send fewer levels.")
+    return {name: readers[name](name, value) for name, value in given.items()}
 
 
 def _check_scalar(name: str, item: object) -> None:
