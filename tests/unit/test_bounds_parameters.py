@@ -72,7 +72,10 @@ def test_numbers_stay_in_their_range(engine: str) -> None:
                     f"{name} is {wrong!r}: give a number from {low} to {high}."
                 )
             for value in (float("nan"), float("inf")):
-                assert refusal(READERS[engine], **{name: value}) == f"{name} contains {value}: give a finite number."
+                assert (
+                    refusal(READERS[engine], **{name: value})
+                    == f"{name} is {value}: give a number from {low} to {high}."
+                )
 
 
 @pytest.mark.parametrize("engine", READERS)
@@ -86,11 +89,7 @@ def test_integers_stay_in_their_range(engine: str) -> None:
                 assert refusal(READERS[engine], **{name: wrong}) == (
                     f"{name} is {wrong!r}: give an integer from {low} to {high}{context}."
                 )
-            assert refusal(READERS[engine], **{name: 2**64}) == (
-                f"{name} contains an integer of more than 64 bits: give a smaller one."
-            )
-            if high < 2**63 - 1:
-                assert refusal(READERS[engine], **{name: high + 1}).startswith(f"{name} is {high + 1}: give ")
+            assert refusal(READERS[engine], **{name: high + 1}).startswith(f"{name} is {high + 1}: give ")
 
 
 def test_each_parameter_has_a_limit_here_or_below() -> None:
@@ -201,12 +200,6 @@ REFUSED: list[tuple[Any, str, Any, str]] = [
         "messages",
         [{"role": "assistant", "content": None, "tool_calls": [{"function": {"arguments": "x" * 131_073}}]}],
         "messages has 131082 characters, and a context of 2048 tokens holds at most 131072: shorten the messages.",
-    ),
-    (
-        LLAMACPP,
-        "messages",
-        [{"role": "user", "content": "\ud800"}],
-        "messages contains half of a character (a surrogate): send whole characters.",
     ),
     (
         LLAMACPP,

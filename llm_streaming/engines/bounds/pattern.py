@@ -69,7 +69,7 @@ def _check(tree: _Tree, flags: int) -> None:
         raise ValueError(f"repeats more than {_MOST_REPEATED} times, or {_MOST_IN_ALL} in all: lower the numbers")
     if sum(low != high for low, high, _ in repetitions) > _MOST_VARIABLE:
         raise ValueError(f"has more than {_MOST_VARIABLE} repetitions without a fixed number: use fewer")
-    if any(_repeats(inner) and not _is_delimited(inner) for _, _, inner in repetitions):
+    if any(_repeated(inner) and not _is_delimited(inner) for _, _, inner in repetitions):
         raise ValueError("has a repetition inside a repetition: leave out one of them")
 
 
@@ -88,7 +88,7 @@ def _below(operator: Any, operand: Any) -> list[_Tree]:  # noqa: ANN401 - Python
 
 
 def _times(low: Any, high: Any, _: _Tree) -> int:  # noqa: ANN401 - Python's own types
-    return int(low if high is kind.MAXREPEAT else high)
+    return max(1, int(low if high is kind.MAXREPEAT else high))
 
 
 def _repeated(tree: _Tree) -> int:
@@ -98,10 +98,6 @@ def _repeated(tree: _Tree) -> int:
         inner = sum(map(_repeated, _below(operator, operand)))
         total += _times(*operand) * max(1, inner) if operator is kind.MAX_REPEAT else inner
     return total
-
-
-def _repeats(tree: _Tree) -> bool:
-    return any(operator is kind.MAX_REPEAT for operator, _, _ in _nodes(tree, 0))
 
 
 def _is_delimited(tree: _Tree) -> bool:

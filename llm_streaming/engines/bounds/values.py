@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -103,25 +102,10 @@ def read_parameters(parameters: Mapping[str, Any], readers: Mapping[str, Reader]
         readers: the reader of each parameter.
 
     Raises:
-        EngineError: a reader refuses its value, or the value cannot be passed on as JSON.
+        EngineError: a reader refuses its value, or the value is nested too deeply.
     """
     given = {name: value for name, value in parameters.items() if value is not None}
     for name, value in given.items():
-        for depth, level in enumerate(levels(value)):
-            if depth > _DEEPEST:
-                raise bad_request(f"{name} is nested more than {_DEEPEST} levels deep: send fewer levels.")
-            for item in level:
-                _check_scalar(name, item)
+        if any(depth > _DEEPEST for depth, _ in enumerate(levels(value))):
+            raise bad_request(f"{name} is nested more than {_DEEPEST} levels deep: send fewer levels.")
     return {name: readers[name](name, value) for name, value in given.items()}
-
-
-def _check_scalar(name: str, item: object) -> None:
-    if isinstance(item, float) and not math.isfinite(item):
-        raise bad_request(f"{name} contains {item}: give a finite number.")
-    if isinstance(item, int) and not -(2**63) <= item < 2**63:
-        raise bad_request(f"{name} contains an integer of more than 64 bits: give a smaller one.")
-    if isinstance(item, str) and not item.isascii():
-        try:
-            item.encode()
-        except UnicodeEncodeError:
-            raise bad_request(f"{name} contains half of a character (a surrogate): send whole characters.") from None

@@ -75,7 +75,8 @@ class Generation:
         try:
             with self._watchdog.working(body):
                 server.handle_chat_completions(orjson.dumps(body | _ALWAYS), self._emit)
-        except (ValueError, RuntimeError) as error:  # llama.cpp raises these for malformed requests only
+        # llama.cpp raises the first two for malformed requests only, and orjson the third.
+        except (ValueError, RuntimeError, TypeError) as error:
             failure = bad_request(f"llama.cpp refused the request: {error}.")
         finally:
             self._in_loop(self._finish, failure)
