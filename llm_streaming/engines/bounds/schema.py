@@ -27,7 +27,7 @@ _MOST = {
     "characters in enum and const": MOST_CHARACTERS,
 }
 _MOST_ALTERNATIVES = 64  # that definitions add to each other; llama.cpp did not end for 2**60
-_MOST_PROPERTIES, _MOST_OPTIONAL, _MOST_BRANCHES = 256, 128, 32  # of one object, and of one anyOf, oneOf or allOf
+_MOST_PROPERTIES, _MOST_BRANCHES = 256, 32  # of one object, and of one anyOf, oneOf or allOf
 
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _BRANCHES = ("anyOf", "oneOf", "allOf")
@@ -36,6 +36,7 @@ _DEFINITIONS = ("$defs", "definitions")
 _LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 # The engines do not follow these. Each narrows the values that the other keywords describe, and a client can check it.
 _NARROWING = ("uniqueItems", "multipleOf", "minProperties", "maxProperties", "propertyNames")
+_FILLED = Kind("a list that is not empty", lambda value: isinstance(value, list) and value != [])
 _KEYWORDS: dict[str, Kind] = {
     "type": Kind(
         f"one or several of {', '.join(_TYPES)}",
@@ -43,9 +44,10 @@ _KEYWORDS: dict[str, Kind] = {
     ),
     "properties": Kind("an object with a schema for each name", lambda value: isinstance(value, dict)),
     "required": list_of(text(1000), _MOST["properties"]),
-    **dict.fromkeys(_LISTS, Kind("a list of schemas", lambda value: isinstance(value, list) and bool(value))),
+    **dict.fromkeys(
+        (*_LISTS, "enum"), Kind("a list that is not empty", lambda value: isinstance(value, list) and value != [])
+    ),
     **dict.fromkeys(("items", "additionalProperties", "const", *_NARROWING), anything),
-    "enum": Kind("a list of values", lambda value: isinstance(value, list) and bool(value)),
     "$ref": text(1000),
     **dict.fromkeys(("minLength", "maxLength"), integer(0, 1000)),
     **dict.fromkeys(("minItems", "maxItems"), integer(0, 500)),
@@ -169,12 +171,9 @@ class SchemaReader:
 
     def _below(self, schema: dict[str, Any]) -> Iterator[Any]:
         """Yield the schemas directly inside a schema, and count them."""
-        if properties := schema.get("properties"):
-            self._count("properties", len(properties), _MOST_PROPERTIES)
-            optional = len(properties.keys() - set(schema.get("required", ())))
-            if optional > _MOST_OPTIONAL:
-                self._refuse(f"has {optional} optional properties in one object: use at most {_MOST_OPTIONAL}")
-            yield from properties.values()
+        properties = schema.get("properties", {})
+        self._count("properties", len(properties), _MOST_PROPERTIES)
+        yield from properties.values()
         for key in _LISTS:
             self._count("branches", len(schema.get(key, ())), _MOST_BRANCHES)
             yield from schema.get(key, ())
