@@ -281,6 +281,8 @@ TOOL = {"type": "function", "function": {"name": "a", "description": "Paints.", 
 TAKEN: list[tuple[Any, dict[str, Any]]] = [
     (LLAMACPP, {"n": 1, "tool_choice": "auto", "tools": [TOOL], "stop": "x"}),
     (LLAMACPP, {"logit_bias": {"5": -100, "word": 1.5}, "stop": ["x"] * 16, "user": "u", "metadata": {"a": "b"}}),
+    (LLAMACPP, {"service_tier": "auto", "store": False, "prompt_cache_key": "k", "safety_identifier": "u"}),
+    (LLAMACPP, {"temperature": 0, "top_p": 1, "logprobs": True, "top_logprobs": 0, "stop": [], "logit_bias": {}}),
     (LLAMACPP, {"response_format": {"type": "text"}, "chat_template_kwargs": {"enable_thinking": False, "a": 1}}),
     (LLAMACPP, {"response_format": {"type": "json_object"}, "json_schema": SCHEMA}),
     (LLAMACPP, {"tools": [{"type": "function", "function": {"name": "now"}}]}),
