@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 from llm_streaming.printable import printable
 
@@ -61,6 +61,13 @@ class EngineError(LLMStreamingError):
         self.type = type
         self.code = code
         self.retry_after = retry_after
+
+    def rewrite(self, change: Callable[[str], str]) -> Self:
+        """Apply a function to the message, the type and the code, and return the same error."""
+        self.args = (change(str(self)),)
+        self.type = change(self.type)
+        self.code = self.code and change(self.code)
+        return self
 
     def as_openai(self) -> dict[str, Any]:
         """Return the error as a response body of OpenAI's API: ``{"error": {"message", "type", "code"}}``."""

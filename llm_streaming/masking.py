@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from llm_streaming.errors import EngineError
-
 _MASK = "***"
 # A shorter secret is a placeholder such as "none" or "x". Replacing it would garble messages.
 _SHORTEST_SECRET = 8
@@ -17,7 +15,7 @@ _parts: set[str] = set()
 
 
 def hide(*secrets: str) -> None:
-    """Register secrets of this process, which `masked`, `masked_bytes` and `mask_error` hide from then on."""
+    """Register secrets of this process, which `masked` and `masked_bytes` hide from then on."""
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET and secret not in _secrets:
             _secrets.append(secret)
@@ -42,11 +40,3 @@ def masked_bytes(data: bytes) -> bytes:
     for secret in _secrets:
         data = data.replace(secret.encode(), _MASK.encode())
     return data
-
-
-def mask_error(error: EngineError) -> EngineError:
-    """Hide secrets in the error's message, type and code, and return the same error."""
-    error.args = (masked(str(error)),)
-    error.type = masked(error.type)
-    error.code = error.code and masked(error.code)
-    return error

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -60,7 +61,7 @@ class GrpcChatClient(SyncClient):
 
     def __init__(self, grpc_address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._address = _target(grpc_address)
-        self._authorization = authorization(self._address, token)
+        self._metadata = partial(_metadata, authorization(self._address, token))
         self._timeout = timeout
         self._channel = grpc.insecure_channel(self._address, options=_OPTIONS)
 
@@ -72,7 +73,7 @@ class GrpcChatClient(SyncClient):
         return ChatStream(model, self._messages(model, request), read_message)
 
     def _messages(self, model: str, request: bytes) -> Generator[bytes, None, None]:
-        call = self._channel.unary_stream(_STREAM)(request, metadata=_metadata(model, self._authorization))
+        call = self._channel.unary_stream(_STREAM)(request, metadata=self._metadata(model))
         started = False
         try:
             with MessageTimeout(call, self._timeout) as timeout:
@@ -87,9 +88,7 @@ class GrpcChatClient(SyncClient):
             call.cancel()  # has no effect if the answer is complete
 
     def _call(self, model: str, request: bytes) -> Completion:
-        call = self._channel.unary_unary(_UNARY).future(
-            request, timeout=self._timeout, metadata=_metadata(model, self._authorization)
-        )
+        call = self._channel.unary_unary(_UNARY).future(request, timeout=self._timeout, metadata=self._metadata(model))
         try:
             answer = call.result()
         except (grpc.RpcError, grpc.FutureCancelledError):
@@ -106,7 +105,7 @@ class AsyncGrpcChatClient(AsyncClient):
 
     def __init__(self, grpc_address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._address = _target(grpc_address)
-        self._authorization = authorization(self._address, token)
+        self._metadata = partial(_metadata, authorization(self._address, token))
         self._timeout = timeout
         self._opened: Any = None
 
@@ -126,7 +125,7 @@ class AsyncGrpcChatClient(AsyncClient):
         return AsyncChatStream(model, self._messages(model, request), read_message)
 
     async def _messages(self, model: str, request: bytes) -> AsyncGenerator[bytes, None]:
-        call = self._channel.unary_stream(_STREAM)(request, metadata=_metadata(model, self._authorization))
+        call = self._channel.unary_stream(_STREAM)(request, metadata=self._metadata(model))
         answer = aiter(call)
         started = False
         try:
@@ -149,9 +148,7 @@ class AsyncGrpcChatClient(AsyncClient):
             call.cancel()  # has no effect if the answer is complete
 
     async def _call(self, model: str, request: bytes) -> Completion:
-        call = self._channel.unary_unary(_UNARY)(
-            request, timeout=self._timeout, metadata=_metadata(model, self._authorization)
-        )
+        call = self._channel.unary_unary(_UNARY)(request, timeout=self._timeout, metadata=self._metadata(model))
         try:
             answer = await call
         except grpc.RpcError as error:
@@ -167,7 +164,7 @@ def _target(address: str) -> str:
     return address.removeprefix("http://").rstrip("/")
 
 
-def _metadata(model: str, authorization: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def _metadata(authorization: dict[str, str], model: str) -> tuple[tuple[str, str], ...]:
     """Add the header by which the mesh routes. A name that needs percent-encoding matches no model: status 404."""
     return ("seldon-model", quote(model)), *authorization.items()
 

@@ -44,8 +44,7 @@ class ChatClient(SyncClient):
 
     def __init__(self, address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._base_url = base_url_of(address)
-        timeouts = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
-        self._http = httpx.Client(base_url=self._base_url, headers=_headers(self._base_url, token), timeout=timeouts)
+        self._http = httpx.Client(**_options(self._base_url, timeout, token))
 
     def close(self) -> None:
         """Close the connections."""
@@ -76,10 +75,7 @@ class AsyncChatClient(AsyncClient):
 
     def __init__(self, address: str, *, timeout: float = 600.0, token: str | None = None) -> None:
         self._base_url = base_url_of(address)
-        timeouts = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)
-        self._http = httpx.AsyncClient(
-            base_url=self._base_url, headers=_headers(self._base_url, token), timeout=timeouts
-        )
+        self._http = httpx.AsyncClient(**_options(self._base_url, timeout, token))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -117,8 +113,9 @@ def base_url_of(address: str) -> str:
     raise InferenceError(f"{address!r} is not an address: pass the mesh's host:port, as in mesh.address")
 
 
-def _headers(base_url: str, token: str | None) -> dict[str, str]:
-    return {"content-type": "application/json", **authorization(httpx.URL(base_url).netloc.decode(), token)}
+def _options(base_url: str, timeout: float, token: str | None) -> dict[str, Any]:
+    headers = {"content-type": "application/json", **authorization(httpx.URL(base_url).netloc.decode(), token)}
+    return {"base_url": base_url, "headers": headers, "timeout": httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT)}
 
 
 def path_of(model: str, endpoint: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-import orjson
-
+from llm_streaming.errors import ProtocolError
 from llm_streaming.printable import one_line
+from llm_streaming.protocol import json
 
 _CALLER = 5  # the frames from `warnings.warn` up to the code that reads a stream
 
@@ -16,11 +17,8 @@ _CALLER = 5  # the frames from `warnings.warn` up to the code that reads a strea
 def show_warnings(response: Mapping[str, Any]) -> Mapping[str, Any]:
     """Issue a Python warning for each sentence in a response's ``parameters.warnings``, and return the response."""
     parameters = response.get("parameters")
-    given = parameters.get("warnings") if isinstance(parameters, Mapping) else None
-    try:
-        sentences = orjson.loads(given) if isinstance(given, str) else []
-    except orjson.JSONDecodeError:
-        sentences = []
-    for sentence in sentences if isinstance(sentences, list) else []:
-        warnings.warn(one_line(str(sentence)), stacklevel=_CALLER)
+    if isinstance(parameters, Mapping) and "warnings" in parameters:
+        with suppress(ProtocolError):  # another server may use this name for something else
+            for sentence in json.parse(parameters["warnings"], list, "warnings", "a list"):
+                warnings.warn(one_line(str(sentence)), stacklevel=_CALLER)
     return response

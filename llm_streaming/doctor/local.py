@@ -49,7 +49,7 @@ def _packages() -> str:
 
 
 def _model_file() -> tuple[str, str]:
-    from llm_streaming.engines.llamacpp.engine import load_server, server_params
+    from llm_streaming.engines.llamacpp.server import load_server, server_params
     from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
     path = small_model_path()

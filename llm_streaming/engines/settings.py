@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llm_streaming.engines.base import bad_request
+from llm_streaming.engines.bounds.parameters import UNSEEN
 from llm_streaming.engines.bounds.values import Reader, read_parameters, shortened
 from llm_streaming.errors import EngineError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+CONSTRAINTS = {"response_format", "json_schema", "structured_outputs", "tools"}
+"""The parameters that contain schemas."""
 
 _MOST_LISTED = 50  # the most names that one message lists
 
@@ -108,4 +113,21 @@ def complete_request(
     refuse_unknown(engine, "parameter", body, readers)
     if not body.get("messages"):
         raise bad_request("There are no messages: send at least one.")
-    return read_parameters(body, readers)
+    read = read_parameters(body, readers)
+    return {name: value for name, value in read.items() if name not in UNSEEN}
+
+
+def schema_warnings(request: Mapping[str, Any], new_readers: Callable[[set[str]], Mapping[str, Reader]]) -> list[str]:
+    """Return a warning if the schemas of a request have keywords that the model does not follow.
+
+    Args:
+        request: a request, which need not have been checked.
+        new_readers: returns the reader of each parameter; the readers add such keywords to the given set.
+    """
+    unfollowed: set[str] = set()
+    readers = new_readers(unfollowed)
+    with suppress(EngineError):  # the answer to the request will be this error
+        read_parameters({name: request.get(name) for name in CONSTRAINTS & readers.keys()}, readers)
+    names = ", ".join(sorted(unfollowed))
+    sentence = f"The model does not follow these keywords of the request's schemas, so check the answer: {names}"
+    return [sentence] if names else []

@@ -66,7 +66,7 @@ def parse(text: str | bytes, kind: type[T], where: str, expected: str) -> T:
 
 def unexpected(where: str, expected: str, found: object) -> ProtocolError:
     """Build the exception ``<where>: expected <expected>, but got <found>``; a long ``found`` is shortened."""
-    got = repr(found)
+    got = repr(found[: _LONGEST_QUOTE + 1] if isinstance(found, str | bytes) else found)
     if len(got) > _LONGEST_QUOTE:
         got = f"{got[:_LONGEST_QUOTE]}…"
     return ProtocolError(f"{where}: expected {expected}, but got {got}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from llm_streaming.errors import ProtocolError
 
@@ -24,15 +25,19 @@ def check_depth(value: object, where: str) -> None:
     Raises:
         ProtocolError: the value is nested deeper.
     """
+    if any(depth > _DEEPEST for depth, _ in enumerate(levels(value))):
+        raise ProtocolError(f"{where}: nested deeper than {_DEEPEST} levels, which is the most that is accepted")
+
+
+def levels(value: object) -> Iterator[list[object]]:
+    """Yield JSON values level by level, with the names in objects. Recursion could exceed the stack."""
     level = [value]
-    for _ in range(_DEEPEST + 1):
+    while level:
+        yield level
         level = [child for each in level for child in _children(each)]
-        if not level:
-            return
-    raise ProtocolError(f"{where}: nested deeper than {_DEEPEST} levels, which is the most that is accepted")
 
 
-def _children(value: object) -> list[object]:
+def _children(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, list | tuple) else []
+        return chain(value, value.values())
+    return value if isinstance(value, list | tuple) else ()

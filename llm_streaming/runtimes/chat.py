@@ -19,7 +19,7 @@ from mlserver.types import Datatype, InferenceRequest, InferenceResponse, Metada
 from llm_streaming.engines.base import Engine, unloaded
 from llm_streaming.engines.waits import Waits
 from llm_streaming.errors import EngineError
-from llm_streaming.masking import mask_error
+from llm_streaming.masking import masked
 from llm_streaming.protocol import ChatRequest, Tensor, decode_request, encode_chunk, encode_completion, encode_error
 from llm_streaming.protocol.chunks import keep_alive_chunk
 from llm_streaming.protocol.json import unexpected
@@ -81,7 +81,7 @@ class ChatRuntime(MLModel, ABC):
         try:
             self._engine = await self.open_engine(parameters.extra if parameters else None)
         except EngineError as error:
-            raise ChatError(mask_error(error)) from None
+            raise ChatError(error.rewrite(masked)) from None
         silence_mlserver()
         return True
 
@@ -186,7 +186,7 @@ class ChatRuntime(MLModel, ABC):
 
     def _warnings(self, request: ChatRequest) -> dict[str, str]:
         """Return the warnings about a request as parameters, in a string because gRPC drops lists (contract §2)."""
-        warnings = self.opened().warnings(request.parameters)
+        warnings = self.opened().warnings(request.as_openai())
         return {"warnings": orjson.dumps(warnings).decode()} if warnings else {}
 
     def _decode(self, payload: InferenceRequest) -> ChatRequest:

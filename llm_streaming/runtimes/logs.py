@@ -8,7 +8,7 @@ from mlserver.errors import MLServerError
 from mlserver.logging import logger
 
 from llm_streaming.errors import EngineError, ProtocolError
-from llm_streaming.masking import mask_error
+from llm_streaming.masking import masked
 from llm_streaming.protocol.response import sendable
 from llm_streaming.runtimes.request_limits import RequestRefusedError
 
@@ -68,8 +68,6 @@ def log_failure(error: Exception) -> EngineError:
         case _:
             logger.exception("a request failed with an unexpected exception")
             return EngineError("the server failed unexpectedly: see the server's log")
-    mask_error(failure)
-    failure.args = (sendable(str(failure)),)
-    failure.type, failure.code = sendable(failure.type), failure.code and sendable(failure.code)
+    failure.rewrite(lambda text: sendable(masked(text)))
     logger.error("%s (status %s)", failure, failure.status)
     return failure

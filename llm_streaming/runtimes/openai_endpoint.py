@@ -6,7 +6,6 @@ the runtime serves the paths itself and, unlike the agent, reports a failure wit
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
@@ -19,6 +18,7 @@ from mlserver.handlers.custom import CustomHandler, register_custom_handler
 from starlette.requests import ClientDisconnect
 
 from llm_streaming.engines.base import bad_request
+from llm_streaming.engines.departures import while_connected
 from llm_streaming.errors import ProtocolError
 from llm_streaming.protocol import ChatRequest, json
 from llm_streaming.protocol.json import unexpected
@@ -55,14 +55,13 @@ async def _respond(request: Request, model: str, answer: Callable[[ChatRequest, 
         content = await request.body()
         with count_malformed(model):
             asked, usage = _read(content, model)
-        response = await _while_connected(request, answer(asked, usage))
-    except ClientDisconnect:  # before the whole body had arrived
+        return await while_connected(request, answer(asked, usage))
+    except ClientDisconnect:
         return Response(status_code=_CLIENT_LEFT)
     except Exception as failure:  # noqa: BLE001 - every failure is reported to the client
         error = log_failure(failure)
         headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
         return Response(orjson.dumps(error.as_openai()), error.status, headers, "application/json")
-    return response or Response(status_code=_CLIENT_LEFT)
 
 
 async def _complete(complete: Complete, request: ChatRequest, _: bool) -> Response:
@@ -105,21 +104,3 @@ def _read(content: bytes, model: str) -> tuple[ChatRequest, bool]:
         return ChatRequest.from_openai(body), bool(options and options.get("include_usage"))
     except ProtocolError as error:
         raise bad_request(str(error)) from None
-
-
-async def _while_connected(request: Request, answer: _Answer) -> Response | None:
-    """Wait for an answer and return it, or return None once the client disconnects."""
-    working, leaving = asyncio.create_task(answer), asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _left(request: Request) -> None:
-    """Wait until the client disconnects. The request body is already read, so no other message has to be handled."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-import orjson
 from fastapi import HTTPException
 from fastapi.exceptions import RequestValidationError
 from mlserver.errors import MLServerError
@@ -20,6 +19,7 @@ from mlserver.rest.responses import Response
 
 from llm_streaming.errors import ProtocolError
 from llm_streaming.printable import one_line
+from llm_streaming.protocol import json
 from llm_streaming.protocol.json import unexpected
 from llm_streaming.protocol.limits import LARGEST_REQUEST, check_depth
 
@@ -34,9 +34,9 @@ class RequestRefusedError(MLServerError, HTTPException):
     first in the inheritance, this exception is answered by MLServer's handler: ``{"error": …}``.
     """
 
-    def __init__(self, message: str, status: int) -> None:
-        HTTPException.__init__(self, status, message)
-        self.message = message
+    def __init__(self, reason: object, status: int = 422) -> None:
+        HTTPException.__init__(self, status, str(reason))
+        self.message = str(reason)
 
     def __str__(self) -> str:
         return self.message
@@ -57,12 +57,12 @@ def _checked(body: bytes, compressed: bool) -> bytes:
         try:
             body = zlib.decompressobj(_GZIP).decompress(body, LARGEST_REQUEST + 1)
         except zlib.error:
-            raise RequestRefusedError("the body: expected gzip, as in the header content-encoding", 422) from None
+            raise RequestRefusedError("the body: expected gzip, as in the header content-encoding") from None
         _check_size(len(body))
     try:
         body.decode()
     except UnicodeDecodeError:
-        raise _refused(unexpected("the body", "UTF-8", body[:100])) from None
+        raise RequestRefusedError(unexpected("the body", "UTF-8", body)) from None
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_SEPARATORS:
         raise RequestRefusedError("the body contains more than 500,000 JSON values: send a smaller request", 413)
     return body
@@ -74,19 +74,12 @@ def _check_size(size: int) -> None:
 
 
 async def _read_json(request: Request) -> Any:  # noqa: ANN401 - any JSON value
-    body = await request.body()
     try:
-        value = orjson.loads(body)
+        value = json.parse(await request.body(), object, "the body", "JSON")
         check_depth(value, "the body")
-    except orjson.JSONDecodeError:
-        raise _refused(unexpected("the body", "JSON", body[:100])) from None
     except ProtocolError as error:
-        raise _refused(error) from None
+        raise RequestRefusedError(error) from None
     return value
-
-
-def _refused(error: ProtocolError) -> RequestRefusedError:
-    return RequestRefusedError(str(error), 422)
 
 
 async def _explain(request: Request, error: RequestValidationError) -> Response:

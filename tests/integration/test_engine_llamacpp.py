@@ -177,6 +177,11 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
             None,
         ),
         (
+            asking("\ud800"),
+            "llama.cpp refused the request: str is not valid UTF-8: surrogates not allowed.",
+            None,
+        ),
+        (
             asking("Hi", temperature="hot"),
             "temperature is 'hot': give a number from 0 to 2.",
             None,

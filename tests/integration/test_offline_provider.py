@@ -1,6 +1,8 @@
 """The provider for machines without a key: OpenAI's chat completions from the small model, and what it refuses."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import openai
 import pytest
 import pytest_asyncio
 
+from llm_streaming.engines.base import Engine
 from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 from llm_streaming.errors import EngineError
-from llm_streaming.mesh.embedded.provider_server import application
+from llm_streaming.mesh.embedded.offline_server import application
+from tests.support.provider import chunk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -67,11 +71,81 @@ async def test_a_request_that_the_model_cannot_follow_is_refused(
     assert (response.status_code, response.json()["error"]["message"]) == (status, message)
 
 
-@pytest.mark.parametrize("key", ["another", "a key with \N{LATIN SMALL LETTER E WITH ACUTE}"])
-async def test_a_request_with_another_key_is_refused(http: httpx2.AsyncClient, key: str) -> None:
-    response = await http.post(PATH, json=QUESTION, headers={b"authorization": f"Bearer {key}".encode()})
-    error = {"message": "the key is missing or wrong", "type": "invalid_request_error", "code": None}
+@pytest.mark.parametrize("given", ["Bearer another", "Bearer é".encode()])
+async def test_a_request_with_another_key_is_refused(http: httpx2.AsyncClient, given: Any) -> None:
+    response = await http.post(PATH, json=QUESTION, headers={"authorization": given})
+    error = {"message": "The key is missing or wrong.", "type": "invalid_request_error", "code": None}
     assert (response.status_code, response.json()) == (401, {"error": error})
+
+
+class Failing(Engine):
+    """An engine that waits, or sends one chunk and fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.began, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def close(self) -> None:
+        pass
+
+    async def stream(self, _: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        self.began.set()
+        try:
+            if self.failure is None:
+                await asyncio.Event().wait()
+            yield chunk({"content": "One"})
+            assert self.failure is not None
+            raise self.failure
+        finally:
+            self.ended.set()
+
+
+def posting(engine: Engine, *, stream: bool) -> Coroutine[Any, Any, httpx2.Response]:
+    transport = httpx2.ASGITransport(application(engine, KEY), raise_app_exceptions=False)
+    client = httpx2.AsyncClient(transport=transport, base_url="http://provider")
+    return client.post(PATH, json={**QUESTION, "stream": stream}, headers={"authorization": f"Bearer {KEY}"})
+
+
+ERROR = {"error": {"message": "No more.", "type": "server_error", "code": None}}
+
+
+async def test_a_failure_after_the_first_chunk_is_the_last_event_of_a_stream() -> None:
+    response = await posting(Failing(EngineError("No more.", status=503)), stream=True)
+    events = [json.loads(line.removeprefix("data: ")) for line in response.text.split("\n\n") if line]
+    assert (response.status_code, events) == (200, [chunk({"content": "One"}), ERROR])
+
+
+async def test_a_failure_of_a_whole_answer_has_its_status() -> None:
+    response = await posting(Failing(EngineError("No more.", status=503)), stream=False)
+    assert (response.status_code, response.json()) == (503, ERROR)
+
+
+async def test_an_unexpected_exception_shows_nothing_of_itself() -> None:
+    response = await posting(Failing(RuntimeError("a secret")), stream=False)
+    assert (response.status_code, response.text) == (500, "Internal Server Error")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_before_the_first_chunk_ends_the_models_work(stream: bool) -> None:
+    engine = Failing()
+    body = json.dumps({**QUESTION, "stream": stream}).encode()
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": body}]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await engine.began.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", f"Bearer {KEY}".encode())]
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers}
+    await asyncio.wait_for(application(engine, KEY)(scope, receive, send), 60)
+    assert engine.ended.is_set()
+    assert [message.get("status") for message in sent] == [499, None]
 
 
 async def test_without_a_model_every_request_gets_the_reason() -> None:

@@ -62,7 +62,7 @@ def process_of(home: Path, name: str, *, other_than: psutil.Process | None = Non
     """
     known = {
         "envoy": str(home / "envoy" / "envoy.json"),
-        "provider": "llm_streaming.mesh.embedded.provider_server",
+        "provider": "llm_streaming.mesh.embedded.offline_server",
         "supervisor": supervisor.__file__,
     }
     argument = known.get(name, str(home / "models" / name))

@@ -6,8 +6,8 @@ from llm_streaming.paths import project_root
 
 CONTEXT = 123_456_789
 TABLES = {
-    "llamacpp": llamacpp_parameters(CONTEXT, allow_grammar=True, allow_samplers=True),
-    "vllm": vllm_parameters(CONTEXT, allow_grammar=False),
+    "llamacpp": llamacpp_parameters(CONTEXT, allow_grammar=True, allow_samplers=True, unfollowed=set()),
+    "vllm": vllm_parameters(CONTEXT, allow_grammar=False, unfollowed=set()),
 }
 
 
@@ -19,7 +19,9 @@ def rows() -> list[str]:
         for backend, table in TABLES.items():
             kind = table.get(name)
             if isinstance(kind, Kind) and kind is not anything:
-                words.setdefault(kind.words.replace(str(CONTEXT), "the context"), []).append(backend)
+                words.setdefault(
+                    kind.words.replace(", the model's context in tokens", "").replace(str(CONTEXT), "the context"), []
+                ).append(backend)
         for text, backends in words.items():
             found.setdefault((text, "both" if len(backends) == len(TABLES) else backends[0]), []).append(f"`{name}`")
     return [f"| {', '.join(names)} | {text} | {backend} |" for (text, backend), names in found.items()]

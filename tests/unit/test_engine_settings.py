@@ -5,11 +5,12 @@ import pytest
 
 from llm_streaming.engines.llamacpp.model_file import SMALL_MODEL, resolve_model, small_model_path
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
+from llm_streaming.engines.settings import complete_request, schema_warnings
 from llm_streaming.errors import EngineError
 
 FILE, PATH = "model-settings.json:", "parameters.extra.config.model_settings"
 
-KNOWN = LlamaCppSettings().parameters
+KNOWN = LlamaCppSettings().readers(set())
 
 
 @pytest.fixture(autouse=True)
@@ -73,10 +74,10 @@ def test_settings_that_do_not_fit_are_refused(given: dict[str, Any], message: st
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_ctx": 128}, "max_tokens is 256: give an integer from 1 to 128."),
+        ({"n_ctx": 128}, "max_tokens is 256: give an integer from 1 to 128, the model's context in tokens."),
         (
             {"default_generate_kwargs": {"json_schema": {"type": "string", "minLength": 5, "maxLength": 3}}},
-            "The schema in json_schema has minLength 5 and maxLength 3: no value fits.",
+            "The schema in json_schema has minLength 5, maxLength 3: no value fits.",
         ),
         (
             {"default_generate_kwargs": {"grammar": "x"}},
@@ -141,3 +142,31 @@ def test_models_of_ones_own(tmp_path: Path) -> None:
         f"The model ../b.gguf lies outside {folder}: name a file inside it, or give an absolute path.",
         f"There is no model file {folder / 'c.gguf'}: put a .gguf file there, or set model to SmolLM2-135M-Instruct.",
     ]
+
+
+TAGS = {"type": "array", "items": {"type": "string", "format": "email"}, "uniqueItems": True}
+WARNED = "The model does not follow these keywords of the request's schemas, so check the answer: format, uniqueItems"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "tags", "schema": TAGS}}},
+        {"response_format": {"type": "json_object", "schema": TAGS}},
+        {"json_schema": TAGS},
+        {"tools": [{"type": "function", "function": {"name": "tag", "parameters": {"properties": {"tags": TAGS}}}}]},
+    ],
+)
+def test_a_constraint_that_the_model_does_not_follow_is_a_warning(parameters: dict[str, Any]) -> None:
+    assert schema_warnings({"messages": [], **parameters}, LlamaCppSettings().readers) == [WARNED]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"json_schema": {"type": "string"}}, {"json_schema": 5}, {"unknown": 5}])
+def test_other_requests_have_no_warnings(parameters: dict[str, Any]) -> None:
+    assert schema_warnings(parameters, LlamaCppSettings().readers) == []
+
+
+def test_parameters_that_never_change_an_answer_are_not_passed_on() -> None:
+    request = {"messages": [{"role": "user", "content": "Hi"}], "service_tier": "auto", "user": "u", "metadata": {}}
+    read = complete_request(request, {}, "llama.cpp", LlamaCppSettings().readers(set()))
+    assert read == {"messages": request["messages"]}

@@ -51,7 +51,10 @@ async def test_a_format_that_vllm_cannot_compile_is_the_requests_fault(silent: V
 
 
 async def test_parameters_are_checked_before_vllm_sees_them(silent: VLLMEngine) -> None:
-    assert await refusal(silent, max_tokens=101) == ("max_tokens is 101: give an integer from 1 to 100.", 400)
+    assert await refusal(silent, max_tokens=101) == (
+        "max_tokens is 101: give an integer from 1 to 100, the model's context in tokens.",
+        400,
+    )
     assert await refusal(silent, priority=5) == (
         "priority is not taken: it can cost other users their answers; leave it out.",
         400,

@@ -45,7 +45,8 @@ def refusal(folder: Path = FOLDER, **settings: Any) -> str:
         ({"default_generate_kwargs": "["}, "The setting default_generate_kwargs must be a mapping of parameters, not "),
         (
             {"default_generate_kwargs": {"max_tokens": 4096}},
-            "The setting default_generate_kwargs cannot be used: max_tokens is 4096: give an integer from 1 to 2048.",
+            "The setting default_generate_kwargs cannot be used: max_tokens is 4096: give an integer from 1 to 2048, "
+            "the model's context in tokens.",
         ),
         (
             {"default_generate_kwargs": {"truncate_prompt_tokens": -1}},

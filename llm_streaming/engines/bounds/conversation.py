@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from llm_streaming.engines.base import bad_request
-from llm_streaming.engines.bounds.schema import SchemaReader
+from llm_streaming.engines.bounds.schema import NewSchemaReader, SchemaReader
 from llm_streaming.engines.bounds.values import Reader
 
 _TOKENS_OF_A_MESSAGE = 4  # each message costs at least four tokens in a chat template
 _CHARACTERS_OF_A_TOKEN = 64  # a longer text cannot fit, so it is refused before it is tokenized
-_MOST_PARTS, _MOST_TOOLS = 256, 128
+_MEDIA = {"image_url", "input_audio", "audio_url", "video_url"}
+_MOST_TOOLS = 128
 _MOST_BYTES = 128 * 1024  # of the JSON of all tools
-_LONGEST_DESCRIPTION = 8192
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -30,9 +29,7 @@ def messages(context: int) -> Reader:
             raise bad_request(f"{name} is not a list of objects: give a list of messages.")
         if len(value) > most:
             raise bad_request(f"{name} has {len(value)} messages: a context of {context} tokens holds at most {most}.")
-        if any(isinstance(one.get("content"), list) and len(one["content"]) > _MOST_PARTS for one in value):
-            raise bad_request(f"{name} has a message with more than {_MOST_PARTS} parts: join some of them.")
-        if (characters := sum(map(len, _texts(value)))) > most_characters:
+        if (characters := _characters(value)) > most_characters:
             raise bad_request(
                 f"{name} has {characters} characters, and a context of {context} tokens holds at most "
                 f"{most_characters}: shorten the messages.",
@@ -43,20 +40,16 @@ def messages(context: int) -> Reader:
     return read
 
 
-def _texts(messages: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the texts of messages and the arguments of tool calls, without images."""
-    for message in messages:
-        content, calls = message.get("content"), message.get("tool_calls")
-        parts = content if isinstance(content, list) else [{"text": content}]
-        functions = (
-            [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-        )
-        for part in (*parts, *functions):
-            if isinstance(part, dict):
-                yield from (part[key] for key in ("text", "arguments") if isinstance(part.get(key), str))
+def _characters(value: Any) -> int:  # noqa: ANN401 - JSON
+    """Count the characters of all texts in messages, without images, sounds and videos."""
+    if isinstance(value, dict):
+        return sum(_characters(item) for name, item in value.items() if name not in _MEDIA)
+    if isinstance(value, list):
+        return sum(map(_characters, value))
+    return len(value) if isinstance(value, str) else 0
 
 
-def tools(*, for_llamacpp: bool) -> Reader:
+def tools(new_schema_reader: NewSchemaReader) -> Reader:
     """Return the reader of OpenAI's tools. Their schemas are checked even if the model may not call a tool."""
 
     def read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -64,20 +57,18 @@ def tools(*, for_llamacpp: bool) -> Reader:
             raise bad_request(f"{name} is not a list of at most {_MOST_TOOLS} tools: give one.")
         if len(orjson.dumps(value)) > _MOST_BYTES:
             raise bad_request(f"{name} has more than {_MOST_BYTES} bytes: send fewer tools.")
-        schemas = SchemaReader(name, for_llamacpp=for_llamacpp)
+        schemas = new_schema_reader(name)
         return [_read_tool(f"{name}[{index}]", tool, schemas) for index, tool in enumerate(value)]
 
     return read
 
 
-def _read_tool(where: str, tool: Any, schemas: SchemaReader) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def _read_tool(where: str, tool: Any, schemas: SchemaReader) -> Any:  # noqa: ANN401 - JSON
     function = tool.get("function") if isinstance(tool, dict) else None
     if not isinstance(function, dict):
         raise bad_request(f'{where} is not a function: give {{"type": "function", "function": {{"name": …}}}}.')
     if not isinstance(function.get("name"), str) or not _NAME.fullmatch(function["name"]):
         raise bad_request(f"{where} has no usable name: give 1 to 64 letters, digits, dots, hyphens and underscores.")
-    if len(str(function.get("description") or "")) > _LONGEST_DESCRIPTION:
-        raise bad_request(f"{where} has a description of more than {_LONGEST_DESCRIPTION} characters: shorten it.")
     if function.get("parameters") is None:
-        return {**tool}
+        return tool
     return {**tool, "function": {**function, "parameters": schemas.read(function["parameters"])}}

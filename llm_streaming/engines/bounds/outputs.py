@@ -7,21 +7,19 @@ from typing import Any
 
 from llm_streaming.engines.base import bad_request
 from llm_streaming.engines.bounds.pattern import read_pattern
-from llm_streaming.engines.bounds.schema import MOST_CHARACTERS, MOST_ENTRIES, SchemaReader
-from llm_streaming.engines.bounds.values import Kind, Reader, flag
+from llm_streaming.engines.bounds.schema import MOST_CHARACTERS, MOST_ENTRIES, NewSchemaReader
+from llm_streaming.engines.bounds.values import Kind, Reader, flag, list_of, text
 
-_LONGEST_GRAMMAR, _DEEPEST_GRAMMAR = 4096, 50
-_REPETITION = re.compile(r"\{\s*(\d+)\s*,\s*(\d+)\s*\}")
+_LONGEST_GRAMMAR = 4096
 
 
-def schema(*, for_llamacpp: bool) -> Reader:
+def schema(new_schema_reader: NewSchemaReader) -> Reader:
     """Return the reader of a JSON schema."""
-    return lambda name, value: SchemaReader(name, for_llamacpp=for_llamacpp).read(value)
+    return lambda name, value: new_schema_reader(name).read(value)
 
 
-def response_format(*, for_llamacpp: bool) -> Reader:
+def response_format(new_schema_reader: NewSchemaReader) -> Reader:
     """Return the reader of OpenAI's ``response_format``, and of llama.cpp's form with the schema beside the type."""
-    read_schema = schema(for_llamacpp=for_llamacpp)
 
     def read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
         kind = value.get("type") if isinstance(value, dict) else None
@@ -33,15 +31,21 @@ def response_format(*, for_llamacpp: bool) -> Reader:
         wrapped = value.get("json_schema") if short is None else {"name": "schema", "schema": short}
         if not isinstance(wrapped, dict) or wrapped.get("schema") is None:
             raise bad_request(f"{name} has no schema: put one under json_schema.schema.")
-        return {"type": "json_schema", "json_schema": {**wrapped, "schema": read_schema(name, wrapped["schema"])}}
+        read_schema = new_schema_reader(name).read(wrapped["schema"])
+        return {"type": "json_schema", "json_schema": {**wrapped, "schema": read_schema}}
 
     return read
 
 
-def structured_outputs(*, allow_grammar: bool) -> Reader:
+def structured_outputs(new_schema_reader: NewSchemaReader, *, allow_grammar: bool) -> Reader:
     """Return the reader of vLLM's ``structured_outputs``, which may contain a grammar if that is allowed."""
-    readers: dict[str, Reader] = {"json": _json, "regex": _regex, "choice": _choice, "json_object": flag}
-    readers |= {"disable_any_whitespace": flag} | ({"grammar": grammar} if allow_grammar else {})
+    readers: dict[str, Reader] = {
+        "json": schema(new_schema_reader),
+        "regex": _regex,
+        "choice": _choice,
+        **dict.fromkeys(("json_object", "disable_any_whitespace"), flag),
+        **({"grammar": grammar} if allow_grammar else {}),
+    }
 
     def read(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
         if not isinstance(value, dict) or not value.keys() <= readers.keys():
@@ -49,12 +53,6 @@ def structured_outputs(*, allow_grammar: bool) -> Reader:
         return {key: readers[key](f"{name}.{key}", one) for key, one in value.items() if one is not None}
 
     return read
-
-
-def _json(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
-    if isinstance(value, str):
-        raise bad_request(f"{name} is a string: give the schema as an object.")
-    return SchemaReader(name, for_llamacpp=False).read(value)
 
 
 def _regex(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -67,28 +65,17 @@ def _regex(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _choice(name: str, value: Any) -> Any:  # noqa: ANN401 - JSON
-    texts = isinstance(value, list) and all(isinstance(one, str) and one for one in value)
-    if not texts or not 1 <= len(value) <= MOST_ENTRIES or sum(map(len, value)) > MOST_CHARACTERS:
-        raise bad_request(
-            f"{name} cannot be used: give 1 to {MOST_ENTRIES} strings, {MOST_CHARACTERS} characters in all."
-        )
-    return value
-
-
-def _is_grammar(value: object) -> bool:
-    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST_GRAMMAR:
-        return False
-    depth = deepest = 0
-    for sign in value:
-        depth += (sign == "(") - (sign == ")")
-        deepest = max(deepest, depth)
-    return deepest <= _DEEPEST_GRAMMAR and all(int(low) <= int(high) for low, high in _REPETITION.findall(value))
-
-
+_choice = Kind(
+    f"1 to {MOST_ENTRIES} strings, {MOST_CHARACTERS} characters in all",
+    lambda value: (
+        list_of(text(MOST_CHARACTERS), MOST_ENTRIES).admits(value) and 1 <= sum(map(len, value)) <= MOST_CHARACTERS
+    ),
+)
 # Even a short grammar can stall llama.cpp: then the watchdog ends the server.
 grammar = Kind(
-    f"a grammar of at most {_LONGEST_GRAMMAR} characters, with parentheses at most {_DEEPEST_GRAMMAR} deep and no "
-    "repetition {a,b} with a larger than b",
-    _is_grammar,
+    f"a grammar of at most {_LONGEST_GRAMMAR} characters, without a repetition {{a,b}} whose a is larger than b",
+    lambda value: (
+        text(_LONGEST_GRAMMAR).admits(value)
+        and all(int(low) <= int(high) for low, high in re.findall(r"\{\s*(\d+)\s*,\s*(\d+)\s*\}", value))
+    ),
 )

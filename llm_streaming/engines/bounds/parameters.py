@@ -6,10 +6,12 @@ ended or blocked an engine.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from llm_streaming.engines.base import bad_request
 from llm_streaming.engines.bounds import conversation, outputs
+from llm_streaming.engines.bounds.schema import NewSchemaReader, SchemaReader
 from llm_streaming.engines.bounds.values import (
     Kind,
     Reader,
@@ -20,9 +22,15 @@ from llm_streaming.engines.bounds.values import (
     list_of,
     number,
     object_of,
+    one_of,
     refused,
     text,
 )
+
+UNSEEN = frozenset(
+    {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
+)
+"""Parameters of OpenAI's API that never change an answer. They are accepted, and not passed to the engine."""
 
 _SHARE, _SMALL, _TOKENS = number(0, 1), number(0, 100), list_of(integer(0, 2**31 - 1), 1024)
 _SAMPLERS = ("dry", "top_k", "typ_p", "top_p", "top_n_sigma", "min_p", "xtc", "temperature", "penalties")
@@ -33,7 +41,9 @@ _SET_BY_THE_SERVER = {
 }  # fmt: skip
 
 
-def llamacpp_parameters(context: int, *, allow_grammar: bool, allow_samplers: bool) -> dict[str, Reader]:
+def llamacpp_parameters(
+    context: int, *, allow_grammar: bool, allow_samplers: bool, unfollowed: set[str]
+) -> dict[str, Reader]:
     """Return the reader of each parameter that llama.cpp's chat completions use; llama.cpp ignores other names.
 
     Parameters that would change the format of chunks are left out.
@@ -42,17 +52,18 @@ def llamacpp_parameters(context: int, *, allow_grammar: bool, allow_samplers: bo
         context: the setting ``n_ctx``.
         allow_grammar: whether requests may have the parameter ``grammar``.
         allow_samplers: whether requests may have the parameter ``samplers``.
+        unfollowed: gets the keywords of schemas that llama.cpp does not follow.
     """
-    samplers = list_of(Kind(f"one of {', '.join(_SAMPLERS)}", lambda value: value in _SAMPLERS), len(_SAMPLERS))
-    return _common(context, for_llamacpp=True, stops=16) | {
+    new_schema_reader = partial(SchemaReader, for_llamacpp=True, unfollowed=unfollowed)
+    return _common(context, new_schema_reader, stops=16) | {
         "n": Kind("1, because llama.cpp's chunks do not say which choice they belong to", lambda value: value == 1),
         "tool_choice": Kind(
             "auto or none, because llama.cpp cannot force a tool call reliably", lambda value: value in ("auto", "none")
         ),
         "seed": integer(0, 2**32 - 2),
-        "json_schema": outputs.schema(for_llamacpp=True),
+        "json_schema": outputs.schema(new_schema_reader),
         "grammar": outputs.grammar if allow_grammar else _unless("grammar"),
-        "samplers": samplers if allow_samplers else _unless("samplers"),
+        "samplers": list_of(one_of(*_SAMPLERS), len(_SAMPLERS)) if allow_samplers else _unless("samplers"),
         **dict.fromkeys(("typical_p", "xtc_probability", "xtc_threshold"), _SHARE),
         **dict.fromkeys(("dynatemp_range", "dynatemp_exponent", "mirostat_tau", "mirostat_eta"), _SMALL),
         **dict.fromkeys(("dry_multiplier", "dry_base"), _SMALL),
@@ -66,22 +77,24 @@ def llamacpp_parameters(context: int, *, allow_grammar: bool, allow_samplers: bo
     }
 
 
-def vllm_parameters(context: int, *, allow_grammar: bool) -> dict[str, Reader]:
+def vllm_parameters(context: int, *, allow_grammar: bool, unfollowed: set[str]) -> dict[str, Reader]:
     """Return the reader of each parameter of vLLM that a request may have. The others are for whoever runs vLLM.
 
     Args:
         context: the setting ``max_model_len``.
         allow_grammar: whether ``structured_outputs`` may contain a grammar.
+        unfollowed: gets the keywords of schemas that vLLM does not follow.
     """
+    new_schema_reader = partial(SchemaReader, for_llamacpp=False, unfollowed=unfollowed)
     flags = (
         "include_reasoning", "watermarking", "include_stop_str_in_output", "skip_special_tokens",
         "spaces_between_special_tokens", "echo", "add_generation_prompt", "continue_final_message",
         "add_special_tokens", "return_tokens_as_token_ids", "return_token_ids", "return_token_offsets",
     )  # fmt: skip
-    return _common(context, for_llamacpp=False, stops=4) | {
+    return _common(context, new_schema_reader, stops=4) | {
         "n": integer(1, 16),
         "seed": integer(0, 2**63 - 1),
-        "structured_outputs": outputs.structured_outputs(allow_grammar=allow_grammar),
+        "structured_outputs": outputs.structured_outputs(new_schema_reader, allow_grammar=allow_grammar),
         "reasoning_effort": text(16),
         "thinking_token_budget": integer(-1, context),
         "repetition_penalty": number(0.01, 10),
@@ -98,27 +111,27 @@ def vllm_parameters(context: int, *, allow_grammar: bool) -> dict[str, Reader]:
     }
 
 
-def _common(context: int, *, for_llamacpp: bool, stops: int) -> dict[str, Reader]:
+def _common(context: int, new_schema_reader: NewSchemaReader, *, stops: int) -> dict[str, Reader]:
     """Return the readers of the parameters that both engines have; `context` is the most tokens of one request."""
+    tokens = Kind(f"{integer(1, context).words}, the model's context in tokens", integer(1, context).admits)
     return {
         "messages": conversation.messages(context),
-        "tools": conversation.tools(for_llamacpp=for_llamacpp),
-        "response_format": outputs.response_format(for_llamacpp=for_llamacpp),
+        "tools": conversation.tools(new_schema_reader),
+        "response_format": outputs.response_format(new_schema_reader),
         "chat_template_kwargs": _template_kwargs,
         "temperature": number(0, 2),
         "top_p": _SHARE,
         "min_p": _SHARE,
         "top_k": integer(-1, 100_000),
-        "max_tokens": integer(1, context),
-        "max_completion_tokens": integer(1, context),
+        **dict.fromkeys(("max_tokens", "max_completion_tokens"), tokens),
         "presence_penalty": number(-2, 2),
         "frequency_penalty": number(-2, 2),
         "logit_bias": object_of(number(-100, 100), 1024),
         "top_logprobs": integer(0, 20),
         "stop": either(text(256), list_of(text(256), stops)),
         **dict.fromkeys(("logprobs", "ignore_eos", "parallel_tool_calls"), flag),
-        # The engine checks the first itself; the others never change an answer.
-        **dict.fromkeys(("tool_choice", "user", "metadata", "store"), anything),
+        "tool_choice": anything,  # vLLM checks it
+        **dict.fromkeys(UNSEEN, anything),
     }
 
 

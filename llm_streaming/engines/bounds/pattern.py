@@ -26,6 +26,11 @@ _ESCAPED = r'"\\\x00-\x1F'
 _Tree: TypeAlias = Iterable[tuple[Any, Any]]  # a parsed expression: operators with their operands
 
 
+def has_lookaround(pattern: str) -> bool:
+    """Return whether an expression looks ahead or behind, which the engines do not follow."""
+    return re.search(r"\(\?<?[=!]", pattern) is not None
+
+
 def read_pattern(pattern: str, *, anchored: bool = True) -> str:
     r"""Check a regular expression, and write it as llama.cpp reads it: without ``\d``, ``.`` or other short forms.
 
@@ -64,7 +69,7 @@ def _check(tree: _Tree, flags: int) -> None:
         raise ValueError(f"repeats more than {_MOST_REPEATED} times, or {_MOST_IN_ALL} in all: lower the numbers")
     if sum(low != high for low, high, _ in repetitions) > _MOST_VARIABLE:
         raise ValueError(f"has more than {_MOST_VARIABLE} repetitions without a fixed number: use fewer")
-    if any(_repeats(inner) and not _is_delimited(inner) for _, _, inner in repetitions):
+    if any(_repeated(inner) and not _is_delimited(inner) for _, _, inner in repetitions):
         raise ValueError("has a repetition inside a repetition: leave out one of them")
 
 
@@ -83,7 +88,7 @@ def _below(operator: Any, operand: Any) -> list[_Tree]:  # noqa: ANN401 - Python
 
 
 def _times(low: Any, high: Any, _: _Tree) -> int:  # noqa: ANN401 - Python's own types
-    return int(low if high is kind.MAXREPEAT else high)
+    return max(1, int(low if high is kind.MAXREPEAT else high))
 
 
 def _repeated(tree: _Tree) -> int:
@@ -95,34 +100,18 @@ def _repeated(tree: _Tree) -> int:
     return total
 
 
-def _repeats(tree: _Tree) -> bool:
-    return any(operator is kind.MAX_REPEAT for operator, _, _ in _nodes(tree, 0))
-
-
 def _is_delimited(tree: _Tree) -> bool:
     """Return whether a group begins or ends with a character that nothing else in it matches, as in ``(-[a-z]+)*``."""
     top = list(tree)
     if len(top) == 1 and top[0][0] is kind.SUBPATTERN:
         return _is_delimited(top[0][1][-1])
-    leaves = [(operator, operand) for operator, operand, _ in _nodes(top, 0) if not _below(operator, operand)]
+    parts = [
+        _node_written(operator, operand) for operator, operand, _ in _nodes(top, 0) if not _below(operator, operand)
+    ]
     return any(
-        operator is kind.LITERAL and sum(_matches(leaf, character) for leaf in leaves) == 1
+        operator is kind.LITERAL and sum(re.fullmatch(part, chr(character)) is not None for part in parts) == 1
         for operator, character in (top[0], top[-1])
     )
-
-
-def _matches(node: tuple[Any, Any], character: Any) -> bool:  # noqa: ANN401 - Python's own types
-    """Return whether a character, a class or an element of a class matches a character."""
-    operator, operand = node
-    if operator is kind.LITERAL:
-        return bool(operand == character)
-    if operator is kind.RANGE:
-        return bool(operand[0] <= character <= operand[1])
-    if operator is kind.IN and operand[0][0] is not kind.NEGATE:
-        return any(_matches(element, character) for element in operand)
-    if operator is kind.CATEGORY and operand in _CATEGORIES:
-        return re.match(f"[{_CATEGORIES[operand]}]", chr(character)) is not None
-    return True  # simplified: a dot and a negated class may match any character
 
 
 def _written(tree: _Tree) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from llm_streaming.engines.base import bad_request
+from llm_streaming.protocol.limits import levels
 
 Reader: TypeAlias = Callable[[str, Any], Any]
 """Takes a parameter's name and value, and returns the value that the engine gets; raises `EngineError` if it refuses
 the value."""
 
 _DEEPEST = 32  # levels of lists and objects; deeper JSON overflows the stack of llama.cpp's parsers
-_MOST_ON_A_LEVEL = 100_000  # values
 _LONGEST_NAME = 64
 
 
@@ -40,6 +39,11 @@ def shortened(words: str, longest: int = 300) -> str:
 
 anything = Kind("any value", lambda _: True)
 flag = Kind("true or false", lambda value: isinstance(value, bool))
+
+
+def one_of(*values: object) -> Kind:
+    """Return the kind of the given values."""
+    return Kind(f"one of {', '.join(map(str, values))}", lambda value: value in values)
 
 
 def integer(low: int, high: int) -> Kind:
@@ -98,40 +102,10 @@ def read_parameters(parameters: Mapping[str, Any], readers: Mapping[str, Reader]
         readers: the reader of each parameter.
 
     Raises:
-        EngineError: a reader refuses its value, or the value cannot be passed on as JSON.
+        EngineError: a reader refuses its value, or the value is nested too deeply.
     """
     given = {name: value for name, value in parameters.items() if value is not None}
     for name, value in given.items():
-        _check_shape(name, value)
+        if any(depth > _DEEPEST for depth, _ in enumerate(levels(value))):
+            raise bad_request(f"{name} is nested more than {_DEEPEST} levels deep: send fewer levels.")
     return {name: readers[name](name, value) for name, value in given.items()}
-
-
-def _check_shape(name: str, value: object) -> None:
-    """Check a value level by level; recursion could exceed the stack."""
-    level = [value]
-    for _ in range(_DEEPEST + 1):
-        below: list[object] = []
-        for item in level:
-            if isinstance(item, dict):
-                below += [*item, *item.values()]
-            elif isinstance(item, list):
-                below += item
-            else:
-                _check_scalar(name, item)
-        if len(below) > _MOST_ON_A_LEVEL:
-            raise bad_request(f"{name} contains more than {_MOST_ON_A_LEVEL} values: send fewer.")
-        level = below
-    if level:
-        raise bad_request(f"{name} is nested more than {_DEEPEST} levels deep: send fewer levels.")
-
-
-def _check_scalar(name: str, item: object) -> None:
-    if isinstance(item, float) and not math.isfinite(item):
-        raise bad_request(f"{name} contains {item}: give a finite number.")
-    if isinstance(item, int) and not -(2**63) <= item < 2**63:
-        raise bad_request(f"{name} contains an integer of more than 64 bits: give a smaller one.")
-    if isinstance(item, str) and not item.isascii():
-        try:
-            item.encode()
-        except UnicodeEncodeError:
-            raise bad_request(f"{name} contains half of a character (a surrogate): send whole characters.") from None

@@ -61,20 +61,28 @@ class LlamaCppSettings(Settings):
     default_generate_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Default values of request parameters."""
 
-    @property
-    def parameters(self) -> dict[str, Reader]:
-        """The reader of each parameter that a request may have."""
-        return llamacpp_parameters(self.n_ctx, allow_grammar=self.allow_grammar, allow_samplers=self.allow_samplers)
+    def readers(self, unfollowed: set[str]) -> dict[str, Reader]:
+        """Return the reader of each parameter that a request may have.
+
+        Args:
+            unfollowed: gets the keywords of schemas that llama.cpp does not follow.
+        """
+        return llamacpp_parameters(
+            self.n_ctx,
+            allow_grammar=self.allow_grammar,
+            allow_samplers=self.allow_samplers,
+            unfollowed=unfollowed,
+        )
 
     @field_validator("default_generate_kwargs", mode="before")
     @classmethod
     def _read_kwargs(cls, value: object) -> dict[str, Any]:
-        known = llamacpp_parameters(1, allow_grammar=True, allow_samplers=True)
+        known = llamacpp_parameters(1, allow_grammar=True, allow_samplers=True, unfollowed=set())
         return read_generate_kwargs(value, "llama.cpp", known)
 
     @model_validator(mode="after")
     def _check_kwargs(self) -> Self:
-        check_defaults(self.default_generate_kwargs, self.parameters)
+        check_defaults(self.default_generate_kwargs, self.readers(set()))
         return self
 
     @classmethod

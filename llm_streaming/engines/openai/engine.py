@@ -6,29 +6,27 @@ import asyncio
 import base64
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
-import aiohttp
 import httpx2  # the openai package's HTTP client; reading a body raises its exceptions
 import openai
 import orjson
 
-from llm_streaming.engines.base import ChunkReader, Engine, engine_error, unloaded
+from llm_streaming.engines.base import ChunkReader, Engine, unloaded
+from llm_streaming.engines.openai.errors import SOURCE, connection_error, status_error
+from llm_streaming.engines.openai.limited_body import limit_body
 from llm_streaming.engines.openai.parameters import misspelled
 from llm_streaming.engines.openai.sse import SSEDecoder
 from llm_streaming.engines.waits import Waits
 from llm_streaming.errors import EngineError
-from llm_streaming.masking import hide, mask_error, masked_bytes
+from llm_streaming.masking import hide, masked, masked_bytes
 
-_SOURCE = "The provider"
 _DONE = b"[DONE]"
 # The engine sets these fields itself and drops them from requests.
 _OWN = frozenset({"model", "stream", "stream_options"})
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
-_LARGEST_BODY = 16 * 1024**2  # bytes of a whole answer or of an error
-_LONGEST_WAIT = 7 * 24 * 3600.0  # seconds; a longer retry-after is nonsense
 _CONNECT_SECONDS = 5.0
 # After [DONE], wait at most this long for the end of the body, so that the connection can be reused.
 _DRAIN_SECONDS = 0.1
@@ -77,13 +75,13 @@ class OpenAIEngine(Engine):
             max_retries=max_retries,
             timeout=waits,
             # aiohttp's parser is written in C. With the default client, a relay passed on 20 % fewer events per second.
-            http_client=openai.DefaultAioHttpClient(timeout=waits, auth=auth, event_hooks={"response": [_limit]}),
+            http_client=openai.DefaultAioHttpClient(timeout=waits, auth=auth, event_hooks={"response": [limit_body]}),
         )
         self._waits = Waits()
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer. Parameters unknown to OpenAI's API are sent too; the provider accepts or rejects them."""
-        reader = ChunkReader(_SOURCE, self._error)
+        reader = ChunkReader(SOURCE)
         async with self._call(request, _STREAMING) as response, aclosing(self._events(response)) as events:
             async for data in events:
                 yield reader.read(masked_bytes(data))
@@ -94,7 +92,7 @@ class OpenAIEngine(Engine):
         async with self._call(request, {}) as response:
             with self._waits:
                 body = await response.aread()
-            return ChunkReader(_SOURCE, self._error).read(masked_bytes(body))
+            return ChunkReader(SOURCE).read(masked_bytes(body))
 
     def warnings(self, request: dict[str, Any]) -> list[str]:
         """Return a sentence for each parameter that looks like a misspelled parameter of OpenAI's API."""
@@ -129,42 +127,13 @@ class OpenAIEngine(Engine):
                 yield response
             return
         except openai.APIStatusError as error:
-            failure = self._status_error(error)
+            failure = status_error(error)
         except (openai.APIConnectionError, httpx2.RequestError, aiohttp.ClientError, ssl.SSLError) as error:
-            failure = self._connection_error(error)
+            failure = connection_error(error, self._client.base_url.netloc.decode())
         except EngineError as error:
             failure = error
         # Any part of an error may repeat the key. `from None`: so can messages of the openai package.
-        raise mask_error(failure) from None
-
-    def _connection_error(self, failure: Exception) -> EngineError:
-        """Build the error from the exception's causes, because the client raises one type for several failures."""
-        causes = list(_causes(failure))
-        if any(isinstance(cause, TimeoutError) for cause in causes):
-            return EngineError(f"{_SOURCE} did not answer in time.", status=504, type="timeout")
-        message = f"{_SOURCE} closed the connection before the answer was complete."
-        if any(isinstance(cause, aiohttp.ClientConnectorError) for cause in causes):
-            address = self._client.base_url.netloc.decode()
-            message = f"Cannot reach the provider at {address}: check OPENAI_BASE_URL and that the server is running."
-        if any(isinstance(cause, aiohttp.ClientResponseError) for cause in causes):
-            message = f"{_SOURCE} sent something that is not HTTP."
-        return EngineError(message, status=502, type="connection_error")
-
-    def _status_error(self, failure: openai.APIStatusError) -> EngineError:
-        response, fields = failure.response, failure.body
-        if not isinstance(fields, dict) or not fields.get("message"):
-            fields = f"{_SOURCE} answered {response.status_code} {response.reason_phrase}."
-        after = response.headers.get("retry-after", "")
-        seconds = float(after) if after.replace(".", "", 1).isdecimal() else None
-        if seconds is not None and seconds > _LONGEST_WAIT:
-            seconds = None
-        return self._error(fields, status=response.status_code, retry_after=seconds)
-
-    def _error(self, fields: object, *, status: int | None = None, retry_after: float | None = None) -> EngineError:
-        error = engine_error(fields, status=status, retry_after=retry_after)
-        if retry_after is not None:  # in a unary response, only the message arrives at the client
-            error.args = (f"{error} (Try again after {retry_after:g} s.)",)
-        return error
+        raise failure.rewrite(masked) from None
 
     async def _events(self, response: httpx2.Response) -> AsyncGenerator[bytes, None]:
         """Yield the data of each event before ``[DONE]``, or until the stream ends."""
@@ -199,34 +168,3 @@ def _basic_credentials(url: httpx2.URL) -> list[str]:
         return []
     pair = f"{url.username}:{url.password}"
     return [url.password, pair, url.userinfo.decode(), base64.b64encode(pair.encode()).decode()]
-
-
-class _LimitedBody(httpx2.AsyncByteStream):
-    """The body of a response, which raises an error when it becomes too large."""
-
-    def __init__(self, body: httpx2.AsyncByteStream) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for piece in self._body:
-            size += len(piece)
-            if size > _LARGEST_BODY:
-                raise EngineError(f"{_SOURCE} sent an answer of more than 16 MB.", status=502)
-            yield piece
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-
-async def _limit(response: httpx2.Response) -> None:
-    """Limit the body of a response that is not a stream of events; `SSEDecoder` limits each event of a stream."""
-    is_events = response.headers.get("content-type", "").startswith("text/event-stream")
-    if not is_events and isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = _LimitedBody(response.stream)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

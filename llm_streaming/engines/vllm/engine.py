@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -16,18 +17,17 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from llm_streaming.engines.base import ChunkReader, Engine, bad_request, unloaded
-from llm_streaming.engines.settings import check_defaults, complete_request
+from llm_streaming.engines.settings import CONSTRAINTS, check_defaults, complete_request, schema_warnings
 from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import hide_refusals, invalid_request, load_error, request_error
 from llm_streaming.engines.vllm.plugin import record_failure
-from llm_streaming.engines.vllm.settings import UNSEEN, VLLMSettings
+from llm_streaming.engines.vllm.settings import VLLMSettings
 from llm_streaming.errors import EngineError
 
 _ALWAYS = {"stream": True, "stream_options": {"include_usage": True}}
 # The first request with sampling takes seconds longer than later ones, so the warm-up request uses sampling.
 _WARM_UP = {"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2, "temperature": 1.0}
 _FEW_CORES = 4
-_CONSTRAINTS = {"response_format", "structured_outputs", "tools"}
 
 
 class VLLMEngine(Engine):
@@ -35,8 +35,9 @@ class VLLMEngine(Engine):
 
     def __init__(self, client: Any, settings: VLLMSettings, chat: Any) -> None:  # noqa: ANN401 - classes of vLLM
         self._client = client
-        self._defaults = settings.default_generate_kwargs
-        self._readers = settings.readers(client.model_config.max_model_len)
+        self._settings = settings
+        self._context = client.model_config.max_model_len
+        self._readers = settings.readers(self._context, set())
         self._chat = chat
         self._running: set[str] = set()
         self._closed = False
@@ -68,16 +69,15 @@ class VLLMEngine(Engine):
 
     async def stream(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream an answer: see `Engine.stream`."""
-        body = complete_request(request, self._defaults, "vLLM", self._readers)
+        body = complete_request(request, self._settings.default_generate_kwargs, "vLLM", self._readers)
         if request.get("max_tokens") is not None:  # vLLM prefers max_completion_tokens, even if that is only a default
             body["max_completion_tokens"] = request.get("max_completion_tokens")
-        known = {name: value for name, value in body.items() if name not in UNSEEN}
         request_id = uuid4().hex
         reader = ChunkReader("vLLM", request_error)
         self._running.add(request_id)
         begun = False
         try:
-            async with aclosing(await self._answer({**known, **_ALWAYS, "request_id": request_id})) as lines:
+            async with aclosing(await self._answer({**body, **_ALWAYS, "request_id": request_id})) as lines:
                 async for line in lines:
                     self._check()
                     data = line.removeprefix("data: ").strip()
@@ -89,10 +89,14 @@ class VLLMEngine(Engine):
             raise
         finally:
             self._running.discard(request_id)
-        if not begun and _CONSTRAINTS & body.keys():
+        if not begun and CONSTRAINTS & body.keys():
             # vLLM's compiler, in another process, has failed: vLLM logs why, and ends the stream without a word.
             raise bad_request("vLLM cannot compile the answer's format: simplify the schema, or the tools' schemas.")
         reader.end()
+
+    def warnings(self, request: dict[str, Any]) -> list[str]:
+        """Return a sentence about the keywords of schemas that vLLM does not follow."""
+        return schema_warnings(request, partial(self._settings.readers, self._context))
 
     async def close(self) -> None:
         """Stop every stream and vLLM's processes, and wait until the processes have exited."""
@@ -142,7 +146,7 @@ def _start(model_settings: Mapping[str, Any], folder: Path) -> tuple[VLLMSetting
     engine_arguments = AsyncEngineArgs.from_cli_args(settings.arguments)
     context = UsageContext.OPENAI_API_SERVER
     config = engine_arguments.create_engine_config(context)
-    check_defaults(settings.default_generate_kwargs, settings.readers(config.model_config.max_model_len))
+    check_defaults(settings.default_generate_kwargs, settings.readers(config.model_config.max_model_len, set()))
     return settings, AsyncLLM.from_vllm_config(
         config,
         usage_context=context,

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from llm_streaming.engines.base import bad_request
-from llm_streaming.engines.bounds.parameters import vllm_parameters
-from llm_streaming.engines.bounds.values import Reader, anything, refused
+from llm_streaming.engines.bounds.parameters import UNSEEN, vllm_parameters
+from llm_streaming.engines.bounds.values import Reader, refused
 from llm_streaming.engines.settings import read_generate_kwargs, refuse_unknown
 from llm_streaming.engines.vllm import versions
 from llm_streaming.engines.vllm.errors import plain
@@ -21,8 +21,6 @@ from llm_streaming.paths import stays_inside
 
 # Fields of vLLM's request class that the engine sets itself, so that they are not parameters.
 _NOT_PARAMETERS = {"model", "stream", "stream_options", "request_id"}
-# Parameters of OpenAI's API that are accepted but not passed to vLLM, because they never change an answer.
-UNSEEN = frozenset({"user", "metadata", "store"})
 _KWARGS, _ALLOW = "default_generate_kwargs", "allow_grammar"
 _NOT_FOR_REQUESTS = refused("it can cost other users their answers; leave it out")
 
@@ -43,13 +41,17 @@ class VLLMSettings:
     allow_grammar: bool
     """Whether a request's ``structured_outputs`` may contain a grammar."""
 
-    def readers(self, context: int) -> dict[str, Reader]:
-        """Return the reader of each parameter, for requests of at most `context` tokens.
+    def readers(self, context: int, unfollowed: set[str]) -> dict[str, Reader]:
+        """Return the reader of each parameter.
 
         Parameters that only whoever runs vLLM should set are refused, and those of later releases, too.
+
+        Args:
+            context: the most tokens of one request.
+            unfollowed: gets the keywords of schemas that vLLM does not follow.
         """
-        own = vllm_parameters(context, allow_grammar=self.allow_grammar)
-        return {name: own.get(name, anything if name in UNSEEN else _NOT_FOR_REQUESTS) for name in self.parameters}
+        own = vllm_parameters(context, allow_grammar=self.allow_grammar, unfollowed=unfollowed)
+        return {name: own.get(name, _NOT_FOR_REQUESTS) for name in self.parameters}
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], folder: Path) -> VLLMSettings:

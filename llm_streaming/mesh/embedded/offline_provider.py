@@ -1,4 +1,8 @@
-"""The OpenAI-compatible provider for machines without an API key: whether it is needed, and its process."""
+"""An OpenAI-compatible provider for machines without an API key, with a small model.
+
+The embedded mesh runs `llm_streaming.mesh.embedded.offline_server` as a separate process, which reads its port and its
+key from environment variables, because every user of the machine can read command lines.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ from llm_streaming.manifests import Server
 from llm_streaming.mesh.processes.group import Process, inherited
 from llm_streaming.mesh.processes.ports import LOOPBACK
 
-PORT_VARIABLE = "LLM_STREAMING_PROVIDER_PORT"
-KEY_VARIABLE = "LLM_STREAMING_PROVIDER_KEY"
+PORT_VARIABLE, KEY_VARIABLE = "LLM_STREAMING_PROVIDER_PORT", "LLM_STREAMING_PROVIDER_KEY"
+"""The environment variables of the provider's process."""
 
 NOTICE = (
     "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set: using a small local model, SmolLM2-135M-Instruct, instead of "
@@ -45,6 +49,6 @@ class OfflineProvider:
         return {"OPENAI_BASE_URL": f"{self.origin}/v1", "OPENAI_API_KEY": self.key}
 
     def process(self) -> Process:
-        """Return the process to start. It reads its key from a variable, because every user can read command lines."""
+        """Return the process to start."""
         environment = {**inherited(), PORT_VARIABLE: str(self.port), KEY_VARIABLE: self.key}
-        return Process("provider", [sys.executable, "-m", "llm_streaming.mesh.embedded.provider_server"], environment)
+        return Process("provider", [sys.executable, "-m", "llm_streaming.mesh.embedded.offline_server"], environment)
