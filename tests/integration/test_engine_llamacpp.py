@@ -138,7 +138,7 @@ async def test_cancelling_while_the_prompt_is_read_ends_the_generation(engine: L
 
 async def test_prompts_are_read_one_after_another(engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     reading: list[int] = []  # for each batch of a prompt, whose it is
-    emit = _Generation._emit
+    emit = _Generation._emit  # noqa: SLF001
 
     def noting(generation: _Generation, chunk: bytes) -> bool:
         if b"prompt_progress" in chunk:
@@ -191,6 +191,11 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
             {"messages": [{"role": "user", "content": [IMAGE]}]},
             "llama.cpp refused the request: image input is not supported - "
             "hint: if this is unexpected, you may need to provide the mmproj.",
+            None,
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}]},
+            "llama.cpp refused the request: Cannot have 2 or more assistant messages at the end of the list.",
             None,
         ),
         (

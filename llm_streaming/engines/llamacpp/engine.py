@@ -160,7 +160,7 @@ class _Generation:
             with self._watchdog.working(body):
                 server.handle_chat_completions(orjson.dumps(body | _ALWAYS), self._emit)
         except (ValueError, RuntimeError) as error:  # llama.cpp raises these for malformed requests only
-            failure = bad_request(f"llama.cpp refused the request: {error}.")
+            failure = bad_request(f"llama.cpp refused the request: {str(error).removesuffix('.')}.")
         finally:
             self._in_loop(self._finish, failure)
 
