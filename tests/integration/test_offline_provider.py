@@ -66,7 +66,8 @@ async def test_a_request_that_the_model_cannot_follow_is_refused(
     assert (response.status_code, response.json()["error"]["message"]) == (status, message)
 
 
-async def test_a_request_with_another_key_is_refused(http: httpx2.AsyncClient) -> None:
-    response = await http.post(PATH, json=QUESTION, headers={"authorization": "Bearer another"})
+@pytest.mark.parametrize("sent", [b"Bearer another", b"", "Bearer clé".encode()])
+async def test_a_request_with_another_key_is_refused(http: httpx2.AsyncClient, sent: bytes) -> None:
+    response = await http.post(PATH, json=QUESTION, headers={b"authorization": sent})
     error = {"message": "the key is missing or wrong", "type": "invalid_request_error", "code": None}
     assert (response.status_code, response.json()) == (401, {"error": error})

@@ -115,7 +115,8 @@ def application(engine: Engine | EngineError, key: str) -> Starlette:
 
     async def chat_completions(request: Request) -> Response:
         try:
-            if not secrets.compare_digest(request.headers.get("authorization", ""), f"Bearer {key}"):
+            sent = request.headers.get("authorization", "")
+            if not secrets.compare_digest(sent.encode(), f"Bearer {key}".encode()):
                 raise EngineError("the key is missing or wrong", status=401, type="invalid_request_error")
             if isinstance(engine, EngineError):
                 raise engine
