@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from llm_streaming.errors import InferenceError
+
 _TOKENS: dict[str, str] = {}  # by the mesh's ``host:port``
 
 
@@ -11,6 +13,12 @@ def remember(address: str, token: str) -> None:
 
 
 def authorization(address: str, token: str | None) -> dict[str, str]:
-    """Return the header for requests to a ``host:port``: with the given token, else with the remembered one, if any."""
+    """Return the header for requests to a ``host:port``: with the given token, else with the remembered one, if any.
+
+    Raises:
+        InferenceError: HTTP does not allow a character of the token, such as a newline at its end.
+    """
     token = token or _TOKENS.get(address)
+    if token and not (token.isascii() and token.isprintable()):
+        raise InferenceError("the token has a line break or another character that HTTP forbids: pass mesh.token")
     return {} if token is None else {"authorization": f"Bearer {token}"}

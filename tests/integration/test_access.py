@@ -27,6 +27,7 @@ ORIGIN = (403, "this mesh does not serve web pages, and the request has an Origi
 SITE = (403, "this mesh does not serve web pages, and a browser sent the request: call it from a program")
 TYPE = (415, "a request needs the content type application/json, or application/grpc over gRPC")
 REPOSITORY = (404, "a mesh does not load and unload models by MLServer's API: use `apply` and `delete`")
+PAGES = (404, "a mesh does not serve MLServer's documentation pages: docs/contract.md describes the API")
 NO_ROUTE = (404, "")
 UNCLEAR_PATH = (400, "")  # Envoy rejects escaped slashes and fragments
 
@@ -166,6 +167,10 @@ def test_other_content_types_are_rejected(port: int, method: str, content_type: 
         ("/v2\\repository\\index", REPOSITORY),
         ("/v2", NO_ROUTE),
         ("/v2/docs", NO_ROUTE),
+        ("/v2/models/scripted/docs", PAGES),
+        ("/v2/models/scripted/docs/dataplane.json", PAGES),
+        ("/v2/models/scripted/versions/1/docs", PAGES),
+        ("/v2/models/scripted/%64ocs", PAGES),
         ("/v2/health/live", NO_ROUTE),
     ],
 )

@@ -6,13 +6,14 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine, _Generation
 from llm_streaming.engines.llamacpp.model_file import small_model_path
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 from llm_streaming.errors import EngineError
@@ -135,6 +136,22 @@ async def test_cancelling_while_the_prompt_is_read_ends_the_generation(engine: L
     assert usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"] / 2
 
 
+async def test_prompts_are_read_one_after_another(engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading: list[int] = []  # for each batch of a prompt, whose it is
+    emit = _Generation._emit  # noqa: SLF001
+
+    def noting(generation: _Generation, chunk: bytes) -> bool:
+        if b"prompt_progress" in chunk:
+            reading.append(id(generation))
+        return emit(generation, chunk)
+
+    monkeypatch.setattr(_Generation, "_emit", noting)
+    prompts = [f"{number} {prompt_of(400)}" for number in range(4)]
+    await asyncio.gather(*(collect(engine, asking(prompt, max_tokens=2)) for prompt in prompts))
+    assert len(reading) >= 4 * 6  # 64 tokens a batch
+    assert len([generation for generation, _ in groupby(reading)]) == 4
+
+
 async def test_cancelling_while_waiting_for_a_slot(engine: LlamaCppEngine) -> None:
     holders = [engine.stream(endless(f"Count for ever, {i}.")) for i in range(8)]
     await asyncio.gather(*(anext(each) for each in holders))
@@ -179,6 +196,11 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         (
             asking("\ud800"),
             "llama.cpp refused the request: str is not valid UTF-8: surrogates not allowed.",
+            None,
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}]},
+            "llama.cpp refused the request: Cannot have 2 or more assistant messages at the end of the list.",
             None,
         ),
         (
@@ -250,7 +272,7 @@ async def test_a_file_that_is_no_model(tmp_path: Path) -> None:
 LEAVING = """
 import asyncio
 from pathlib import Path
-from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine, _Generation
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
 async def main():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llm_streaming import AsyncChatClient, ChatClient, protocol
+from llm_streaming import AsyncChatClient, AsyncGrpcChatClient, ChatClient, GrpcChatClient, protocol
 from llm_streaming.client.http import base_url_of
 from llm_streaming.errors import InferenceError, ProtocolError
 from llm_streaming.protocol import ChatEvent, Completion
@@ -221,3 +221,11 @@ def test_both_forms_of_an_address() -> None:
     forms = ("127.0.0.1:80", "http://127.0.0.1:80/", "https://mesh.example", "[::1]:80")
     expected = ["http://127.0.0.1:80", "http://127.0.0.1:80", "https://mesh.example", "http://[::1]:80"]
     assert [base_url_of(form) for form in forms] == expected
+
+
+@pytest.mark.parametrize("client", [ChatClient, AsyncChatClient, GrpcChatClient, AsyncGrpcChatClient])
+@pytest.mark.parametrize("token", ["secret\n", "sécret", "two\nlines"])
+def test_a_token_that_no_header_can_have(client: type, token: str) -> None:
+    with pytest.raises(InferenceError) as refused:
+        client("127.0.0.1:9", token=token)
+    assert str(refused.value) == ("the token has a line break or another character that HTTP forbids: pass mesh.token")

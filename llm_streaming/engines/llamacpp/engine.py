@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,9 @@ class LlamaCppEngine(Engine):
 
     Each answer has its own thread, and llama.cpp computes the tokens of all answers in common batches. At most
     ``n_parallel`` requests run at a time. Others wait here, because llama.cpp cannot cancel a waiting request.
+
+    llama.cpp reads one prompt at a time, in the order of the requests. It would fill each batch with the prompts of its
+    first slots, so that a user who sends one long prompt after another could keep the other slots waiting for ever.
     """
 
     def __init__(self, server: xllamacpp.Server, settings: LlamaCppSettings) -> None:
@@ -33,6 +37,7 @@ class LlamaCppEngine(Engine):
         self._defaults = {"seed": settings.seed, **settings.default_generate_kwargs}
         self._readers = settings.readers(set())
         self._slots = asyncio.Semaphore(settings.n_parallel)
+        self._reading_prompt = asyncio.Lock()
         self._watchdog = Watchdog(settings.stall_timeout)
         self._running: set[Generation] = set()
         # Also runs when the interpreter exits, because a thread that returns from C++ later would abort the process.
@@ -60,21 +65,24 @@ class LlamaCppEngine(Engine):
             EngineError: llama.cpp fails, or does not support something in the request.
         """
         body = complete_request(request, self._defaults, "llama.cpp", self._readers)
-        await self._slots.acquire()
-        if self._server is None:
-            self._slots.release()
-            raise unloaded()
-        generation = Generation(self._server, body, self._watchdog, self._end)
-        self._running.add(generation)
-        reader = ChunkReader("llama.cpp", _error)
-        try:
-            while (data := await generation.read()) is not None:
-                chunk = reader.read(data)
-                if "prompt_progress" not in chunk:
-                    yield chunk
-        finally:
-            generation.cancel()
-            await generation.wait()
+        async with AsyncExitStack() as prompt:
+            await prompt.enter_async_context(self._reading_prompt)
+            await self._slots.acquire()
+            if self._server is None:
+                self._slots.release()
+                raise unloaded()
+            generation = Generation(self._server, body, self._watchdog, self._end)
+            self._running.add(generation)
+            reader = ChunkReader("llama.cpp", _error)
+            try:
+                while (data := await generation.read()) is not None:
+                    chunk = reader.read(data)
+                    if "prompt_progress" not in chunk:
+                        await prompt.aclose()  # the next prompt can be read
+                        yield chunk
+            finally:
+                generation.cancel()
+                await generation.wait()
         if self._server is None and not reader.finished:
             raise unloaded()
         reader.end()

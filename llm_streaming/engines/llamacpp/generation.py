@@ -77,7 +77,7 @@ class Generation:
                 server.handle_chat_completions(orjson.dumps(body | _ALWAYS), self._emit)
         # llama.cpp raises the first two for malformed requests only, and orjson the third.
         except (ValueError, RuntimeError, TypeError) as error:
-            failure = bad_request(f"llama.cpp refused the request: {error}.")
+            failure = bad_request(f"llama.cpp refused the request: {str(error).removesuffix('.')}.")
         finally:
             self._in_loop(self._finish, failure)
 

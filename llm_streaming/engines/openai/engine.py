@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import httpx2  # the openai package's HTTP client; reading a body raises its exceptions
 import openai
 import orjson

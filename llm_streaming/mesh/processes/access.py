@@ -28,11 +28,13 @@ _DENIALS = {
     "4-site": (403, "this mesh does not serve web pages, and a browser sent the request: call it from a program"),
     "5-type": (415, "a request needs the content type application/json, or application/grpc over gRPC"),
     "6-repository": (404, "a mesh does not load and unload models by MLServer's API: use `apply` and `delete`"),
+    "7-pages": (404, "a mesh does not serve MLServer's documentation pages: docs/contract.md describes the API"),
 }
 
 _LOOPBACK_NAMES = r"127\.0\.0\.1|localhost|\[::1\]"
 _TYPE = r"(?i)application/(json|grpc(\+[a-z0-9.-]+)?)[ \t]*(;.*)?"
 _REPOSITORY = r"(?i)(/v2/repository(/.*)?|/inference\.GRPCInferenceService/Repository.*|/inference\.model_repository.*)"
+_PAGES = r"(?i)/v2/models/[^/]+(/versions/[^/]+)?/docs(/.*)?"
 
 
 def guarded_listener(
@@ -87,6 +89,7 @@ def _filter(token: str | None, hosts: Sequence[str]) -> Part:
         "4-site": _unlike("sec-fetch-site", "none|same-origin", required=False),
         "5-type": {"and_rules": {"rules": no_type}},
         "6-repository": {"url_path": {"path": _regex(_REPOSITORY)}},
+        "7-pages": {"url_path": {"path": _regex(_PAGES)}},
     }
     if token is not None:
         rules["1-token"] = _unlike("authorization", f"Bearer {re.escape(token)}")
