@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from llm_streaming.engines.llamacpp.engine import LlamaCppEngine, _Generation
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+from llm_streaming.engines.llamacpp.generation import Generation
 from llm_streaming.engines.llamacpp.model_file import small_model_path
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 from llm_streaming.errors import EngineError
@@ -138,14 +139,14 @@ async def test_cancelling_while_the_prompt_is_read_ends_the_generation(engine: L
 
 async def test_prompts_are_read_one_after_another(engine: LlamaCppEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     reading: list[int] = []  # for each batch of a prompt, whose it is
-    emit = _Generation._emit  # noqa: SLF001
+    emit = Generation._emit  # noqa: SLF001
 
-    def noting(generation: _Generation, chunk: bytes) -> bool:
+    def noting(generation: Generation, chunk: bytes) -> bool:
         if b"prompt_progress" in chunk:
             reading.append(id(generation))
         return emit(generation, chunk)
 
-    monkeypatch.setattr(_Generation, "_emit", noting)
+    monkeypatch.setattr(Generation, "_emit", noting)
     prompts = [f"{number} {prompt_of(400)}" for number in range(4)]
     await asyncio.gather(*(collect(engine, asking(prompt, max_tokens=2)) for prompt in prompts))
     assert len(reading) >= 4 * 6  # 64 tokens a batch
@@ -272,7 +273,8 @@ async def test_a_file_that_is_no_model(tmp_path: Path) -> None:
 LEAVING = """
 import asyncio
 from pathlib import Path
-from llm_streaming.engines.llamacpp.engine import LlamaCppEngine, _Generation
+from llm_streaming.engines.llamacpp.engine import LlamaCppEngine
+from llm_streaming.engines.llamacpp.generation import Generation
 from llm_streaming.engines.llamacpp.settings import LlamaCppSettings
 
 async def main():

@@ -308,7 +308,7 @@ def test_llamacpps_short_form_of_a_format_becomes_openais() -> None:
     assert read_parameters(short, LLAMACPP) == long
 
 
-@pytest.mark.parametrize("name", LLAMACPP)
+@pytest.mark.parametrize("name", sorted(LLAMACPP))
 def test_nothing_is_nested_deeper_than_32_levels(name: str) -> None:
     """Deeper values reach neither recursion of ours nor of the engine."""
     for depth in (33, 5000):
