@@ -1,6 +1,7 @@
 """llama.cpp in this process, with the real small model."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -220,6 +221,18 @@ async def test_tools_are_taken(engine: LlamaCppEngine) -> None:
     tool = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}
     request = asking("What time is it?", tools=[tool], tool_choice="auto", parallel_tool_calls=False, n=1)
     assert (await collect(engine, request))[-1]["choices"] == []
+
+
+async def test_a_schema_with_a_constraint_that_is_not_followed_is_answered_with_a_warning(
+    engine: LlamaCppEngine,
+) -> None:
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    schema = {"type": "object", "properties": {"share": share}, "required": ["share"]}
+    request = asking("What is a half?", json_schema=schema)
+    assert engine.warnings(request) == [
+        "The model does not follow these keywords of the request's schemas, so check the answer: maximum, minimum"
+    ]
+    assert list(json.loads(await text_of(engine, request))) == ["share"]
 
 
 async def test_closing_the_engine_ends_running_and_waiting_streams() -> None:

@@ -227,7 +227,7 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str, str]] = {
     "schema": (
         QUESTION,
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}},
-        "The schema in response_format has the type 'nonsense': use array, boolean, integer, ",
+        "type of the schema in response_format is 'nonsense': give one or several of array, boolean, integer, ",
         _INVALID,
     ),
     "too many logprobs": (

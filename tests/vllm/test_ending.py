@@ -1,4 +1,4 @@
-"""How an engine ends: by itself, with its server, and while it starts. Runs last, for it ends the shared one."""
+"""How an engine ends: by itself, with its server, and while it starts."""
 
 import psutil
 import pytest
@@ -53,6 +53,7 @@ def test_a_server_that_is_killed_leaves_nothing_behind(mesh: EmbeddedMesh) -> No
     assert len(engines(server)) == 2
     server.kill()
     assert psutil.wait_procs(children, timeout=60)[1] == []
+    mesh.wait(MODEL)  # the mesh starts the server again, for the other tests too
 
 
 def test_a_server_that_is_killed_while_a_model_loads_leaves_nothing_behind() -> None:

@@ -53,7 +53,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "a priority": ({"priority": 5}, f"priority {NOT_TAKEN}"),
     "100,000 choices: for ever": (
         {"structured_outputs": {"choice": NAMES}},
-        "structured_outputs.choice cannot be used: give 1 to 500 strings, 15000 characters in all.",
+        ": give 1 to 500 strings, 15000 characters in all.",
     ),
     "a regular expression: for ever": (
         {"structured_outputs": {"regex": "(.{1,1000}){1,1000}"}},
@@ -108,6 +108,10 @@ TAKEN: dict[str, dict[str, Any]] = {
     ] * 4}),
     "500 choices": {"structured_outputs": {"choice": [f"sentence {number} about the sea" for number in range(500)]}},
     "128 tools": tools(128),
+    "constraints that vLLM does not follow": wanted({"type": "object", "properties": {
+        "tags": {"type": "array", "items": {"type": "string", "format": "email"}, "uniqueItems": True},
+        "share": {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "multipleOf": 0.5},
+    }}),
     "long strings": wanted({"type": "array", "items": {"type": "string", "maxLength": 1000}, "maxItems": 500}),
     "a long pattern": wanted({"type": "string", "pattern": f"^{'[a-z]{0,25}' * 8}$"}),
     "arrays": wanted({"type": "array", "minItems": 500, "items": {"type": "array", "minItems": 500, "items": {}}}),
