@@ -138,7 +138,7 @@ def test_mlserver_itself_says_that_a_model_is_unknown(mesh: EmbeddedMesh, method
 def test_a_large_request_arrives(mesh: Mesh, method: str) -> None:
     """Requests beyond gRPC's default limit of 4 MB reach the model, which refuses the messages."""
     messages = [{"role": "user", "content": "x" * 5_000_000}]
-    with over_grpc(mesh) as client, pytest.raises(InferenceError, match="messages has 5000000 characters") as failed:
+    with over_grpc(mesh) as client, pytest.raises(InferenceError, match="messages has 5000004 characters") as failed:
         list(getattr(client, method)(CPU, messages))
     assert failed.value.status == 422
 
