@@ -1,5 +1,6 @@
 """Token-by-token streaming from LLMs on Seldon Core 2, from laptop to cluster."""
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from llm_streaming.connection import connect, get_mesh_ip
 
 __all__ = ["AsyncChatClient", "AsyncGrpcChatClient", "ChatClient", "GrpcChatClient", "connect", "get_mesh_ip"]
+
+# MLServer uses a name that Starlette has replaced. The warning would stand in notebooks and in every server's log.
+warnings.filterwarnings("ignore", message="'HTTP_422_UNPROCESSABLE_ENTITY' is deprecated")
 
 # Imported on first use, so that importing the package stays fast.
 _MODULES = {
