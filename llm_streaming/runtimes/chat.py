@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -32,6 +33,8 @@ from llm_streaming.runtimes.metrics import RequestMetrics, count_malformed
 from llm_streaming.runtimes.openai_endpoint import openai_handlers
 from llm_streaming.runtimes.responses import StreamedResponse, whole_response
 from llm_streaming.runtimes.stream import stream_answer
+
+_ID = r"[ -~]{,200}"
 
 
 class ChatRuntime(MLModel, ABC):
@@ -193,8 +196,9 @@ class ChatRuntime(MLModel, ABC):
         parameters = dict(payload.parameters) if payload.parameters else None
         outputs = [output.name for output in payload.outputs] if payload.outputs else None
         with count_malformed(self.name):
-            if payload.id and not (payload.id.isascii() and payload.id.isprintable()):
-                raise unexpected("id", "printable ASCII characters", payload.id)  # MLServer sends it in a header
+            # MLServer sends the id in a header, and each event repeats it.
+            if payload.id and not re.fullmatch(_ID, payload.id):
+                raise unexpected("id", "at most 200 printable ASCII characters", payload.id)
             inputs = [Tensor.from_parts(one.name, one.datatype, one.shape, one.data.root) for one in payload.inputs]
             return decode_request(inputs, parameters, outputs, prefer=self.parameters_name)
 

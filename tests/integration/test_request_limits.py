@@ -85,7 +85,13 @@ MALFORMED: dict[str, tuple[dict[str, str], bytes, int, str]] = {
         JSON,
         request(id="a\r\nset-cookie: b"),
         422,
-        r"id: expected printable ASCII characters, but got 'a\r\nset-cookie: b'",
+        r"id: expected at most 200 printable ASCII characters, but got 'a\r\nset-cookie: b'",
+    ),
+    "a long id": (
+        JSON,
+        request(id="a" * 201),
+        422,
+        f"id: expected at most 200 printable ASCII characters, but got '{'a' * 59}…",
     ),
 }
 
@@ -149,7 +155,7 @@ def test_a_newline_in_the_id_is_refused_over_grpc(scripted: Scripted) -> None:
             stub.ModelInfer(asked, metadata=metadata, timeout=60)
         with pytest.raises(grpc.RpcError) as streaming:
             list(stub.ModelStreamInfer(iter([asked]), metadata=metadata, timeout=60))
-    message = r"id: expected printable ASCII characters, but got 'a\nb'"
+    message = r"id: expected at most 200 printable ASCII characters, but got 'a\nb'"
     assert [(each.value.code().name, each.value.details()) for each in (whole, streaming)] == [
         ("FAILED_PRECONDITION", message)
     ] * 2
