@@ -1,7 +1,7 @@
 """The tables of limits: for each parameter of llama.cpp and vLLM the values that it may have.
 
-Within these limits no request that was tried took more than a second from another user. Beyond them, single requests
-ended or blocked an engine.
+Within these limits, the worst request that was tried kept another user waiting for 3 s on two cores, with 960
+properties in vLLM. Beyond them, single requests ended or blocked an engine.
 """
 
 from __future__ import annotations
