@@ -65,6 +65,10 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "nested 400 deep: 27 s": (
         wanted(nested(400)),
+        "the body: nested deeper than 100 levels, which is the most that is accepted",
+    ),
+    "nested 40 deep": (
+        wanted(nested(40)),
         "response_format is nested more than 32 levels deep: send fewer levels.",
     ),
     "2,000 properties: 19 s": (
