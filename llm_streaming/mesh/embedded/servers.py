@@ -131,10 +131,13 @@ class Servers:
         def is_ready() -> bool:
             return self._status(f"{model}/ready") == httpx.codes.OK
 
-        wait_until(lambda: is_ready() or self.closed or self.starts(server) > start, timeout=PATIENCE)
-        if self.closed or self.starts(server) > start:
+        def exited() -> bool:
+            return self.closed or self.starts(server) > start
+
+        is_decided = wait_until(lambda: is_ready() or exited(), timeout=PATIENCE)
+        if exited():
             raise self._broken_off(server, start)
-        if not is_ready():
+        if not is_decided:
             raise MeshError(f"model '{model}' was loaded, but is not ready after {PATIENCE:g} s")
         return start
 
