@@ -6,6 +6,7 @@ If a test fails after an update of MLServer or uvicorn, read what has changed, a
 
 import inspect
 from types import ModuleType
+from typing import Any
 
 import mlserver.grpc.server
 import mlserver.metrics.server
@@ -22,20 +23,19 @@ from mlserver.settings import Settings
 both_http_servers = pytest.mark.parametrize("module", [mlserver.rest.server, mlserver.metrics.server])
 
 
-def test_settings_custom_rest_server_settings_reach_uvicorn() -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (mlserver.rest.server.RESTServer, "_custom_rest_server_settings"),
+        (mlserver.metrics.server.MetricsServer, "_custom_metrics_server_settings"),
+    ],
+)
+def test_custom_server_settings_reach_uvicorn(kind: type[Any], name: str) -> None:
     settings = Settings()
-    settings._custom_rest_server_settings = {"uds": "/x.http"}
-    server = object.__new__(mlserver.rest.server.RESTServer)
+    setattr(settings, name, {"uds": "/x"})
+    server = object.__new__(kind)
     server._settings, server._app = settings, FastAPI()
-    assert server._get_config().uds == "/x.http"
-
-
-def test_settings_custom_metrics_server_settings_reach_uvicorn() -> None:
-    settings = Settings()
-    settings._custom_metrics_server_settings = {"uds": "/x.metrics"}
-    server = object.__new__(mlserver.metrics.server.MetricsServer)
-    server._settings, server._app = settings, FastAPI()
-    assert server._get_config().uds == "/x.metrics"
+    assert server._get_config().uds == "/x"
 
 
 def test_mlserver_does_not_use_the_lifespan_of_its_app() -> None:

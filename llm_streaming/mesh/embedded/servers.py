@@ -85,7 +85,7 @@ class Servers:
         return self._why_closed is not None or self._processes.ended() is not None
 
     def check(self) -> None:
-        """Check that the servers can be used; if one has exited for good, stop the others.
+        """Check that the servers can be used; if one has exited for good, stop the other servers.
 
         Raises:
             MeshError: the servers are closed. If one exited, the message names it and quotes its last log lines.
